@@ -1,0 +1,127 @@
+"""What Karez is measured by: each module here is a benchmark, and its results are kept in results/."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import pkgutil
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One measured value, the bar it should reach, and what the yardstick got in the same run."""
+
+    what: str
+    value: float
+    unit: str
+    better: Literal["lower", "higher"]
+    bar: float | None = None
+    yardstick: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what a result file cannot hold."""
+        for number in (self.value, self.bar, self.yardstick):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"{self.what}: {number} is no measurement; leave out what was not measured")
+
+    @property
+    def ratio(self) -> float | None:
+        """The value as a multiple of the yardstick's; None without a yardstick, or where it is zero."""
+        return self.value / self.yardstick if self.yardstick else None
+
+    @property
+    def misses_bar(self) -> bool:
+        """Whether there is a bar and the value is on its wrong side."""
+        if self.bar is None:
+            return False
+        return self.value > self.bar if self.better == "lower" else self.value < self.bar
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        parts = [f"{self.what}: {self.value:.4g} {self.unit}".rstrip(), f"{self.better} is better"]
+        if self.ratio is not None:
+            parts.append(f"{self.ratio:.3g} times the yardstick's {self.yardstick:.4g}")
+        if self.bar is not None:
+            parts.append(f"{'misses' if self.misses_bar else 'meets'} the bar of {self.bar:.4g}")
+        return "; ".join(parts)
+
+
+class Benchmark(Protocol):
+    """What a benchmark module offers; it may also list the SEEDS it uses."""
+
+    NAME: str
+
+    def run(self) -> list[Figure]:
+        """The figures measured, each with its yardstick's from the same run."""
+        ...
+
+
+def find(path: Path = HERE, package: str = __name__) -> dict[str, Benchmark]:
+    """All benchmarks by name: the modules of the package that do not start with an underscore."""
+    found: dict[str, Benchmark] = {}
+    for module in pkgutil.iter_modules([str(path)]):
+        if module.ispkg or module.name.startswith("_"):
+            continue
+        benchmark = cast(Benchmark, importlib.import_module(f"{package}.{module.name}"))
+        if benchmark.NAME in found:
+            raise ValueError(f"two benchmarks are named {benchmark.NAME!r}; rename that of {module.name}.py")
+        found[benchmark.NAME] = benchmark
+    return dict(sorted(found.items()))
+
+
+def provenance() -> dict[str, object]:
+    """The commit measured, whether anything but results differs from it, and the machine."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": _git("status", "--porcelain", "--", ".", ":!benchmarks/results") != "",
+        "machine": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def write(
+    benchmark: Benchmark, figures: Iterable[Figure], *, origin: Mapping[str, object], folder: Path = RESULTS
+) -> Path:
+    """The file that now holds the result of one benchmark, replacing the one before."""
+    result = {
+        "benchmark": benchmark.NAME,
+        **origin,
+        "seeds": list(getattr(benchmark, "SEEDS", ())),
+        "figures": [asdict(figure) | {"ratio": figure.ratio} for figure in figures],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{benchmark.NAME}.json"
+    path.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
+    return path
+
+
+def _git(*words: str) -> str | None:
+    """What git says, stripped; None where it fails, as it does outside a repository."""
+    try:
+        done = subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    """The processor's name as the kernel tells it, or else its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

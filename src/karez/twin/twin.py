@@ -1,0 +1,195 @@
+"""The twin: a set of tables that never changes; what differs is another twin that shares the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from karez.twin import schema
+from karez.twin.schema import Value
+from karez.twin.table import Array, Column, Table, scalar, text
+
+
+class Twin:
+    """An immutable network: one `Table` for each table of the schema."""
+
+    __slots__ = ("_digest", "tables")
+
+    def __init__(self, tables: Mapping[str, Table] | None = None) -> None:
+        """Hold `tables`; those of the schema that are not given are empty."""
+        given = tables or {}
+        self.tables = {name: given[name] if name in given else Table.of(name) for name in schema.tables()}
+        self._digest = ""
+
+    def __getitem__(self, table: str) -> Table:
+        """One table."""
+        return self.tables[table]
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits that name the content; row order and history do not matter."""
+        if not self._digest:
+            self._digest = hashlib.sha256(b"".join(t.digest for t in self.tables.values())).hexdigest()
+        return self._digest
+
+    def replace(self, *tables: Table) -> Twin:
+        """The twin with these tables in place of its own; all others are shared."""
+        return Twin(self.tables | {table.name: table for table in tables})
+
+    def resolve(self, table: str, column: str) -> Array:
+        """The rows that a reference column points at (int64), numbered through the tables it may refer to.
+
+        `-1` stands for an empty reference. The answer is kept with the column, so asking again is free.
+        """
+        targets = schema.column(table, column).refers_to
+        return self.tables[table].columns[column].resolve(tuple(self.tables[t].columns["id"] for t in targets))
+
+    def at(self, at_s: float) -> Twin:
+        """The twin as it is at `at_s` (Unix time): rows whose validity does not hold then are left out."""
+        cut = []
+        for table in self.tables.values():
+            if "valid_from_s" in table.columns:
+                valid = (table["valid_from_s"] <= at_s) & (at_s < table["valid_to_s"])
+                if not valid.all():
+                    cut.append(table.take(valid))
+        return self.replace(*cut)
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """How one table differs: ids added, ids removed, and by column the ids whose value changed."""
+
+    table: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two sources that say different things of one cell, and whose word was taken."""
+
+    table: str
+    id: str
+    column: str
+    taken: Value
+    refused: Value
+
+
+def diff(before: Twin, after: Twin) -> list[TableDiff]:
+    """What changed from one twin to another; equal tables cost one comparison of digests."""
+    return [
+        _table_diff(before[name], after[name])
+        for name in schema.tables()
+        if before[name].digest != after[name].digest
+    ]
+
+
+def merge(*twins: Twin, precedence: Sequence[int] | None = None) -> tuple[Twin, list[Conflict]]:
+    """One twin out of several, and every cell on which they disagree.
+
+    Rows are the same when their ids are, or when `aliases` (of any of the twins) says so; references follow.
+    `precedence` lists the positions of the twins, the one that has the last word first (default: as given).
+    What a source does not know (nan, or an empty text) is filled from the others without a conflict.
+
+    Raises:
+        ValueError: `precedence` does not name every twin once.
+    """
+    order = list(precedence) if precedence is not None else list(range(len(twins)))
+    if sorted(order) != list(range(len(twins))):
+        raise ValueError(f"precedence must name each of the {len(twins)} twins once, not {order}")
+    aliases = _aliases(twins)
+    ranked = [_renamed(twins[position], aliases) for position in order]
+    conflicts: list[Conflict] = []
+    merged = [_merged_table([twin[name] for twin in ranked], conflicts) for name in schema.tables()]
+    return Twin({table.name: table for table in merged}), conflicts
+
+
+def _table_diff(before: Table, after: Table) -> TableDiff:
+    common, old, new = np.intersect1d(before.ids, after.ids, assume_unique=True, return_indices=True)
+    changed = {}
+    for name, column in before.columns.items():
+        if column.digest != after.columns[name].digest:
+            differs = ~_same(before[name][old], after[name][new])
+            if differs.any():
+                changed[name] = _strings(common[differs])
+    return TableDiff(
+        table=before.name,
+        added=_strings(np.setdiff1d(after.ids, before.ids, assume_unique=True)),
+        removed=_strings(np.setdiff1d(before.ids, after.ids, assume_unique=True)),
+        changed=changed,
+    )
+
+
+def _same(left: Array, right: Array) -> Array:
+    equal: Array = left == right
+    return equal | ((left != left) & (right != right)) if left.dtype.kind == "f" else equal
+
+
+def _strings(ids: Array) -> tuple[str, ...]:
+    return tuple(text(value) for value in ids.tolist())
+
+
+def _aliases(twins: Sequence[Twin]) -> dict[str, dict[bytes, bytes]]:
+    names: dict[str, dict[bytes, bytes]] = {}
+    for twin in twins:
+        table = twin["aliases"]
+        for foreign, owner, row in zip(table.ids, table["table"], table["row"], strict=True):
+            names.setdefault(text(owner), {})[bytes(foreign)] = bytes(row)
+    return names
+
+
+def _renamed(twin: Twin, aliases: Mapping[str, Mapping[bytes, bytes]]) -> Twin:
+    """The twin with foreign ids, and references to them, replaced by the ids they stand for."""
+    tables = []
+    for name, specs in schema.tables().items():
+        table, columns = twin[name], {}
+        for column, spec in specs.items():
+            owners = (name, *spec.refers_to) if column == "id" else spec.refers_to
+            known = {old: new for owner in owners for old, new in aliases.get(owner, {}).items()}
+            if known and len(table):
+                values = [known.get(value, value) for value in table[column].tolist()]
+                columns[column] = np.array(values, dtype="S")
+        tables.append(Table.of(name, {c: columns.get(c, table[c]) for c in specs}) if columns else table)
+    return Twin({table.name: table for table in tables})
+
+
+def _merged_table(ranked: Sequence[Table], conflicts: list[Conflict]) -> Table:
+    filled = [table for table in ranked if len(table)]
+    if len(filled) <= 1:
+        return filled[0] if filled else ranked[0]
+    merged = filled[0]
+    for other in filled[1:]:
+        merged = _folded(merged, other, conflicts)
+    return merged
+
+
+def _folded(ours: Table, theirs: Table, conflicts: list[Conflict]) -> Table:
+    common, mine, other = np.intersect1d(ours.ids, theirs.ids, assume_unique=True, return_indices=True)
+    filled: dict[str, Array] = {}
+    for name, column in ours.columns.items():
+        left, right = ours[name][mine], theirs[name][other]
+        unknown_left, unknown_right = _unknown(left), _unknown(right)
+        for at in np.flatnonzero(~_same(left, right) & ~unknown_left & ~unknown_right):
+            row_id = text(common[at])
+            conflicts.append(Conflict(ours.name, row_id, name, scalar(left[at]), scalar(right[at])))
+        take = unknown_left & ~unknown_right
+        if take.any():
+            filled[name] = column.set(mine[take], right[take]).array
+    extra = np.setdiff1d(theirs.ids, ours.ids, assume_unique=True)
+    rows = theirs.rows(extra)
+    return Table.of(
+        ours.name, {c: np.concatenate([filled.get(c, ours[c]), theirs[c][rows]]) for c in ours.columns}
+    )
+
+
+def _unknown(values: Array) -> Array:
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    return np.strings.str_len(values) == 0 if values.dtype.kind == "S" else np.zeros(len(values), bool)
+
+
+__all__ = ["Column", "Conflict", "Table", "TableDiff", "Twin", "diff", "merge"]
