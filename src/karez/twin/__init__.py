@@ -1,6 +1,6 @@
 """The twin: columns with a schema, digests that name their content, checks, revisions on disk."""
 
 from karez.twin.table import Column, Table
-from karez.twin.twin import Conflict, TableDiff, Twin, diff, merge
+from karez.twin.twin import Conflict, TableDiff, Twin, World, diff, merge
 
-__all__ = ["Column", "Conflict", "Table", "TableDiff", "Twin", "diff", "merge"]
+__all__ = ["Column", "Conflict", "Table", "TableDiff", "Twin", "World", "diff", "merge"]

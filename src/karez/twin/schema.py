@@ -67,11 +67,22 @@ TableSpec = dict[str, ColumnSpec]
 def tables() -> dict[str, TableSpec]:
     """Every table of a twin: its name -> its columns in order, `id` first."""
     found: dict[str, TableSpec] = {}
-    with (resources.files("karez.twin") / "schema.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            spec = _column(row)
-            found.setdefault(spec.table, {})[spec.name] = spec
+    text = (resources.files("karez.twin") / "schema.csv").read_text("utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        spec = _column(row)
+        found.setdefault(spec.table, {})[spec.name] = spec
     return found
+
+
+def is_state(table: str) -> bool:
+    """Whether the table says what is observed (actual twin), and not what should be (intended twin)."""
+    return table == "findings" or table.endswith("_states")
+
+
+def mirror(table: str) -> str:
+    """The table of the actual twin that shows what became of a row of `table`; empty where there is none."""
+    state = f"{table.removesuffix('s')}_states"
+    return state if state in tables() else ""
 
 
 def column(table: str, name: str) -> ColumnSpec:
@@ -84,7 +95,8 @@ def column(table: str, name: str) -> ColumnSpec:
 
 
 def _column(row: dict[str, str]) -> ColumnSpec:
-    low, high, allowed = -np.inf, np.inf, ()
+    low, high = -np.inf, np.inf
+    allowed: tuple[str, ...] = ()
     if "|" in row["bounds"]:
         allowed = tuple(row["bounds"].split("|"))
     elif row["bounds"]:

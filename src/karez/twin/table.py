@@ -71,10 +71,33 @@ class Column:
             self._root = self._hash()
         return self._root
 
+    def at(self, rows: Array) -> Array:
+        """The values at `rows` (row numbers); touches only the chunks that hold them."""
+        if self._array is not None:
+            values: Array = self._array[rows]
+            return values
+        if not len(rows):
+            return self.chunks[0][:0]
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        owner = ordered >> CHUNK_SHIFT
+        starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
+        within = ordered & (CHUNK_ROWS - 1)
+        parts = [
+            self.chunks[index][within[start:stop]]
+            for index, (start, stop) in zip(owner[starts].tolist(), pairwise([*starts, len(rows)]), strict=True)
+        ]
+        joined = np.concatenate(parts)
+        values = np.empty_like(joined)
+        values[order] = joined
+        return values
+
     def set(self, rows: Array, values: Array) -> Column:
         """The column with `values` at `rows`; every chunk that holds none of them is shared."""
+        if not len(rows):
+            return self
         order = np.argsort(rows, kind="stable")
-        rows, values = rows[order], values[order]
+        rows, values = rows[order], _narrowed(values[order])
         owner = rows >> CHUNK_SHIFT
         starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
         chunks, leaves = list(self.chunks), list(self._leaves)
@@ -92,7 +115,7 @@ class Column:
         The targets are sorted. An empty value gives `NONE`, one that is nowhere gives `MISSING`.
         """
         if self._resolved is None or self._resolved[0] != targets:
-            self._resolved = (targets, _frozen(_resolve(self.array, targets)))
+            self._resolved = (targets, _frozen(resolve(self.array, targets)))
         return self._resolved[1]
 
     def _hash(self) -> bytes:
@@ -129,7 +152,7 @@ class Table:
             InputError: columns that are unknown, missing, of unequal length or of the wrong dtype: all of them.
         """
         specs = schema.tables()[name]
-        arrays, problems = _coerced(name, specs, values or {"id": np.zeros(0, "S1")})
+        arrays, problems = _coerced(name, specs, values or {column: np.zeros(0) for column in specs})
         if problems:
             raise InputError(problems)
         length = len(arrays["id"])
@@ -164,14 +187,14 @@ class Table:
             KeyError: an id that the table does not hold.
         """
         wanted = texts(ids)
-        found = _resolve(wanted, (self.columns["id"],))
+        found = resolve(wanted, (self.columns["id"],))
         if (found < 0).any():
             raise KeyError(f"{self.name} has no row {wanted[found < 0][0].decode()!r}")
         return found
 
     def has(self, row_id: str) -> bool:
         """Whether there is a row with this id."""
-        return bool(_resolve(texts([row_id]), (self.columns["id"],))[0] >= 0)
+        return bool(resolve(texts([row_id]), (self.columns["id"],))[0] >= 0)
 
     def cell(self, row_id: str, column: str) -> Value:
         """One value, as Python has it.
@@ -229,7 +252,22 @@ def texts(values: Iterable[str] | Array) -> Array:
 def scalar(value: np.generic) -> Value:
     """The Python value of one cell."""
     item = value.item()
-    return text(item) if isinstance(item, bytes) else item  # type: ignore[no-any-return]
+    return text(item) if isinstance(item, bytes) else item
+
+
+def resolve(values: Array, targets: tuple[Column, ...]) -> Array:
+    """The row of each value in the id columns `targets`, as `Column.resolve` has it (int64)."""
+    found = np.where(values == b"", NONE, MISSING)
+    first = 0
+    for target in targets:
+        ids = target.array
+        if len(ids):
+            # Comparing with wider text would widen every id; what is longer than all of them is none of them.
+            narrow = values.astype(ids.dtype) if values.itemsize > ids.itemsize else values
+            rows = np.minimum(np.searchsorted(ids, narrow), len(ids) - 1)
+            found = np.where(ids[rows] == values, rows + first, found)
+        first += target.length
+    return found.astype(np.int64)
 
 
 def _bytes(value: Value) -> bytes | float | int | bool:
@@ -242,11 +280,14 @@ def _frozen(array: Array) -> Array:
 
 
 def _narrowed(array: Array) -> Array:
-    """Text in the narrowest width that holds it, floats without a negative zero."""
+    """Text in the narrowest width that holds it, floats with one zero and one nan."""
     if array.dtype.kind == "S":
         width = int(np.strings.str_len(array).max(initial=1))
         return array.astype(f"S{max(width, 1)}", copy=False)
-    return array + 0.0 if array.dtype.kind == "f" else array
+    if array.dtype.kind == "f":
+        array = array + 0.0
+        array[array != array] = np.nan
+    return array
 
 
 def _cut(array: Array) -> tuple[Array, ...]:
@@ -257,23 +298,11 @@ def _leaf(chunk: Array) -> bytes:
     if chunk.dtype.kind == "S":
         chunk = _narrowed(chunk)
         return hashlib.sha256(chunk.dtype.str.encode() + chunk.tobytes()).digest()
-    return hashlib.sha256(np.ascontiguousarray(chunk)).digest()
+    return hashlib.sha256(np.ascontiguousarray(chunk).data).digest()
 
 
 def _ascending(ids: Array) -> bool:
     return bool((ids[:-1] <= ids[1:]).all())
-
-
-def _resolve(values: Array, targets: tuple[Column, ...]) -> Array:
-    found = np.where(np.strings.str_len(values) == 0, NONE, MISSING)
-    first = 0
-    for target in targets:
-        ids = target.array
-        if len(ids):
-            rows = np.minimum(np.searchsorted(ids, values), len(ids) - 1)
-            found = np.where(ids[rows] == values, rows + first, found)
-        first += target.length
-    return found.astype(np.int64)
 
 
 def _as_array(value: Array | Sequence[Value] | Value) -> Array:
@@ -301,14 +330,16 @@ def _coerced(
         if column in values:
             array = _typed(spec, _as_array(values[column]))
             if array is None:
-                problems.append(Problem(spec.where, f"holds values that are not {spec.dtype}", "correct the column"))
+                what = f"holds values that are not {spec.dtype}"
+                problems.append(Problem(spec.where, what, "correct the column"))
             else:
                 arrays[column] = array
         elif spec.required and not partial:
             problems.append(Problem(spec.where, "required column is missing", f"add it: {spec.description}"))
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{column} {len(array)}" for column, array in arrays.items())
-        problems.append(Problem(name, f"columns of unequal length ({lengths})", "give every row every column"))
+        what = f"columns of unequal length ({lengths})"
+        problems.append(Problem(name, what, "give every row every column"))
     return arrays, problems
 
 

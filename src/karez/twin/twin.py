@@ -45,7 +45,8 @@ class Twin:
         `-1` stands for an empty reference. The answer is kept with the column, so asking again is free.
         """
         targets = schema.column(table, column).refers_to
-        return self.tables[table].columns[column].resolve(tuple(self.tables[t].columns["id"] for t in targets))
+        ids = tuple(self.tables[target].columns["id"] for target in targets)
+        return self.tables[table].columns[column].resolve(ids)
 
     def at(self, at_s: float) -> Twin:
         """The twin as it is at `at_s` (Unix time): rows whose validity does not hold then are left out."""
@@ -56,6 +57,18 @@ class Twin:
                 if not valid.all():
                     cut.append(table.take(valid))
         return self.replace(*cut)
+
+
+@dataclass(frozen=True)
+class World:
+    """What should be and what is: the two twins that a plan is made from and checked against."""
+
+    intended: Twin
+    actual: Twin
+
+    def __getitem__(self, table: str) -> Table:
+        """The table from the twin that it belongs to: states and findings from the actual one."""
+        return (self.actual if schema.is_state(table) else self.intended)[table]
 
 
 @dataclass(frozen=True)
@@ -82,9 +95,7 @@ class Conflict:
 def diff(before: Twin, after: Twin) -> list[TableDiff]:
     """What changed from one twin to another; equal tables cost one comparison of digests."""
     return [
-        _table_diff(before[name], after[name])
-        for name in schema.tables()
-        if before[name].digest != after[name].digest
+        _table_diff(before[name], after[name]) for name in schema.tables() if before[name].digest != after[name].digest
     ]
 
 
@@ -181,15 +192,14 @@ def _folded(ours: Table, theirs: Table, conflicts: list[Conflict]) -> Table:
             filled[name] = column.set(mine[take], right[take]).array
     extra = np.setdiff1d(theirs.ids, ours.ids, assume_unique=True)
     rows = theirs.rows(extra)
-    return Table.of(
-        ours.name, {c: np.concatenate([filled.get(c, ours[c]), theirs[c][rows]]) for c in ours.columns}
-    )
+    return Table.of(ours.name, {c: np.concatenate([filled.get(c, ours[c]), theirs[c][rows]]) for c in ours.columns})
 
 
 def _unknown(values: Array) -> Array:
     if values.dtype.kind == "f":
-        return np.isnan(values)
+        unknown: Array = np.isnan(values)
+        return unknown
     return np.strings.str_len(values) == 0 if values.dtype.kind == "S" else np.zeros(len(values), bool)
 
 
-__all__ = ["Column", "Conflict", "Table", "TableDiff", "Twin", "diff", "merge"]
+__all__ = ["Column", "Conflict", "Table", "TableDiff", "Twin", "World", "diff", "merge"]

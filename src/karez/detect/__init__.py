@@ -1,0 +1,1 @@
+"""Folds that find what is wrong."""

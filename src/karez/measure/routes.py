@@ -1,0 +1,100 @@
+"""Where the traffic between sites goes, what each link then carries and what the users feel: a what-if for planners.
+
+Routing is as an interior gateway protocol does it: shortest by a cost that is the delay in the plan, not the delay of
+the moment; a drained link costs more than any way around it. So a link that has grown slow keeps its traffic until
+someone drains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
+
+from karez.twin import World
+from karez.twin.table import Array
+
+DRAINED_COST_US = 1e7
+UNUSABLE = -1
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Directed ways between sites: from, to (rows of `sites`), the link (row of `links`) and the cost in us."""
+
+    start: Array
+    end: Array
+    link: Array
+    cost_us: Array
+    sites: int
+
+
+@dataclass(frozen=True)
+class Flows:
+    """What the demands do: delay of each (us, inf where cut off), load of each link (Gbit/s, the busier way)."""
+
+    oneway_us: Array
+    load_gbps: Array
+
+
+def ways(world: World, cost_us: Array, *, drained: Collection[str] = (), undrained: Collection[str] = ()) -> Ways:
+    """Every way that traffic may take; `cost_us` has a value for each link.
+
+    `drained` and `undrained` name links that are taken to be so, whatever the twin says: the what-if.
+    """
+    links, sites = world["links"], len(world["sites"])
+    a, b = world.intended.resolve("links", "a"), world.intended.resolve("links", "b")
+    usable = (a >= 0) & (b >= 0) & (a < sites) & (b < sites) & links["up"]
+    states = world["link_states"]
+    down = states.ids[~states["up"]]
+    usable[links.rows(down)] = False
+    costly = links["drained"].copy()
+    costly[links.rows(list(drained))] = True
+    costly[links.rows(list(undrained))] = False
+    cost = cost_us + np.where(costly, DRAINED_COST_US, 0.0)
+    rows = np.flatnonzero(usable)
+    back = rows[links["direction"][rows] == b"both"]
+    return Ways(
+        start=np.r_[a[rows], b[back]],
+        end=np.r_[b[rows], a[back]],
+        link=np.r_[rows, back],
+        cost_us=np.r_[cost[rows], cost[back]],
+        sites=sites,
+    )
+
+
+def flows(world: World, ways: Ways, felt_us: Array) -> Flows:
+    """What each demand feels and each link carries when all demands take their cheapest way.
+
+    `felt_us` has the delay that each link has now.
+    """
+    start, goal = world.intended.resolve("demands", "a"), world.intended.resolve("demands", "b")
+    kept = _cheapest(ways)
+    keys = ways.start[kept] * ways.sites + ways.end[kept]
+    goals, column = np.unique(goal, return_inverse=True)
+    matrix = csr_array((ways.cost_us[kept], (ways.end[kept], ways.start[kept])), shape=(ways.sites, ways.sites))
+    cost, after = dijkstra(matrix, indices=goals, return_predecessors=True)
+    oneway_us = np.where(np.isinf(cost[column, start]), np.inf, 0.0)
+    carried = np.zeros(len(ways.link))
+    here = start.copy()
+    walking = np.flatnonzero(np.isfinite(oneway_us) & (start != goal))
+    while len(walking):
+        ahead = after[column[walking], here[walking]]
+        way = kept[np.searchsorted(keys, here[walking] * ways.sites + ahead)]
+        oneway_us[walking] += felt_us[ways.link[way]]
+        np.add.at(carried, way, world["demands"]["gbps"][walking])
+        here[walking] = ahead
+        walking = walking[ahead != goal[walking]]
+    load = np.zeros(len(felt_us))
+    np.maximum.at(load, ways.link, carried)
+    return Flows(oneway_us=oneway_us, load_gbps=load)
+
+
+def _cheapest(ways: Ways) -> Array:
+    """Of parallel ways the cheapest one each (their numbers, in the order of start and end)."""
+    order = np.lexsort((ways.link, ways.cost_us, ways.end, ways.start))
+    pair = ways.start[order] * ways.sites + ways.end[order]
+    return order[np.diff(pair, prepend=-1) != 0]

@@ -1,0 +1,71 @@
+"""Every kind of action: whether it can be undone, how long it takes, and what it needs before it may be taken."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for every action of one kind.
+
+    `reversible`: `inverse` names the kind that undoes it exactly. `compensable`: `remedy` names what is done instead,
+    at `remedy_price_cny`. `irrevocable`: never on autonomy; a person approves it first.
+    An `instant` action is verified within `within_s`, or else undone; a `long` one is observed each turn until
+    its own stated end.
+    """
+
+    name: str
+    meaning: str
+    effect: Literal["reversible", "compensable", "irrevocable"]
+    duration: Literal["instant", "long"]
+    within_s: float = 0.0
+    inverse: str = ""
+    remedy: str = ""
+    remedy_price_cny: float = 0.0
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            name="drain_link",
+            meaning="keep traffic off a link by a high cost, at both ends",
+            effect="reversible",
+            duration="instant",
+            within_s=10.0,
+            inverse="undrain_link",
+        ),
+        Kind(
+            name="undrain_link",
+            meaning="let traffic back onto a link",
+            effect="reversible",
+            duration="instant",
+            within_s=10.0,
+            inverse="drain_link",
+        ),
+        Kind(
+            name="restart_device",
+            meaning="restart a device that no longer answers",
+            effect="compensable",
+            duration="instant",
+            within_s=60.0,
+            remedy="send a technician",
+            remedy_price_cny=2_000.0,
+        ),
+        Kind(
+            name="start_job",
+            meaning="hold chips for a job and start it there",
+            effect="compensable",
+            duration="long",
+            remedy="stop the job; what it has done since its last checkpoint is lost",
+        ),
+        Kind(
+            name="order_equipment",
+            meaning="order equipment for a site",
+            effect="irrevocable",
+            duration="long",
+        ),
+    )
+}

@@ -1,0 +1,1 @@
+"""What happened, durable and chained by hashes, so that anyone can check it and decide it again."""

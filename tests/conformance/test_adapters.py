@@ -1,0 +1,127 @@
+"""What every adapter must do, whatever network is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from karez.adapters.embedded import EmbeddedNetwork
+from karez.adapters.network import Network, seen
+from karez.plan import Action, Cell, NewRow, changed, expected, inverse
+from karez.plan.kinds import KINDS
+from karez.twin import World
+from tests.worlds import ring
+
+
+def _embedded(world: World) -> Network:
+    return EmbeddedNetwork(world, seed=3, start_s=0.0)
+
+
+ADAPTERS: dict[str, Callable[[World], Network]] = {"embedded": _embedded}
+DRAIN = Action(
+    kind="drain_link",
+    subject="l03",
+    sets=(Cell("links", "l03", "drained", False, True),),
+    blast_radius=("l03",),
+    expires_at_s=100.0,
+)
+RESTART = Action(
+    kind="restart_device",
+    subject="r2",
+    sets=(Cell("equipment", "r2", "boots", 0, 1),),
+    blast_radius=("c2",),
+    expires_at_s=100.0,
+)
+START = Action(
+    kind="start_job",
+    subject="j1",
+    adds=(NewRow("assignments", "j1", {"server": "s0", "chips": 512}),),
+    blast_radius=("s0",),
+    expires_at_s=100.0,
+    ends_at_s=20.0,
+)
+ORDER = Action(
+    kind="order_equipment",
+    subject="c1",
+    adds=(NewRow("equipment", "e1", {"site": "c1", "kind": "edge_inference"}),),
+    blast_radius=("c1",),
+    expires_at_s=100.0,
+    ends_at_s=30.0,
+)
+
+
+@pytest.fixture(params=ADAPTERS)
+def make(request: pytest.FixtureRequest) -> Callable[[World], Network]:
+    return ADAPTERS[request.param]
+
+
+def _after(network: Network, world: World, at_s: float) -> World:
+    return World(world.intended, seen(world.actual, network.observe(at_s)))
+
+
+def test_it_names_kinds_of_action_that_exist_and_refuses_any_other(make: Callable[[World], Network]) -> None:
+    network = make(ring())
+    assert network.kinds <= set(KINDS)
+    assert network.apply(msgspec.structs.replace(DRAIN, kind="paint_it_blue"), 1.0)
+
+
+def test_what_it_did_is_seen_and_its_inverse_puts_everything_back(make: Callable[[World], Network]) -> None:
+    world = ring()
+    network = make(world)
+    before = network.look("link_states", ["l03"]).columns["drained"]
+    assert network.apply(DRAIN, 1.0) == ""
+    assert changed(expected(DRAIN), _after(network, world, 2.0)) == ()
+    undo = inverse(DRAIN, expires_at_s=100.0)
+    assert network.apply(undo, 3.0) == ""
+    assert network.look("link_states", ["l03"]).columns["drained"] == before
+
+
+def test_traffic_leaves_a_drained_link_and_comes_back(make: Callable[[World], Network]) -> None:
+    network = make(ring())
+    network.observe(1.0)
+    assert float(network.look("link_states", ["l03"]).columns["load_gbps"][0]) > 1.0
+    network.apply(DRAIN, 1.0)
+    assert float(network.look("link_states", ["l03"]).columns["load_gbps"][0]) == 0.0
+    network.apply(inverse(DRAIN, expires_at_s=100.0), 2.0)
+    assert float(network.look("link_states", ["l03"]).columns["load_gbps"][0]) > 1.0
+
+
+def test_a_restarted_device_is_away_and_comes_back_with_one_boot_more(make: Callable[[World], Network]) -> None:
+    network = make(ring())
+    assert network.apply(RESTART, 1.0) == ""
+    assert network.look("equipment_states", ["r2"]).columns == {"up": (False,), "boots": (1,)}
+    network.observe(60.0)
+    assert network.look("equipment_states", ["r2"]).columns == {"up": (True,), "boots": (1,)}
+
+
+def test_a_job_holds_its_chips_until_its_end_and_no_second_job_gets_them(make: Callable[[World], Network]) -> None:
+    network = make(ring())
+    assert network.apply(START, 1.0) == ""
+    assert network.look("server_states", ["s0"]).columns["free_chips"] == (0,)
+    assert "free chips" in network.apply(msgspec.structs.replace(START, subject="j2"), 1.0)
+    network.observe(19.0)
+    assert int(network.look("server_states", ["s0"]).columns["free_chips"][0]) == 0
+    network.observe(21.0)
+    assert int(network.look("server_states", ["s0"]).columns["free_chips"][0]) > 400
+
+
+def test_an_order_is_seen_at_once_and_delivered_when_it_is_due(make: Callable[[World], Network]) -> None:
+    world = ring()
+    network = make(world)
+    assert network.apply(ORDER, 1.0) == ""
+    world = _after(network, world, 2.0)
+    assert world["order_states"].cell(ORDER.id, "delivered") is False
+    world = _after(network, world, 31.0)
+    assert world["order_states"].cell(ORDER.id, "delivered") is True
+
+
+def test_rows_that_do_not_exist_are_left_out_of_a_look(make: Callable[[World], Network]) -> None:
+    assert make(ring()).look("link_states", ["none", "l01"]).ids == ("l01",)
+
+
+def test_the_same_calls_give_the_same_observations(make: Callable[[World], Network]) -> None:
+    first, second = make(ring()), make(ring())
+    for at_s in (1.0, 2.0, 5.0):
+        assert msgspec.json.encode(first.observe(at_s)) == msgspec.json.encode(second.observe(at_s))

@@ -1,0 +1,236 @@
+"""The loop on the embedded network: what it does at each level, and what it never does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from karez.adapters.embedded import EmbeddedNetwork, Fault
+from karez.adapters.guard import Guard, Reply
+from karez.adapters.network import seen
+from karez.errors import KarezError
+from karez.loop.runner import People, Runner, nobody, replay
+from karez.loop.turn import Approval, Decisions, Inputs, Level, Policy, State, turn
+from karez.plan import Plan, Proof
+from karez.record.log import Record, read
+from karez.record.verify import verify
+from karez.twin import World
+from tests.conformance.test_adapters import ORDER
+from tests.worlds import ring
+
+DELAY = Fault("delay", "l03", 20.0, 80.0)
+SILENT = Fault("device", "r2", 40.0)
+
+
+class Run:
+    """A run of the loop on the ring, and all that it decided."""
+
+    def __init__(
+        self,
+        path: Path,
+        *faults: Fault,
+        level: Level = "act",
+        turns: int = 150,
+        people: People = nobody,
+    ) -> None:
+        world = ring()
+        network = EmbeddedNetwork(world, seed=1, start_s=0.0)
+        for fault in faults:
+            network.inject(fault)
+        self.decisions: list[Decisions] = []
+        with Record(path) as record:
+            runner = Runner.start(world, network, record, Policy(level=level), at_s=0.0)
+            for at_s in range(1, turns + 1):
+                self.decisions.append(runner.turn(float(at_s), people))
+        self.network, self.state = network, runner.state
+
+    @property
+    def words(self) -> list[str]:
+        return [verdict.verdict for decisions in self.decisions for verdict in decisions.verdicts]
+
+    @property
+    def plans(self) -> list[Plan]:
+        return [plan for decisions in self.decisions for plan in decisions.plans]
+
+
+def _drained(network: EmbeddedNetwork) -> bool:
+    return bool(network.look("link_states", ["l03"]).columns["drained"][0])
+
+
+def test_a_slow_link_is_found_drained_verified_and_given_back_when_it_is_well(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", DELAY)
+    assert [plan.planner for plan in run.plans] == ["heal", "release"]
+    assert run.words == ["commanded", "applied", "verified"] * 2
+    assert not _drained(run.network)
+    assert run.state.intended.digest == ring().intended.digest
+    assert run.state.running == ()
+
+
+def test_do_nothing_was_weighed_and_would_have_cost_the_users_more(tmp_path: Path) -> None:
+    plan = Run(tmp_path / "r", DELAY, turns=40).plans[0]
+    assert plan.alternatives[0].name == "do nothing"
+    assert plan.alternatives[0].score > plan.proof.value
+
+
+def test_a_silent_device_is_restarted_once_and_verified(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", SILENT)
+    assert run.words == ["commanded", "applied", "verified"]
+    assert run.network.look("equipment_states", ["r2"]).columns == {"up": (True,), "boots": (1,)}
+    assert run.state.intended["equipment"].cell("r2", "boots") == 1
+
+
+@pytest.mark.parametrize(("level", "word"), [("observe", "would act"), ("advise", "proposed")])
+def test_below_act_nothing_is_commanded_and_what_would_be_done_is_said_once(
+    tmp_path: Path, level: Level, word: str
+) -> None:
+    run = Run(tmp_path / "r", DELAY, level=level)
+    assert run.words == [word, "withdrawn"]
+    assert all(not decisions.commands for decisions in run.decisions)
+    assert run.state.intended.digest == ring().intended.digest
+
+
+def _approve_all(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
+    return (), tuple(Approval(plan.id, "Li Wei") for plan in state.waiting)
+
+
+def test_a_person_approves_what_was_proposed_and_it_acts_once(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", DELAY, level="advise", people=_approve_all)
+    assert run.words == ["proposed", "commanded", "applied", "verified"] * 2
+    assert all(command.approved_by == "Li Wei" for decisions in run.decisions for command in decisions.commands)
+
+
+def _order(world: World) -> Plan:
+    return Plan(
+        planner="build",
+        question={},
+        revision=world.intended.digest,
+        made_at_s=1.0,
+        reads=(),
+        actions=(ORDER,),
+        price_cny=1.0,
+        proof=Proof(value=1.0, bound=1.0, unit="CNY", how="test"),
+    )
+
+
+def test_an_order_waits_for_a_person_even_at_act_then_runs_to_its_end(tmp_path: Path) -> None:
+    plan = _order(ring())
+
+    def people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
+        return (plan,) if at_s == 2.0 else (), (Approval(plan.id, "Li Wei"),) if at_s == 10.0 else ()
+
+    run = Run(tmp_path / "r", turns=60, people=people)
+    assert run.words == ["proposed", "commanded", "applied", "ended"]
+    assert run.decisions[9].commands[0].approved_by == "Li Wei"
+    assert run.decisions[28].verdicts == ()
+    assert run.decisions[29].verdicts[0].verdict == "ended"
+    assert run.state.intended["equipment"].has("e1")
+
+
+def test_a_flapping_link_is_not_drained_again_and_again(tmp_path: Path) -> None:
+    flaps = [Fault("delay", "l03", 20.0 + 60.0 * index, 40.0 + 60.0 * index) for index in range(8)]
+    run = Run(tmp_path / "r", *flaps, turns=500)
+    drains = [c for decisions in run.decisions for c in decisions.commands if c.action.kind == "drain_link"]
+    assert 2 <= len(drains) <= 3
+    assert any("budget" in verdict.why for decisions in run.decisions for verdict in decisions.verdicts)
+
+
+def test_what_cannot_be_verified_is_undone(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", DELAY, Fault("deaf", "l03", 0.0), turns=75)
+    assert run.words[:4] == ["commanded", "applied", "undone", "applied"]
+    assert not run.state.intended["links"].cell("l03", "drained")
+
+
+def test_a_loop_that_dies_after_its_command_leaves_nothing_behind(tmp_path: Path) -> None:
+    world = ring()
+    network = EmbeddedNetwork(world, seed=1, start_s=0.0)
+    network.inject(DELAY)
+    with Record(tmp_path / "r") as record:
+        runner = Runner.start(world, network, record, Policy(level="act"), at_s=0.0)
+        at_s = 1.0
+        while not runner.turn(at_s).commands:
+            at_s += 1.0
+        assert _drained(network)
+        runner.guard.tick(at_s + 60.0)
+    assert not _drained(network)
+
+
+def test_a_turn_from_the_whole_twin_is_the_same_as_from_the_changes(tmp_path: Path) -> None:
+    Run(tmp_path / "r", DELAY, SILENT)
+    policy, state = Policy(level="act"), State.of(ring())
+    for event in list(read(tmp_path / "r"))[1:]:
+        inputs = msgspec.convert(msgspec.json.decode(event.body)["inputs"], Inputs)
+        told_whole = replace(state, actual=seen(state.actual, inputs.changes))
+        after, decisions = turn(state, inputs, policy)
+        assert turn(told_whole, inputs, policy)[1] == decisions
+        state = after
+
+
+def test_a_turn_taken_twice_decides_nothing_twice(tmp_path: Path) -> None:
+    Run(tmp_path / "r", DELAY, SILENT)
+    policy, state = Policy(level="act"), State.of(ring())
+    for event in list(read(tmp_path / "r"))[1:]:
+        inputs = msgspec.convert(msgspec.json.decode(event.body)["inputs"], Inputs)
+        state, _ = turn(state, inputs, policy)
+        again, decisions = turn(state, Inputs(at_s=inputs.at_s), policy)
+        assert decisions.commands == ()
+        assert again.digest == state.digest
+
+
+def test_a_recorded_run_decides_the_same_again(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", DELAY, SILENT)
+    assert list(replay(ring(), tmp_path / "r")) == run.decisions
+    assert verify(tmp_path / "r")[0] == 151
+
+
+def test_a_record_from_another_network_or_with_another_decision_is_refused(tmp_path: Path) -> None:
+    Run(tmp_path / "r", turns=5)
+    with pytest.raises(KarezError, match="another network"):
+        list(replay(ring(chips=8), tmp_path / "r"))
+
+
+def test_the_same_run_in_another_process_gives_the_same_last_hash(tmp_path: Path) -> None:
+    Run(tmp_path / "a", DELAY, turns=60)
+    code = (
+        "import sys; from pathlib import Path; from tests.test_loop import DELAY, Run\n"
+        "Run(Path(sys.argv[1]), DELAY, turns=60)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "b"], check=True, env={"PYTHONHASHSEED": "7"})
+    assert verify(tmp_path / "a") == verify(tmp_path / "b")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["l01", "l12", "l03", "l45"]), st.integers(8, 60), st.integers(5, 60)),
+        max_size=4,
+    ),
+    st.integers(0, 5),
+)
+@settings(max_examples=15, deadline=None)
+def test_whatever_breaks_the_network_ends_as_it_began_once_all_is_well(
+    faults: list[tuple[str, int, int]], device: int
+) -> None:
+    world = ring()
+    network = EmbeddedNetwork(world, seed=2, start_s=0.0)
+    for link, start, length in faults:
+        network.inject(Fault("delay", link, float(start), float(start + length)))
+    network.inject(Fault("device", f"r{device}", 30.0))
+    state, policy = State.of(world), Policy(level="act", budgets={})
+    guard = Guard(network, lambda receipt: True)
+    replies: tuple[Reply, ...] = ()
+    for at_s in map(float, range(1, 400)):
+        inputs = Inputs(at_s=at_s, changes=network.observe(at_s), replies=(*replies, *guard.tick(at_s)))
+        state, decisions = turn(state, inputs, policy)
+        for command in decisions.confirmed:
+            guard.confirm(command)
+        replies = tuple(guard.execute(c, b"", state.world, at_s=at_s) for c in decisions.commands)
+    assert not state.intended["links"]["drained"].any()
+    assert not state.actual["link_states"]["drained"].any()
+    assert not state.actual["findings"]["open"].any()
+    assert state.running == ()
