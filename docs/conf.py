@@ -9,6 +9,9 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
+from karez.faces import cli, questions
+from karez.operations import OPERATIONS, Operation
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SCHEMA = ROOT / "src" / "karez" / "twin" / "schema.csv"
@@ -24,6 +27,51 @@ HEADINGS = {
 }
 # The schema's words for "must be given" and for a reference or text that may be empty.
 ABSENT_WORDS = {"": "required", "none": "empty"}
+
+CLI_HEAD = """\
+# Operations
+
+Every operation is offered alike on the command line, over HTTP and in Python:
+
+```text
+karez circles mynet --budget-us 500 --json
+```
+
+```text
+karez serve --root . &
+curl -H 'Content-Type: application/json' -d '{"network": "mynet", "budget_us": 500}' \\
+  http://127.0.0.1:8080/v1/operations/circles
+```
+
+```python
+import karez
+
+karez.circles("mynet", budget_us=500)
+```
+
+The first two give the same JSON: `{"schema": 1, "operation": "circles", "answer": {...}}`, where the texts `"inf"`,
+`"-inf"` and `"nan"` stand for the numbers that JSON lacks. The third gives the answer as a value. In Python, a name
+that the language or a module of Karez has taken gets an underscore: `karez.import_`, `karez.steer_`.
+
+The command line puts answers on stdout and everything else on stderr. It ends with
+
+| code | when |
+| --- | --- |
+| 0 | done |
+| 1 | error |
+| 2 | wrong input; a line for each problem |
+| 3 | the answer misses the target that was set |
+| 4 | infeasible: no plan can do what was asked |
+| 5 | refused by a rule, a missing approval or a changed read |
+| 130 | interrupted |
+| 141 | nobody reads the answer any more |
+
+`karez serve` keeps every path within the folder it serves and refuses what writes files, unless `--allow-writes` is
+given. Errors are `application/problem+json`: 400 wrong input, with all problems; 403 not offered; 404 no such
+operation; 409 refused; 413 longer than 1 MiB; 415 not `application/json`; 422 infeasible. `GET /v1/operations` lists
+the operations with the JSON schema of each question, and `GET /healthz` answers while the service runs. There is no
+log-in, and operations run one at a time.
+"""
 
 project = "Karez"
 author = "The Karez authors"
@@ -76,12 +124,42 @@ def twin_page(schema: Path) -> str:
     return "\n".join([head, *sections])
 
 
+def field_cells(field: questions.Field) -> list[str]:
+    """What the reference shows of one field of a question."""
+    default = (
+        "required" if field.required else f"`{questions.shown(field.default)}`" if field.default != "" else "empty"
+    )
+    return [f"`{field.name}`", f"`{cli.flag(field)}`", field.takes, default, field.description]
+
+
+def operation_section(operation: Operation) -> str:
+    """The reference of one operation: what it answers, and a row for each field of its question."""
+    fields = questions.fields(operation.question)
+    usage = " ".join(["karez", operation.name, *(field.name.upper() for field in fields if field.required)])
+    lines = [f"(operation-{operation.name})=", f"## {operation.name}", "", operation.question.__doc__ or "", ""]
+    lines += ["```text", f"{usage} [OPTIONS]", "```", ""]
+    lines += ["It writes files." if operation.writes else "It writes nothing.", ""]
+    lines += [row_line(["Field", "Command line", "Takes", "Default", "Description"]), row_line(["---"] * 5)]
+    return "\n".join([*lines, *(row_line(field_cells(field)) for field in fields)]) + "\n"
+
+
+def cli_page() -> str:
+    """The page on all operations, in the order they are listed."""
+    return "\n".join([CLI_HEAD, *map(operation_section, OPERATIONS.values())])
+
+
+def write_page(name: str, text: str) -> None:
+    """Write a generated page where it differs."""
+    page = GENERATED / name
+    if not page.exists() or page.read_text("utf-8") != text:
+        page.write_text(text, "utf-8")
+
+
 def write_reference(_app: Sphinx) -> None:
     """Write the generated pages, touching only those that changed."""
     GENERATED.mkdir(exist_ok=True)
-    page, text = GENERATED / "twin.md", twin_page(SCHEMA)
-    if not page.exists() or page.read_text("utf-8") != text:
-        page.write_text(text, "utf-8")
+    write_page("twin.md", twin_page(SCHEMA))
+    write_page("cli.md", cli_page())
 
 
 def setup(app: Sphinx) -> None:

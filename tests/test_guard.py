@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import GRACE_S, Command, Guard
 from karez.plan import Action, Read
 from karez.plan.kinds import KINDS
 from tests.conformance.test_adapters import DRAIN, ORDER
-from tests.worlds import ring
 
 RECEIPT = b"receipt"
 COMMAND = Command(plan="p", action=DRAIN, reads=(Read("link_states", "l03", "up", "==", True),), epoch=1)

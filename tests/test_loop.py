@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Guard, Reply
 from karez.adapters.network import seen
@@ -23,7 +24,6 @@ from karez.record.log import Record, read
 from karez.record.verify import verify
 from karez.twin import World
 from tests.conformance.test_adapters import ORDER
-from tests.worlds import ring
 
 DELAY = Fault("delay", "l03", 20.0, 80.0)
 SILENT = Fault("device", "r2", 40.0)

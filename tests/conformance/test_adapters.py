@@ -7,12 +7,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.network import Network, seen
 from karez.plan import Action, Cell, NewRow, changed, expected, inverse
 from karez.plan.kinds import KINDS
 from karez.twin import World
-from tests.worlds import ring
 
 
 def _embedded(world: World) -> Network:

@@ -75,10 +75,14 @@ class EmbeddedNetwork:
         """Let something go wrong."""
         self._faults = (*self._faults, fault)
 
+    def live(self, until_s: float) -> None:
+        """Move on to `until_s`, whether anybody looks or not."""
+        while self._at_s < until_s:
+            self._second(min(self._at_s + 1.0, until_s))
+
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What was measured, and what changed, since last time; the network moves on to `at_s`."""
-        while self._at_s < at_s:
-            self._second(min(self._at_s + 1.0, at_s))
+        self.live(at_s)
         news, self._news = self._news, {}
         changed = tuple(self.look(table, tuple(ids)) for table, ids in sorted(news.items()))
         return (*changed, self._measured(self._poll()))

@@ -1,0 +1,1 @@
+"""From files and seeds to a twin: each importer is one function that returns a whole twin or every problem."""

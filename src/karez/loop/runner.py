@@ -13,7 +13,7 @@ import msgspec
 
 from karez.adapters.guard import Guard, Reply
 from karez.adapters.network import Network
-from karez.errors import KarezError
+from karez.errors import InputError, KarezError
 from karez.loop.turn import Approval, Decisions, Inputs, Policy, State, turn
 from karez.plan import Plan
 from karez.record.log import GENESIS, Record, chained, read
@@ -23,10 +23,11 @@ People = Callable[[float, State], tuple[tuple[Plan, ...], tuple[Approval, ...]]]
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """The first event of a record: what the run began with."""
+    """The first event of a record: what the run began with, and the stored revision that held it (0: none)."""
 
     policy: Policy
     state: str
+    revision: int = 0
 
 
 class Turned(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +54,12 @@ class Runner:
     replies: tuple[Reply, ...] = ()
 
     @classmethod
-    def start(cls, world: World, network: Network, record: Record, policy: Policy, *, at_s: float) -> Runner:
+    def start(
+        cls, world: World, network: Network, record: Record, policy: Policy, *, at_s: float, revision: int = 0
+    ) -> Runner:
         """A runner that has recorded its start and seen nothing yet."""
         state = State.of(world)
-        record.append("start", at_s, encode(Start(policy=policy, state=state.digest)))
+        record.append("start", at_s, encode(Start(policy=policy, state=state.digest, revision=revision)))
         return cls(network, Guard(network, record.holds), record, policy, state)
 
     def turn(self, at_s: float, people: People = nobody) -> Decisions:
@@ -79,6 +82,34 @@ class Runner:
         return decisions
 
 
+def started(path: Path) -> Start:
+    """What the run of a record began with.
+
+    Raises:
+        InputError: the file is no record, or one of something else.
+    """
+    for event in read(path):
+        try:
+            return msgspec.json.decode(event.body, type=Start)
+        except msgspec.MsgspecError as error:
+            raise InputError.of(
+                str(path), f"is no record of a run ({error})", "name the file that a run wrote"
+            ) from error
+    raise InputError.of(str(path), "is empty", "name the file that a run wrote")
+
+
+def recorded(path: Path) -> tuple[float, list[Decisions]]:
+    """When a recorded run began (Unix time), and what each of its turns decided, as the record has it.
+
+    Raises:
+        InputError: the file is no record, or one of something else.
+    """
+    started(path)
+    events = list(read(path))
+    turns = [msgspec.json.decode(event.body, type=Turned).decisions for event in events if event.kind == "turn"]
+    return events[0].at_s, turns
+
+
 def replay(world: World, path: Path) -> Iterator[Decisions]:
     """What each turn of a record decides when it is decided again.
 
@@ -93,7 +124,7 @@ def replay(world: World, path: Path) -> Iterator[Decisions]:
             policy = start.policy
             if start.state != state.digest:
                 raise KarezError("the record starts from another network; name the network and revision it was made on")
-            body = encode(Start(policy=policy, state=state.digest))
+            body = encode(start)
         else:
             inputs = msgspec.json.decode(event.body, type=Turned).inputs
             state, decisions = turn(state, inputs, policy)

@@ -27,9 +27,9 @@ from karez.twin.fold import Events
 from karez.twin.table import Array, texts
 
 Level = Literal["observe", "advise", "act"]
-# The same act on the same subject: twice at once, then every ten minutes. This is what damps flapping.
+# The same instant act on the same subject: twice at once, then every ten minutes. This is what damps flapping.
 SUBJECT_BUDGET = (600.0, 2)
-# How long the loop lets a finding rest for which nothing better than waiting was found, or no budget was left.
+# How long the loop lets something rest for which nothing better than waiting was found, or no budget was left.
 REST_S = 10.0
 Word = Literal[
     "commanded", "would act", "proposed", "refused", "withdrawn", "applied", "verified", "undone", "remedy", "ended"
@@ -360,9 +360,11 @@ def _mended(state: State, at_s: float, policy: Policy, said: _Said) -> State:
         if finding not in on_it:
             state = _mend(state, finding, at_s, policy, said)
     for held in [one for one in state.running if one.phase == "held"]:
-        if _may_release(state, held):
+        if held.command.id not in dict(state.resting) and _may_release(state, held):
             plan = release(state.world, held.because[0], held.command.action, at_s=at_s)
             state = _governed(state, plan, "", at_s, policy, said)
+            if _may_release(state, held):
+                state = replace(state, resting=(*state.resting, (held.command.id, at_s + REST_S)))
     return state
 
 
@@ -427,11 +429,19 @@ def _governed(state: State, plan: Plan, person: str, at_s: float, policy: Policy
 
 
 def _clash(state: State, plan: Plan) -> str:
-    """Why the plan would get in the way of something under way; empty if it would not."""
-    unsettled = [one for one in state.running if one.phase in ("sent", "verifying", "undoing")]
-    under_way = {row for one in unsettled for row in one.command.action.touched}
+    """Why the plan would get in the way of something under way; empty if it would not.
+
+    What was commanded is as good as done: a plan must hold on the twin as it will be, too.
+    """
+    unsettled = [one.command.action for one in state.running if one.phase in ("sent", "verifying", "undoing")]
+    under_way = {row for action in unsettled for row in action.touched}
     clashes = sorted(row for action in plan.actions for row in action.touched if row in under_way)
-    return f"{clashes[0][0]}[{clashes[0][1]}] is being changed" if clashes else ""
+    if clashes:
+        return f"{clashes[0][0]}[{clashes[0][1]}] is being changed"
+    doubtful = [read for read in plan.reads if (read.table, read.row) in under_way]
+    sent = [one.command.action for one in state.running if one.phase == "sent"]
+    stale = changed(doubtful, World(applied(sent, state.intended), state.actual))
+    return f"relied on {stale[0]}, which is being changed" if stale else ""
 
 
 def _needs_person(plan: Plan, policy: Policy) -> str:
@@ -444,7 +454,9 @@ def _needs_person(plan: Plan, policy: Policy) -> str:
 def _charged(budgets: Table, plan: Plan, at_s: float, policy: Policy) -> tuple[Table, str]:
     """The budgets after the plan's actions, and which of them is spent."""
     for action in plan.actions:
-        wanted = [(f"{action.kind}:{action.subject}", SUBJECT_BUDGET)]
+        wanted = []
+        if KINDS[action.kind].duration == "instant":
+            wanted.append((f"{action.kind}:{action.subject}", SUBJECT_BUDGET))
         if action.kind in policy.budgets:
             wanted.append((action.kind, policy.budgets[action.kind]))
         for name, (every_s, burst) in wanted:

@@ -97,4 +97,5 @@ def _cheapest(ways: Ways) -> Array:
     """Of parallel ways the cheapest one each (their numbers, in the order of start and end)."""
     order = np.lexsort((ways.link, ways.cost_us, ways.end, ways.start))
     pair = ways.start[order] * ways.sites + ways.end[order]
-    return order[np.diff(pair, prepend=-1) != 0]
+    cheapest: Array = order[np.diff(pair, prepend=-1) != 0]
+    return cheapest

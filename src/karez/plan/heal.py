@@ -154,6 +154,7 @@ def _detour_reads(world: World, stay: Flows, leave: Flows) -> tuple[Read, ...]:
             continue
         room = FULL_SHARE * float(links["capacity_gbps"][row]) - float(more[row])
         now = float(states.cell(link, "load_gbps"))
+        reads.append(Read("links", link, "drained", "==", bool(links["drained"][row])))
         reads.append(Read("link_states", link, "up", "==", True))
         # A detour that is full already stays the better way; then only its state is relied on.
         if now <= room:

@@ -62,7 +62,8 @@ class Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the file."""
+        """Close the record, so that it is one file that can be read from anywhere."""
+        self._base.execute("PRAGMA journal_mode=DELETE")
         self._base.close()
 
     def append(self, kind: str, at_s: float, body: bytes) -> bytes:

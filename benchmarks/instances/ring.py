@@ -1,4 +1,4 @@
-"""Small worlds that tests share, made by hand."""
+"""A ring of six sites, made by hand: what the loop is tested on, and replayed on."""
 
 from __future__ import annotations
 

@@ -1,0 +1,226 @@
+"""The command line: a command for each operation, made from its question."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+import karez
+from karez import operations
+from karez.errors import InputError, KarezError, Problem
+from karez.faces import questions, text
+from karez.faces.questions import Field
+from karez.operations import OPERATIONS, Answer
+
+OK, WRONG_INPUT, TARGET_MISSED = 0, 2, 3
+# As a shell reports a program that a signal ended: 128 and the number of SIGINT or SIGPIPE.
+INTERRUPTED, NOBODY_READS = 130, 141
+LAST_PORT = 65_535
+
+# What is in no group is listed all the same, at the end.
+GROUPS = {
+    "Networks": ("generate", "template", "import", "info", "diff"),
+    "Questions and plans": ("circles", "build", "check", "place", "steer", "report"),
+    "Networks that live": ("heal", "replay"),
+}
+OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
+EXAMPLE = "example: karez generate mynet --stations 20000 && karez circles mynet --budget-us 1000"
+EXIT_CODES = "exit codes: 0 done, 1 error, 2 wrong input, 3 target missed, 4 infeasible, 5 refused"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that leaves reporting and writing to this module."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError.of("command line", message, f"see {self.prog} --help")
+
+    def print_help(self, file: object = None) -> None:
+        """Write the help to stdout, where failures to write are noticed."""
+        _out(self.format_help())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of one command; its answer goes to stdout, everything else to stderr."""
+    try:
+        return _command(list(sys.argv[1:] if argv is None else argv))
+    except InputError as error:
+        return _failed(map(str, error.problems), error.exit_code)
+    except KarezError as error:
+        return _failed(str(error).splitlines(), error.exit_code)
+    except BrokenPipeError:
+        return NOBODY_READS
+    except OSError as error:
+        return _failed([f"{error.filename or 'writing'}: {error.strerror or error}"], WRONG_INPUT)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def overview() -> str:
+    """What `karez --help` shows: every command in its group, with one line each."""
+    grouped = {name for names in GROUPS.values() for name in names}
+    others = {name: OPERATIONS[name].summary for name in OPERATIONS if name not in grouped} | OTHERS
+    groups = {title: {name: OPERATIONS[name].summary for name in names} for title, names in GROUPS.items()}
+    lines = ["usage: karez COMMAND ... [--json] [--quiet]", "", "Plan and run computing-power networks."]
+    for title, commands in (groups | {"More": others}).items():
+        lines += ["", f"{title}:", *(f"  {name:10}{summary}" for name, summary in commands.items())]
+    more = "karez COMMAND --help shows what a command takes; karez --version shows the version"
+    return "\n".join([*lines, "", EXAMPLE, more, EXIT_CODES, ""])
+
+
+def parser(operation: str) -> argparse.ArgumentParser:
+    """The parser of one operation; every value stays text, and only what was given is in what it returns."""
+    question = OPERATIONS[operation].question
+    made = _parser(operation, description=question.__doc__, epilog=EXIT_CODES)
+    for field in questions.fields(question):
+        _add(made, field)
+    made.add_argument("--json", action="store_true", help='one JSON object; infinite is "inf", unknown "nan"')
+    made.add_argument("--quiet", action="store_true", help="only the headline, and nothing on stderr but errors")
+    return made
+
+
+def flag(field: Field) -> str:
+    """How the command line names a field: itself where it is required, else `--its-name`."""
+    return field.name if field.required else f"--{field.name.replace('_', '-')}"
+
+
+def _command(argv: list[str]) -> int:
+    name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if name in ("-h", "--help", "--version"):
+        _out(f"karez {karez.__version__}\n" if name == "--version" else overview())
+        return OK if argv else WRONG_INPUT
+    if name == "demo":
+        return int(import_module("karez.faces.demo").main(rest))
+    if name == "serve":
+        return _serve(rest)
+    if name in OPERATIONS:
+        return _ask(name, rest)
+    raise InputError.of(name, "no such command", f"give one of {', '.join([*OPERATIONS, *OTHERS])}")
+
+
+def _ask(operation: str, argv: list[str]) -> int:
+    given = _parsed(parser(operation), argv)
+    if given is None:
+        return OK
+    began_s, as_json, quiet = time.monotonic(), given.pop("json"), given.pop("quiet")
+    answer = operations.run(operation, _question(operation, given))
+    _out(_shown(operation, answer, as_json=as_json, quiet=quiet))
+    if not quiet:
+        _say(f"karez {operation}: {time.monotonic() - began_s:.1f} s")
+    return TARGET_MISSED if answer.meets_target is False else OK
+
+
+def _parsed(of: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any] | None:
+    """What was given by name; None where help was asked for and shown."""
+    try:
+        known, unknown = of.parse_known_args(argv)
+    except SystemExit:
+        return None
+    return vars(known) | ({"": unknown} if unknown else {})
+
+
+def _question(operation: str, given: dict[str, Any]) -> msgspec.Struct:
+    """The question; problems name fields as the command line does."""
+    unknown = given.pop("", [])
+    problems = [Problem(word, "unknown", f"see karez {operation} --help") for word in unknown]
+    flags = {field.name: flag(field) for field in questions.fields(OPERATIONS[operation].question)}
+    try:
+        question = questions.read(operation, given, strict=False)
+    except InputError as error:
+        problems += [msgspec.structs.replace(each, where=flags[each.where]) for each in error.problems]
+    if problems:
+        raise InputError(problems)
+    return question
+
+
+def _serve(argv: list[str]) -> int:
+    made = _parser("serve", description=OTHERS["serve"], epilog="Ctrl-C stops it when running requests are answered.")
+    made.add_argument("--root", required=True, help="folder that every path of a question is within")
+    made.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default %(default)s); there is no log-in"
+    )
+    made.add_argument("--port", type=_port, default=8080, help="port to listen on (default %(default)s)")
+    made.add_argument("--allow-writes", action="store_true", help="offer the operations that leave files, too")
+    given = _parsed(made, argv)
+    if given is None:
+        return OK
+    if "" in given:
+        made.error(f"unknown: {' '.join(given[''])}")
+    root = Path(given["root"])
+    if not root.is_dir():
+        raise InputError.of("--root", f"{root} is no folder", "give a folder of networks")
+    try:
+        service = import_module("karez.faces.service")
+    except ModuleNotFoundError as error:
+        raise KarezError(f"the service needs {error.name}; install karez[web]") from error
+    service.serve(root, host=given["host"], port=given["port"], allow_writes=given["allow_writes"])
+    return OK
+
+
+def _port(word: str) -> int:
+    if not word.isdecimal() or int(word) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{word!r} is wrong; give a whole number from 0 to {LAST_PORT}")
+    return int(word)
+
+
+def _parser(command: str, **kwargs: Any) -> Parser:
+    return Parser(
+        prog=f"karez {command}", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+    )
+
+
+def _add(made: argparse.ArgumentParser, field: Field) -> None:
+    # A per cent sign in a help text would be taken for a value to fill in.
+    shown = field.description if field.base is bool else field.help
+    options: dict[str, Any] = {"help": shown.replace("%", "%%")}
+    if not field.required:
+        options |= {"dest": field.name, "default": argparse.SUPPRESS}
+    if field.base is bool:
+        made.add_argument(flag(field), action=argparse.BooleanOptionalAction, **options)
+    else:
+        metavar = f"{{{','.join(field.choices)}}}" if field.choices else field.name.upper()
+        made.add_argument(flag(field), metavar=metavar, **options)
+
+
+def _shown(operation: str, answer: Answer, *, as_json: bool, quiet: bool) -> str | bytes:
+    if as_json:
+        return text.json(operation, answer) + b"\n"
+    return "\n".join([text.clean(answer.headline)] if quiet else text.lines(answer)) + "\n"
+
+
+def _out(data: str | bytes) -> None:
+    """Write to stdout, all of it, now."""
+    if isinstance(data, str):
+        data = data.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer would fail once more when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _failed(lines: Iterable[str], code: int) -> int:
+    for line in lines:
+        _say(f"karez: {text.clean(line)}")
+    return code
+
+
+def _say(line: str) -> None:
+    # Where even stderr cannot be written there is nobody left to tell.
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,130 @@
+"""The main job on real places, end to end: measure, plan, heal, place, steer, and a report of it all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from karez.errors import InputError, KarezError
+from karez.operations import (
+    Answer,
+    BuildQuestion,
+    CheckPlanQuestion,
+    CirclesQuestion,
+    GenerateQuestion,
+    HealQuestion,
+    PlaceQuestion,
+    ReplayQuestion,
+    ReportQuestion,
+    SteerQuestion,
+    run,
+)
+
+MARK = ".karez-demo"
+OUTPUT = "out/demo"
+TURNS = 180
+WAIT_S = 10.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """The exit code of `karez demo`: 0 when every step gave its answer."""
+    parser = argparse.ArgumentParser("karez demo", description=__doc__)
+    parser.add_argument("--output", default=OUTPUT, help=f"folder that is made anew (default {OUTPUT})")
+    parser.add_argument("--stations", type=int, default=200_000, help="base stations (default 200000)")
+    asked = parser.parse_args(argv)
+    folder = _fresh(Path(asked.output))
+    begun = time.perf_counter()
+    question = msgspec.convert({"output": str(folder / "network"), "stations": asked.stations}, GenerateQuestion)
+    for number, (title, step) in enumerate(_steps(folder, question), start=1):
+        print(f"{number}  {title} ...", file=sys.stderr, end="", flush=True)
+        started = time.perf_counter()
+        said = step()
+        print(f" {time.perf_counter() - started:.1f} s", file=sys.stderr)
+        print(f"{number}  {said}", flush=True)
+    print(f"\nThe report: {folder / 'report.html'}   the map: {folder / 'report.svg'}")
+    print("All of it rests on a synthetic network on real places; places by GeoNames, CC BY 4.0.")
+    print(f"Done in {time.perf_counter() - begun:.0f} s; everything made lies in {folder}.", file=sys.stderr)
+    return 0
+
+
+def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable[[], str]]]:
+    network, plan, record, table = (
+        str(folder / name) for name in ("network", "plan.json", "run.record", "steer.table")
+    )
+    report = ReportQuestion(network=network, output=str(folder / "report.html"), record=record)
+    return [
+        ("making a network", lambda: _answer("generate", question)),
+        ("measuring who is within 1 ms of compute", lambda: _answer("circles", CirclesQuestion(network=network))),
+        ("planning what to build", lambda: _answer("build", BuildQuestion(network=network, output=plan))),
+        (
+            "checking the plan and its certificate",
+            lambda: _answer("check", CheckPlanQuestion(plan=plan, network=network)),
+        ),
+        ("breaking a link and letting the loop mend it", lambda: _answer("heal", _healed(network, record))),
+        ("deciding the whole run again", lambda: _answer("replay", ReplayQuestion(network=network, record=record))),
+        ("placing a job", lambda: _answer("place", PlaceQuestion(network=network))),
+        ("compiling the steering table", lambda: _answer("steer", SteerQuestion(network=network, output=table))),
+        ("asking the gateway's worker", lambda: _asked_worker(table, SteerQuestion(network=network))),
+        ("writing the report", lambda: _answer("report", report)),
+    ]
+
+
+def _healed(network: str, record: str) -> HealQuestion:
+    return HealQuestion(network=network, record=record, level="act", turns=TURNS)
+
+
+def _answer(name: str, question: msgspec.Struct) -> str:
+    answer: Answer = run(name, question)
+    return answer.headline
+
+
+def _asked_worker(table: str, question: SteerQuestion) -> str:
+    """What a worker on the request path says, in a process of its own that knows the compiled table only."""
+    decided = msgspec.to_builtins(run("steer", question))
+    body = {key: decided[key] for key in ("metro", "model", "prompt_tokens", "data_class", "objective_ms")}
+    command = [sys.executable, "-m", "karez.gateway.worker", table]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as worker:
+        try:
+            address = _address(worker)
+            request = urllib.request.Request(f"{address}/decide", json.dumps(body).encode(), method="POST")
+            with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
+                endpoint = json.loads(reply.read())["endpoint"]
+            resident = _resident_mb(worker.pid)
+        finally:
+            worker.terminate()
+    if endpoint != decided["endpoint"]:
+        raise KarezError(f"the worker says {endpoint}, the planner {decided['endpoint']}: report this as a defect")
+    return f"The worker, a process of {resident:.0f} MB, sends the request to {endpoint} too"
+
+
+def _address(worker: subprocess.Popen[str]) -> str:
+    line = worker.stdout.readline() if worker.stdout else ""
+    found = next((word for word in line.split() if word.startswith("http://")), "")
+    if not found:
+        raise KarezError(f"the worker did not start: {line.strip()}")
+    return found.rstrip("/.,")
+
+
+def _resident_mb(process: int) -> float:
+    lines = Path(f"/proc/{process}/status").read_text("utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def _fresh(folder: Path) -> Path:
+    """The folder, empty; what an earlier demonstration left there goes, anything else stays and is an error."""
+    if folder.exists() and not (folder / MARK).is_file():
+        raise InputError.of(str(folder), "was not made by a demonstration", "name another folder with --output")
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARK).touch()
+    return folder

@@ -1,0 +1,143 @@
+"""An answer as text: lines for a person, or the JSON that the command line and the service share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from unicodedata import east_asian_width
+
+import msgspec
+
+from karez.operations import Answer
+
+SCHEMA = 1
+SHOWN_ROWS = 12
+SHOWN_VALUES = 6
+WIDEST_CELL = 40
+INDENT = "  "
+# From here on a person reads thousands, and no longer digits after the point.
+LARGE = 1e5
+# The last second of the year 9999.
+LAST_DATE_S = 253_402_300_799
+
+
+def json(operation: str, answer: Answer) -> bytes:
+    """One JSON object; numbers that JSON lacks are the texts "inf", "-inf" and "nan"."""
+    body = {"schema": SCHEMA, "operation": operation, "answer": finite(msgspec.to_builtins(answer))}
+    return msgspec.json.encode(body)
+
+
+def finite(value: object) -> object:
+    """The same value with infinities and nan as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    return [finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def lines(answer: Answer) -> list[str]:
+    """The answer for a person: headline, its fields, and how it was got."""
+    parts = msgspec.to_builtins(answer)
+    head, foot = clean(parts.pop("headline")), clean(parts.pop("citation"))
+    if parts.get("meets_target") is None:
+        parts.pop("meets_target", None)
+    body = ["", *_block(parts, "")] if parts else []
+    return [head, *body, "", foot]
+
+
+def clean(text: str) -> str:
+    """The text with everything escaped that could steer a terminal or break the line."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _block(parts: dict[str, object], indent: str) -> list[str]:
+    """Single values first, aligned; then what is a table or has parts of its own."""
+    nested = {name: value for name, value in parts.items() if _is_nested(value)}
+    simple = {clean(name): _named(name, value) for name, value in parts.items() if name not in nested}
+    wide = max(map(_width, simple), default=0)
+    found = [f"{indent}{_padded(name, wide)}  {shown}" for name, shown in simple.items()]
+    for name, value in nested.items():
+        found += [*([""] if found else []), f"{indent}{clean(name)}", *_nested(value, indent + INDENT)]
+    return found
+
+
+def _is_nested(value: object) -> bool:
+    return bool(value) and (isinstance(value, dict) or (isinstance(value, list | tuple) and isinstance(value[0], dict)))
+
+
+def _nested(value: object, indent: str) -> list[str]:
+    if isinstance(value, dict):
+        return _block(value, indent)
+    assert isinstance(value, list | tuple)
+    return _table(value, indent)
+
+
+def _table(rows: Sequence[dict[str, object]], indent: str) -> list[str]:
+    """Aligned columns; numbers to the right."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    shown = rows[:SHOWN_ROWS]
+    cells = [names, *([_cut(_named(name, row.get(name))) for name in names] for row in shown)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    right = [all(isinstance(row.get(name), int | float | None) for row in shown) for name in names]
+    found = [
+        (indent + INDENT.join(_padded(*cell) for cell in zip(line, widths, right, strict=True))).rstrip()
+        for line in cells
+    ]
+    more = len(rows) - len(shown)
+    return [*found, f"{indent}... and {more:,} more (--json shows all)"] if more else found
+
+
+def _named(name: str, value: object) -> str:
+    """A value on one line; a moment is shown as its date, in UTC."""
+    if name.endswith("at_s") and isinstance(value, int | float) and 0 < value < LAST_DATE_S:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
+    return _inline(value)
+
+
+def _cut(shown: str) -> str:
+    return shown if len(shown) <= WIDEST_CELL else f"{shown[: WIDEST_CELL - 3]}..."
+
+
+def _inline(value: object) -> str:
+    """A value on one line; of a long sequence only its length and its ends."""
+    if isinstance(value, dict):
+        return _listed([f"{clean(name)} {_inline(part)}" for name, part in value.items()])
+    if isinstance(value, list | tuple):
+        return _sequence(value)
+    return _scalar(value)
+
+
+def _sequence(values: Sequence[object]) -> str:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(values) > SHOWN_VALUES and len(numbers) == len(values):
+        return f"{len(values):,} values from {_scalar(min(numbers))} to {_scalar(max(numbers))}"
+    return _listed([_inline(value) for value in values[:SHOWN_VALUES]], of=len(values))
+
+
+def _listed(parts: Sequence[str], *, of: int = 0) -> str:
+    more = max(of, len(parts)) - SHOWN_VALUES
+    return ", ".join(parts[:SHOWN_VALUES]) + (f" and {more:,} more" if more > 0 else "") or "none"
+
+
+def _scalar(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if LARGE <= abs(value) < math.inf else f"{value:.6g}"
+    return clean(str(value)) or "-"
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal; Chinese characters take two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _padded(text: str, width: int, right: bool = False) -> str:
+    blank = " " * (width - _width(text))
+    return blank + text if right else text + blank

@@ -1,0 +1,194 @@
+"""Every operation of Karez, once: its name, what it is asked and what it answers. Every face offers them from here.
+
+An operation lives in the module of this package that bears its name, as `run(question) -> answer`. It is the border to
+files and clocks: it loads twins, calls pure functions and stores what they return. The questions stand here, so that a
+face can list and describe them without importing what answers them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Literal, cast
+
+import msgspec
+from msgspec import Meta
+
+# A service keeps every path within the folder that it serves.
+PathName = Annotated[str, Meta(extra={"path": True}, extra_json_schema={"format": "path"})]
+Network = Annotated[PathName, Meta(description="folder of a network")]
+Output = Annotated[PathName, Meta(description="where to write; must not exist yet")]
+Budget = Annotated[float, Meta(description="longest one-way delay that counts as covered, microseconds", gt=0)]
+Definition = Annotated[
+    Literal["C1", "C2", "C3"],
+    Meta(description="C1 centre to centre in a metro, C2 place to compute, C3 terminal to server"),
+]
+Weight = Annotated[
+    Literal["access_point", "station", "place", "population"], Meta(description="what a share is a share of")
+]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Seed = Annotated[int, Meta(description="seed of all chance", ge=0)]
+Figures = Annotated[Literal["low", "typical", "high"], Meta(description="which end of the latency library")]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What every answer has: a headline for a person, how it was got in one line, and whether a target was met."""
+
+    headline: str
+    citation: str
+    meets_target: bool | None = None
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One operation: `question` is the type of what it is asked; `writes` says whether it leaves files behind."""
+
+    name: str
+    summary: str
+    question: type[msgspec.Struct]
+    writes: bool = False
+
+
+class GenerateQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A synthetic network on real places."""
+
+    output: Output
+    stations: Annotated[int, Meta(description="base stations in all", ge=20_000)] = 200_000
+    sites: Annotated[int, Meta(description="compute sites, at the core sites of the largest places", ge=1)] = 60
+    seed: Seed = 1
+
+
+class TemplateQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Empty tables to fill in, with the meaning and unit of every column."""
+
+    output: Output
+
+
+class ImportQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A network out of a folder of CSV or Parquet files, one a table."""
+
+    source: Annotated[PathName, Meta(description="folder of TABLE.csv or TABLE.parquet files")]
+    output: Annotated[PathName, Meta(description="folder of the network; a new revision where it exists")]
+    guess: Annotated[bool, Meta(description="map foreign names and units by guessing; the mapping is shown")] = False
+    dry_run: Annotated[bool, Meta(description="check and show, write nothing")] = False
+
+
+class InfoQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a network holds, its revisions and every problem in it."""
+
+    network: Network
+    revision: Annotated[int, Meta(description="revision to read; 0 is the newest", ge=0)] = 0
+
+
+class DiffQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed between two revisions of a network."""
+
+    network: Network
+    before: Annotated[int, Meta(description="older revision", ge=1)]
+    after: Annotated[int, Meta(description="newer revision; 0 is the newest", ge=0)] = 0
+
+
+class CirclesQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is within the budget of compute, by which definition, over the range of the latency library."""
+
+    network: Network
+    definition: Definition = "C2"
+    budget_us: Budget = 1_000.0
+    weight: Weight = "access_point"
+    round_trip: Annotated[bool, Meta(description="budget for there and back instead of one way")] = False
+    target_share: Annotated[Share | None, Meta(description="exit code 3 where typical coverage is below it")] = None
+
+
+class BuildQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest compute sites that bring coverage to a target, with a proven bound."""
+
+    network: Network
+    target_share: Share = 0.75
+    budget_us: Budget = 1_000.0
+    figures: Figures = "typical"
+    output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
+
+
+class CheckPlanQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a plan still holds on a network: its reads, its actions and its certificate."""
+
+    plan: Annotated[PathName, Meta(description="file of the plan")]
+    network: Network
+
+
+class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest lawful place for a job within its longest delay."""
+
+    network: Network
+    job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
+    output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
+
+
+class SteerQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The model instance that a request goes to, decided by the compiled table."""
+
+    network: Network
+    metro: Annotated[str, Meta(description="metropolis of the user; the first when empty")] = ""
+    model: Annotated[str, Meta(description="model asked for; the first when empty")] = ""
+    prompt_tokens: Annotated[int, Meta(ge=1)] = 1_000
+    output: Annotated[PathName, Meta(description="file for the compiled table; none when empty")] = ""
+
+
+class HealQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault injected into the embedded network, and what the loop does about it, recorded."""
+
+    network: Network
+    record: Annotated[PathName, Meta(description="file of the record; must not exist yet")]
+    level: Annotated[Literal["observe", "advise", "act"], Meta(description="what the loop may do without a person")] = (
+        "observe"
+    )
+    fault: Annotated[
+        Literal["delay", "device", "none"], Meta(description="a link grows slower, a device falls silent, or nothing")
+    ] = "delay"
+    turns: Annotated[int, Meta(description="turns of one second", ge=1, le=1_000_000)] = 120
+    seed: Seed = 1
+
+
+class ReplayQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a record is whole, and whether deciding everything again gives the same bytes."""
+
+    network: Network
+    record: Annotated[PathName, Meta(description="file of the record")]
+
+
+class ReportQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTML file with map, figures, definitions and provenance, that needs no network to open."""
+
+    network: Network
+    output: Annotated[PathName, Meta(description="HTML file to write")]
+    record: Annotated[PathName, Meta(description="record of a run of the loop to tell of; none when empty")] = ""
+    budget_us: Budget = 1_000.0
+    target_share: Share = 0.75
+
+
+OPERATIONS = {
+    operation.name: operation
+    for operation in (
+        Operation("template", "write empty tables to fill in", TemplateQuestion, writes=True),
+        Operation("import", "read a network from a folder of CSV or Parquet", ImportQuestion, writes=True),
+        Operation("generate", "make a synthetic network on real places", GenerateQuestion, writes=True),
+        Operation("info", "what a network holds, and every problem in it", InfoQuestion),
+        Operation("diff", "what changed between two revisions", DiffQuestion),
+        Operation("circles", "who is within a millisecond of compute", CirclesQuestion),
+        Operation("build", "what to build to reach a target, with a bound", BuildQuestion, writes=True),
+        Operation("check", "whether a plan still holds", CheckPlanQuestion),
+        Operation("place", "where a job should run", PlaceQuestion, writes=True),
+        Operation("steer", "which model instance a request goes to", SteerQuestion, writes=True),
+        Operation("heal", "break the embedded network and watch the loop", HealQuestion, writes=True),
+        Operation("replay", "decide a recorded run again and compare", ReplayQuestion),
+        Operation("report", "write an offline HTML report", ReportQuestion, writes=True),
+    )
+}
+
+
+def run(name: str, question: msgspec.Struct) -> Answer:
+    """The answer of operation `name` to `question`.
+
+    Raises:
+        KarezError: what the operation refuses or cannot do; see each module.
+    """
+    module = import_module(f"{__name__}.{name.replace('import', 'import_')}")
+    return cast(Answer, module.run(question))

@@ -1,0 +1,67 @@
+"""Whether a plan still holds on a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from karez.errors import InputError, Problem, Refused
+from karez.operations import Answer, CheckPlanQuestion
+from karez.operations.networks import load, now_s, provenance
+from karez.plan.build import check_certificate
+from karez.plan.check import check
+from karez.plan.plan import Plan
+from karez.twin.store import os_problem
+
+
+class CheckAnswer(Answer, frozen=True, kw_only=True):
+    """How much of the plan was checked; a plan that does not hold is an error with every reason."""
+
+    plan: str
+    planner: str
+    reads: int
+    actions: int
+    price_cny: float
+    gap_share: float
+
+
+def run(question: CheckPlanQuestion) -> CheckAnswer:
+    """What a plan that holds consists of.
+
+    Raises:
+        InputError: the plan or the network cannot be read.
+        Refused: the plan does not hold any more, or its certificate proves nothing; the message has every reason.
+    """
+    plan = _plan(question.plan)
+    world, revision = load(question.network)
+    problems = check(plan, world, at_s=now_s())
+    if plan.planner == "build":
+        problems += check_certificate(plan, world)
+    if problems:
+        raise Refused("\n".join(str(problem) for problem in problems))
+    note = " (synthetic network)" if revision.synthetic else ""
+    return CheckAnswer(
+        headline=f"The plan holds: {len(plan.reads)} reads, {len(plan.actions)} actions, {_proven(plan)}{note}",
+        citation=f"plan {plan.id} by {plan.planner}, made from digest {plan.revision[:12]}; {provenance(revision)}",
+        plan=plan.id,
+        planner=plan.planner,
+        reads=len(plan.reads),
+        actions=len(plan.actions),
+        price_cny=plan.price_cny,
+        gap_share=plan.proof.gap_share,
+    )
+
+
+def _proven(plan: Plan) -> str:
+    return f"at most {plan.proof.gap_share:.2%} above the least possible".replace("%", " %")
+
+
+def _plan(path: str) -> Plan:
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Plan)
+    except OSError as error:
+        raise InputError([os_problem(error, Path(path))]) from error
+    except msgspec.MsgspecError as error:
+        fix = "name a file that build or place wrote"
+        raise InputError([Problem(path, f"is no plan ({error})", fix)]) from error

@@ -1,0 +1,158 @@
+"""A fault in the embedded network, and what the loop does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from karez.adapters.embedded import EmbeddedNetwork, Fault
+from karez.errors import InputError
+from karez.loop.runner import Runner
+from karez.loop.turn import Decisions, Policy
+from karez.measure.delay import link_oneway_us
+from karez.measure.routes import flows, ways
+from karez.operations import Answer, HealQuestion
+from karez.operations.networks import load, provenance
+from karez.record.log import Record
+from karez.record.verify import verify
+from karez.twin import World
+from karez.twin.store import Revision
+
+# The fault starts after a quarter of the turns, when normal delays are learned, and goes after half of them.
+STARTS_SHARE, ENDS_SHARE = 0.25, 0.5
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened, seconds after the start of the run."""
+
+    after_s: float
+    what: str
+    subject: str
+    why: str
+
+
+class HealAnswer(Answer, frozen=True, kw_only=True):
+    """The course of the run, how soon the fault was found and mended (None: not at all), and the record of it all."""
+
+    level: str
+    fault: str
+    subject: str
+    found_after_s: float | None
+    mended_after_s: float | None
+    timeline: tuple[Event, ...]
+    turns: int
+    record: str
+    events: int
+    last_hash: str
+
+
+def run(question: HealQuestion) -> HealAnswer:
+    """The course of a run of the loop; all of it is in the record.
+
+    Raises:
+        InputError: the network cannot be read or has nothing to break, or the record cannot be written.
+    """
+    world, revision = load(question.network)
+    start_s = float(int(revision.at_s))
+    network = EmbeddedNetwork(world, seed=question.seed, start_s=start_s)
+    fault = _fault(world, question, start_s)
+    if fault is not None:
+        network.inject(fault)
+    with Record(Path(question.record)) as record:
+        policy = Policy(level=question.level)
+        runner = Runner.start(world, network, record, policy, at_s=start_s, revision=revision.number)
+        decided = [runner.turn(start_s + turn) for turn in range(1, question.turns + 1)]
+    events, last_hash = verify(Path(question.record))
+    course = timeline(decided, start_s)
+    answer = HealAnswer(
+        headline="",
+        citation=_citation(question, revision, last_hash),
+        level=question.level,
+        fault=question.fault,
+        subject=fault.subject if fault else "",
+        found_after_s=_first(course, "found", fault, start_s),
+        mended_after_s=_first(course, "verified", fault, start_s),
+        timeline=course,
+        turns=question.turns,
+        record=question.record,
+        events=events,
+        last_hash=last_hash,
+    )
+    return msgspec.structs.replace(answer, headline=_headline(answer, revision))
+
+
+def timeline(decided: Iterable[Decisions], start_s: float) -> tuple[Event, ...]:
+    """All that was found and done in turns that began at `start_s`."""
+    return tuple(event for decisions in decided for event in _events(decisions, start_s))
+
+
+def _fault(world: World, question: HealQuestion, start_s: float) -> Fault | None:
+    if question.fault == "none":
+        return None
+    subject = _busiest_link(world) if question.fault == "delay" else _a_router(world, question.seed)
+    if not subject:
+        what = "has no link with traffic" if question.fault == "delay" else "has no router"
+        raise InputError.of(question.network, what, "add demands, links and equipment, or ask for fault none")
+    at_s, until_s = (start_s + share * question.turns for share in (STARTS_SHARE, ENDS_SHARE))
+    return Fault(question.fault, subject, at_s, until_s)
+
+
+def _busiest_link(world: World) -> str:
+    """The link that carries most, of those that traffic can be led around."""
+    planned = link_oneway_us(world.intended, figures="typical")
+    load = flows(world, ways(world, planned), planned).load_gbps
+    for row in np.argsort(-load, kind="stable")[: np.count_nonzero(load)]:
+        link = world["links"].ids[row].decode()
+        around = flows(world, ways(world, planned, drained=[link]), planned)
+        if around.load_gbps[row] == 0:
+            return str(link)
+    return ""
+
+
+def _a_router(world: World, seed: int) -> str:
+    equipment = world["equipment"]
+    routers = equipment.ids[equipment["kind"] == b"router"]
+    routers = routers[np.isin(routers, world["equipment_states"].ids)]
+    return str(np.random.default_rng(seed).choice(routers).decode()) if len(routers) else ""
+
+
+def _events(decisions: Decisions, start_s: float) -> Iterator[Event]:
+    after_s = decisions.at_s - start_s
+    for found in decisions.found:
+        kind, subject = found.id.split("/")[:2]
+        yield Event(after_s, "found" if found.open else "gone", subject, kind)
+    subjects = {plan.id: f"{plan.actions[0].kind} {plan.actions[0].subject}" for plan in decisions.plans}
+    for verdict in decisions.verdicts:
+        yield Event(after_s, verdict.verdict, subjects.get(verdict.plan, f"plan {verdict.plan}"), verdict.why)
+
+
+def _first(course: tuple[Event, ...], what: str, fault: Fault | None, start_s: float) -> float | None:
+    """How long after the fault something first happened (s)."""
+    if fault is None:
+        return None
+    begun = fault.at_s - start_s
+    return next((event.after_s - begun for event in course if event.what == what and event.after_s >= begun), None)
+
+
+def _headline(answer: HealAnswer, revision: Revision) -> str:
+    note = "synthetic network, embedded" if revision.synthetic else "embedded network"
+    if answer.fault == "none":
+        acts = sum(event.what == "commanded" for event in answer.timeline)
+        return f"No fault in {answer.turns} turns, and {acts} acts taken ({note})"
+    what = "slower link" if answer.fault == "delay" else "silent device"
+    if answer.found_after_s is None:
+        return f"The {what} {answer.subject} was not found in {answer.turns} turns ({note})"
+    found = f"The {what} {answer.subject} was found after {answer.found_after_s:.0f} s"
+    if answer.mended_after_s is None:
+        return f"{found}; at level {answer.level} nothing was done about it ({note})"
+    return f"{found}, mended and verified after {answer.mended_after_s:.0f} s ({note})"
+
+
+def _citation(question: HealQuestion, revision: Revision, last_hash: str) -> str:
+    return (
+        f"embedded network at flow level, turns of 1 s, level {question.level}, seed {question.seed}; "
+        f"record {last_hash[:12]}; {provenance(revision)}"
+    )

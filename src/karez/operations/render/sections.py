@@ -1,0 +1,304 @@
+"""Answers as parts of a report: plain tables and words, made from what questions and planners return."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from karez.measure.circles import Circles, Mover, Shares, compute_sites
+from karez.measure.delay import FIGURES, Figures
+from karez.operations.render.html import Cell, ColumnData, Form, Note, RangeData, Section, TableData, formatted
+from karez.operations.render.map import MapData, Marks, Metros
+from karez.plan.plan import Plan
+from karez.twin import Twin
+from karez.twin.table import Array, text
+
+SHOWN_ROWS, SHOWN_MOVERS = 300, 3
+UNITS = {"_cny": ", CNY", "_us": ", us", "_ms": ", ms", "_s": ", s", "_share": " share"}
+PLACES = "Places: GeoNames, CC BY 4.0."
+COAST = "Coast: Natural Earth, public domain. No boundaries are drawn."
+WEIGHTS = {
+    "access_point": "access points",
+    "station": "stations",
+    "place": "key places",
+    "population": "residents",
+}
+DEFINITIONS = (
+    Note(
+        "C1",
+        "Compute centre to compute centre in a metropolis, optical layer: the share of unordered pairs of centres "
+        "whose one-way delay is below the budget, and the share of metropolises where every pair holds.",
+    ),
+    Note(
+        "C2",
+        "Key place to compute resource: the weight of places (integrated access points, where access rings end, "
+        "unless another weight is named) whose one-way delay towards the best site is below the budget.",
+    ),
+    Note("C3", "Application terminal to server: as C2, from the terminal over the air; up and down are shown."),
+    Note(
+        "one way", "Every delay is one way unless it says round trip: then the least, over the sites, of up and down."
+    ),
+    Note("pooled", "The share of all weight. In the mean of metros, every metropolis counts the same."),
+    Note("low to high", "At the low, typical and high delays of the latency library; low delays give high shares."),
+    Note("denominator", "Published nowhere: how the shares are computed is Karez's own definition."),
+)
+
+
+def coverage(measured: Sequence[Circles], *, target_share: float, movers: Sequence[Mover], citation: str) -> Section:
+    """Coverage by each definition, as ranges and as a table; the first of `measured` is held against the target."""
+    ranges = [
+        RangeData(
+            label=_name(found),
+            low=low,
+            typical=typical,
+            high=high,
+            target=target_share if found is measured[0] else None,
+        )
+        for found in measured
+        for low, typical, high in [_pooled(found.shares)]
+        if not math.isnan(typical)
+    ]
+    return Section(
+        title="Coverage",
+        lead="The three official numbers, each under its own name. The bar runs from high to low delays, the mark is "
+        "the typical delay, and the dotted line is the target.",
+        ranges=tuple(ranges),
+        tables=(_coverage_table(measured), *([_movers_table(movers)] if movers else [])),
+        notes=DEFINITIONS,
+        citation=citation,
+    )
+
+
+def provinces(twin: Twin, now: Circles, after: Circles | None, plan: Plan | None, *, citation: str) -> Section:
+    """Typical coverage by province, today and after the plan, and the sites there and to come."""
+    home = twin.resolve("metros", "province")[twin.resolve("sites", "metro")]
+    there = Counter(home[compute_sites(twin)].tolist())
+    coming = Counter(home[planned_sites(twin, plan)].tolist())
+    later = {region.id: region.covered_share for region in after.provinces} if after else {}
+    metros = np.bincount(twin.resolve("metros", "province"), minlength=len(twin["provinces"]))
+    rows = []
+    for region in sorted(now.provinces, key=lambda region: region.name):
+        row = int(twin["provinces"].rows([region.id])[0])
+        counts = (int(metros[row]), round(region.weight), there[row], coming[row])
+        rows.append((region.name or region.id, *counts, region.covered_share, later.get(region.id, math.nan)))
+    columns = _columns(
+        ("province", "text"),
+        ("metros", "count"),
+        (WEIGHTS[now.weight], "count"),
+        ("sites", "count"),
+        ("to build", "count"),
+        ("covered", "share"),
+        ("after the plan", "share"),
+    )
+    table = TableData(
+        caption="Every province at typical delays; press a heading to sort",
+        columns=columns,
+        rows=rows,
+        sortable=True,
+    )
+    return Section(title="By province", lead=_weakest(now), tables=(table,), citation=citation)
+
+
+def planned(twin: Twin, plan: Plan | None, why_not: str) -> Section:
+    """What to build: the sites, the price, the bound and what proves it; or why there is no plan."""
+    if plan is None:
+        return Section(title="What to build", lead=why_not)
+    proof = plan.proof
+    facts = (
+        ("sites to build", f"{len(plan.actions):,}"),
+        ("price", f"{plan.price_cny:,.0f} CNY"),
+        ("no plan costs less than", f"{proof.bound:,.0f} {proof.unit}"),
+        ("gap to that bound", formatted(proof.gap_share, "share")),
+        ("what proves it", proof.how),
+        ("plan", f"{plan.id}, of {len(plan.reads):,} reads; it may be applied while every read holds"),
+    )
+    sites = planned_sites(twin, plan)
+    metro, names = twin.resolve("sites", "metro")[sites], twin["metros"]
+    rows = [
+        (text(site), text(names["name"][home]) or text(names.ids[home]), round(float(names["population"][home])))
+        for site, home in zip(twin["sites"].ids[sites], metro, strict=True)
+    ]
+    tables = [
+        _limited("Sites to build", (("site", "text"), ("metropolis", "text"), ("residents", "count")), rows),
+        _limited(
+            "What else was weighed",
+            (("choice", "text"), ("price, CNY", "count"), ("why not", "text")),
+            [(other.name, other.score, other.why_not) for other in plan.alternatives],
+        ),
+    ]
+    return Section(
+        title="What to build",
+        lead=". ".join(plan.because) + ".",
+        tables=tuple(table for table in tables if table.rows),
+        notes=tuple(Note(*fact) for fact in facts),
+        citation=plan.citation,
+    )
+
+
+def of_answer(title: str, answer: Mapping[str, object]) -> Section:
+    """Any operation's answer, as plain data, as a section: its headline, its fields, its lists as tables.
+
+    A plan is named by what it does only: it is a file of its own, for `karez check` to read.
+    """
+    fields = {
+        name: value for name, value in answer.items() if name not in ("headline", "citation", "meets_target", "plan")
+    }
+    shown = {name: value for name, value in fields.items() if value not in ("", None)}
+    return Section(
+        title=title,
+        lead=str(answer.get("headline", "")),
+        tables=tuple(_table_of(_words(name), value) for name, value in shown.items() if _is_table(value)),
+        notes=tuple(Note(_words(name), _said(name, value)) for name, value in shown.items() if not _is_table(value)),
+        citation=str(answer.get("citation", "")),
+    )
+
+
+def nation_map(twin: Twin, now: Circles, plan: Plan | None, *, title: str, subtitle: str, synthetic: bool) -> MapData:
+    """Every metropolis of the twin by its weight and typical coverage, the sites there and those to build."""
+    metros = twin["metros"]
+    found = {region.id: region for region in now.metros}
+    regions = [found.get(text(row)) for row in metros.ids]
+    return MapData(
+        title=title,
+        subtitle=subtitle,
+        metros=Metros(
+            lon=metros["lon"].tolist(),
+            lat=metros["lat"].tolist(),
+            name=[text(name) or text(row) for name, row in zip(metros["name"], metros.ids, strict=True)],
+            weight=[region.weight if region else 0.0 for region in regions],
+            covered_share=[region.covered_share if region else math.nan for region in regions],
+        ),
+        existing=_marks(twin, compute_sites(twin)),
+        planned=_marks(twin, planned_sites(twin, plan)),
+        weight_name=WEIGHTS[now.weight],
+        synthetic=synthetic,
+        attribution=attribution(synthetic),
+    )
+
+
+def attribution(synthetic: bool) -> str:
+    """Whose places and coast a map shows; synthetic networks stand on places of GeoNames."""
+    return f"{PLACES} {COAST}" if synthetic else COAST
+
+
+def planned_sites(twin: Twin, plan: Plan | None) -> Array:
+    """Rows of the sites that the plan orders equipment for, ascending."""
+    return np.sort(twin["sites"].rows([action.subject for action in plan.actions] if plan else []))
+
+
+def _name(found: Circles) -> str:
+    way = "round trip" if found.round_trip else "one way"
+    what = "pairs of centres" if found.definition == "C1" else WEIGHTS[found.weight]
+    return f"{found.definition} {what}, {way}, below {found.budget_us / 1000:g} ms"
+
+
+def _pooled(shares: Mapping[Figures, Shares]) -> list[float]:
+    """Pooled shares, lowest delay last (nan where there is nothing to take a share of)."""
+    return sorted(_known(shares[figures].pooled_share) for figures in FIGURES if figures in shares)
+
+
+def _known(share: float | None) -> float:
+    return math.nan if share is None else share
+
+
+def _coverage_table(measured: Sequence[Circles]) -> TableData:
+    rows: list[Sequence[Cell]] = []
+    for found in measured:
+        rows.append((_name(found), *_row(found.shares)))
+        if found.down:
+            rows.append((f"{_name(found)}, down", *_row(found.down)))
+    columns = _columns(
+        ("share", "text"),
+        ("at high delays", "share"),
+        ("typical", "share"),
+        ("at low delays", "share"),
+        ("mean of metros", "share"),
+        ("whole metros", "share"),
+    )
+    return TableData(
+        caption="Pooled over the range of the latency library; mean of metros and whole metros at typical delays",
+        columns=columns,
+        rows=rows,
+    )
+
+
+def _row(shares: Mapping[Figures, Shares]) -> list[Cell]:
+    typical = shares["typical"]
+    pooled = [_known(shares[figures].pooled_share) for figures in reversed(FIGURES)]
+    whole = "" if typical.whole_metros_share is None else typical.whole_metros_share
+    return [*pooled, _known(typical.mean_of_metros_share), whole]
+
+
+def _movers_table(movers: Sequence[Mover]) -> TableData:
+    rows = [(m.constant, m.at_high_share, m.at_low_share, m.swing_share) for m in movers[:SHOWN_MOVERS]]
+    columns = _columns(("constant", "text"), ("at its high", "share"), ("at its low", "share"), ("swing", "share"))
+    return TableData(caption="The constants that move the first share most, each alone", columns=columns, rows=rows)
+
+
+def _weakest(now: Circles) -> str:
+    """One sentence: the provinces with the most uncovered weight."""
+    ordered = sorted(now.provinces, key=lambda region: -region.weight * (1 - region.covered_share))
+    named = [
+        f"{r.name or r.id} ({formatted(r.covered_share, 'share')} covered)" for r in ordered[:3] if r.covered_share < 1
+    ]
+    return f"Most of what is not covered lies in {', '.join(named)}." if named else "Every province is wholly covered."
+
+
+def _marks(twin: Twin, rows: Array) -> Marks:
+    sites = twin["sites"]
+    names = [text(name) or text(row) for name, row in zip(sites["name"][rows], sites.ids[rows], strict=True)]
+    return Marks(lon=sites["lon"][rows].tolist(), lat=sites["lat"][rows].tolist(), name=names)
+
+
+def _columns(*named: tuple[str, Form]) -> tuple[ColumnData, ...]:
+    return tuple(ColumnData(name, form) for name, form in named)
+
+
+def _limited(caption: str, named: Sequence[tuple[str, Form]], rows: Sequence[Sequence[Cell]]) -> TableData:
+    more = f"; the first {SHOWN_ROWS} of {len(rows):,}" if len(rows) > SHOWN_ROWS else ""
+    return TableData(caption=caption + more, columns=_columns(*named), rows=rows[:SHOWN_ROWS], sortable=True)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _table_of(caption: str, rows: object) -> TableData:
+    assert isinstance(rows, list | tuple)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    forms = [_form(name, [row.get(name) for row in rows]) for name in names]
+    cells = [[_as_cell(row.get(name)) for name in names] for row in rows]
+    return _limited(caption, [(_words(name), form) for name, form in zip(names, forms, strict=True)], cells)
+
+
+def _form(name: str, values: Sequence[object]) -> Form:
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return "text"
+    return "share" if name.endswith("_share") else "number"
+
+
+def _as_cell(value: object) -> Cell:
+    return value if isinstance(value, str | int | float) else _said("", value)
+
+
+def _said(name: str, value: object) -> str:
+    """The value of a field in words; what is nested is listed."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_words(str(part))} {_said(str(part), inner)}" for part, inner in value.items())
+    if isinstance(value, list | tuple):
+        more = f" and {len(value) - SHOWN_ROWS:,} more" if len(value) > SHOWN_ROWS else ""
+        return (", ".join(_said(name, part) for part in value[:SHOWN_ROWS]) or "none") + more
+    if isinstance(value, str | int | float):
+        return formatted(value, "share" if name.endswith("_share") and not isinstance(value, str) else "number")
+    return "" if value is None else str(value)
+
+
+def _words(name: str) -> str:
+    """The name of a field as a heading, with its unit as people write it."""
+    for suffix, unit in UNITS.items():
+        if name.endswith(suffix):
+            name = name.removesuffix(suffix) + unit
+    return name.replace("oneway", "one way").replace("_", " ")

@@ -1,0 +1,234 @@
+"""The report: one HTML file about a network and an SVG of its map, neither of which needs anything to open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+import karez
+from karez.errors import Infeasible, InputError, KarezError
+from karez.loop.runner import recorded
+from karez.measure.circles import Circles, circles, movers
+from karez.measure.delay import Figures
+from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
+from karez.operations import run as run_operation
+from karez.operations.heal import timeline
+from karez.operations.render import sections
+from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
+from karez.operations.render.map import compact, svg_map
+from karez.plan.build import build, lead_time_s
+from karez.plan.plan import Plan, applied
+from karez.record.verify import verify
+from karez.twin import Twin, World
+from karez.twin.store import Revision
+
+# Source: metro millisecond action (MIIT, 2025-10-16): application terminal to server within 10 ms.
+TERMINAL_BUDGET_US = 10_000.0
+
+
+class ReportAnswer(Answer, frozen=True, kw_only=True):
+    """Where the report and its map lie, and what the report holds."""
+
+    html: str
+    svg: str
+    sections: tuple[str, ...]
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    """What building leads to: the plan and coverage after it, or why there is none."""
+
+    plan: Plan | None = None
+    after: Circles | None = None
+    why_not: str = ""
+
+
+def run(question: ReportQuestion) -> ReportAnswer:
+    """The paths of the HTML file and of the SVG beside it, after both were written.
+
+    The report is of the network as it was saved, so the same revision gives the same bytes.
+
+    Raises:
+        InputError: the network cannot be read, or a file exists already or cannot be written.
+    """
+    html, svg = _paths(question.output)
+    world, revision = networks.load(question.network)
+    data = _report(question, world, revision)
+    _write(html, svg, data)
+    return ReportAnswer(
+        headline=data.headline,
+        citation=data.sections[0].citation,
+        html=str(html),
+        svg=str(svg),
+        sections=tuple(section.title for section in data.sections),
+    )
+
+
+def _report(question: ReportQuestion, world: World, revision: Revision) -> ReportData:
+    twin = world.intended.at(revision.at_s)
+    measured = _measured(twin, question.budget_us)
+    outcome = _outcome(question, world, revision)
+    cited = _cited(measured[0], revision)
+    moved = movers(twin, budget_us=question.budget_us) if measured[0].total_weight > 0 else []
+    headline = _headline(measured[0], outcome, synthetic=revision.synthetic)
+    return ReportData(
+        title=f"Karez report on {Path(question.network).name or question.network}",
+        headline=headline,
+        figures=_figures(measured[0], outcome, question.target_share),
+        map=sections.nation_map(
+            twin,
+            measured[0],
+            outcome.plan,
+            title=headline,
+            subtitle=f"C2, access points, one way, typical delays; metropolises: {len(twin['metros']):,}",
+            synthetic=revision.synthetic,
+        ),
+        sections=(
+            sections.coverage(measured, target_share=question.target_share, movers=moved, citation=cited),
+            sections.provinces(twin, measured[0], outcome.after, outcome.plan, citation=cited),
+            sections.planned(twin, outcome.plan, outcome.why_not),
+            *([_run(question.record)] if question.record else []),
+            *_operations(question.network, twin),
+        ),
+        provenance=_provenance(question, revision),
+        synthetic=revision.synthetic,
+    )
+
+
+def _measured(twin: Twin, budget_us: float) -> list[Circles]:
+    """C2 first, which the target is held against; then the other definitions, weights and the round trip."""
+    found = [
+        circles(twin, budget_us=budget_us),
+        circles(twin, budget_us=budget_us, round_trip=True),
+        circles(twin, budget_us=budget_us, weight="station"),
+        circles(twin, budget_us=budget_us, weight="population"),
+        circles(twin, definition="C1", budget_us=budget_us),
+        circles(twin, definition="C3", budget_us=TERMINAL_BUDGET_US, weight="station"),
+    ]
+    return [found[0], *(one for one in found[1:] if one.total_weight > 0)]
+
+
+def _outcome(question: ReportQuestion, world: World, revision: Revision) -> _Outcome:
+    """The plan, and coverage measured again with what it builds in service."""
+    target_share, budget_us = question.target_share, question.budget_us
+    try:
+        plan = build(world, target_share=target_share, budget_us=budget_us, figures="typical", at_s=revision.at_s)
+    except Infeasible as error:
+        return _Outcome(why_not=str(error))
+    plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {networks.provenance(revision)}")
+    twin = applied(plan.actions, world.intended).at(revision.at_s + lead_time_s())
+    return _Outcome(plan=plan, after=circles(twin, budget_us=budget_us))
+
+
+def _headline(now: Circles, outcome: _Outcome, *, synthetic: bool) -> str:
+    mark = "Synthetic: " if synthetic else ""
+    if now.shares["typical"].pooled_share is None:
+        return f"{mark}No access points in the network: what is within reach of compute is unknown"
+    reach = f"within {networks.duration(now.budget_us)} of compute, one way"
+    said = f"{mark}{_percent(now, 'typical')} of access points are {reach}"
+    if outcome.plan and outcome.after and outcome.plan.actions:
+        sites = len(outcome.plan.actions)
+        said += f"; {sites:,} more {'site' if sites == 1 else 'sites'} would bring {_percent(outcome.after, 'typical')}"
+    return said
+
+
+def _figures(now: Circles, outcome: _Outcome, target_share: float) -> tuple[Figure, ...]:
+    span = f"{_percent(now, 'high')} at high delays, {_percent(now, 'low')} at low ones"
+    figures = [Figure(value=_percent(now, "typical"), label="access points covered (C2)", detail=span)]
+    if outcome.plan is None or outcome.after is None:
+        return (*figures, Figure(value="none", label="plan to the target", detail="cannot be reached; see below"))
+    plan, later = outcome.plan, _percent(outcome.after, "typical")
+    return (
+        *figures,
+        Figure(value=later, label="covered after the plan", detail=f"target {networks.share(target_share)}"),
+        Figure(value=f"{len(plan.actions):,}", label="sites to build", detail=f"{compact(plan.price_cny)} CNY"),
+        Figure(
+            value=networks.share(plan.proof.gap_share),
+            label="gap to the bound, at most",
+            detail=f"no plan costs less than {compact(plan.proof.bound)} CNY",
+        ),
+    )
+
+
+def _percent(found: Circles, figures: Figures) -> str:
+    share = found.shares[figures].pooled_share
+    return "unknown" if share is None else networks.share(share)
+
+
+def _operations(network: str, twin: Twin) -> list[Section]:
+    """Where a first job would run and a first request would go, where the network has any."""
+    asked: list[tuple[str, str, msgspec.Struct]] = []
+    if len(twin["jobs"]):
+        asked.append(("A job placed", "place", PlaceQuestion(network=network)))
+    if len(twin["endpoints"]):
+        asked.append(("A request steered", "steer", SteerQuestion(network=network)))
+    return [_operation(title, name, question) for title, name, question in asked]
+
+
+def _run(record: str) -> Section:
+    """What a recorded run of the loop found and did."""
+    path = Path(record)
+    start_s, decided = recorded(path)
+    events, last_hash = verify(path)
+    answer = {
+        "headline": f"What the loop found and did in {len(decided)} turns, in seconds after the start",
+        "timeline": msgspec.to_builtins(timeline(decided, start_s)),
+        "citation": f"record of {events} events, ending in {last_hash[:12]}",
+    }
+    return sections.of_answer("A fault found and mended", answer)
+
+
+def _operation(title: str, name: str, question: msgspec.Struct) -> Section:
+    try:
+        answer: Mapping[str, object] = msgspec.to_builtins(run_operation(name, question))
+    except KarezError as error:
+        return Section(title=title, lead=str(error))
+    return sections.of_answer(title, answer)
+
+
+def _cited(now: Circles, revision: Revision) -> str:
+    return (
+        f"C2 below {now.budget_us:g} us one way towards compute, weight access_point, optical layer, pooled, "
+        f"low/typical/high of the latency library; {networks.provenance(revision)}"
+    )
+
+
+def _provenance(question: ReportQuestion, revision: Revision) -> tuple[Note, ...]:
+    return (
+        Note("network", f"revision {revision.number} of {Path(question.network).name or question.network}"),
+        Note("source", revision.source),
+        Note("note", revision.note or "none"),
+        Note("saved at", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(revision.at_s))),
+        Note("digest of the data", revision.digest),
+        Note("digest of the schema", revision.schema),
+        Note("seed", "none" if revision.seed is None else str(revision.seed)),
+        Note("synthetic", "yes" if revision.synthetic else "no"),
+        Note("version", f"Karez {karez.__version__}"),
+        Note("places and coast", sections.attribution(revision.synthetic)),
+    )
+
+
+def _paths(output: str) -> tuple[Path, Path]:
+    """The HTML file and the SVG beside it, neither of which exists."""
+    html = Path(output)
+    if html.suffix.lower() not in (".html", ".htm"):
+        raise InputError.of(output, "is not the name of an HTML file", "give a name that ends in .html")
+    svg = html.with_suffix(".svg")
+    for path in (html, svg):
+        networks.refuse_existing(str(path))
+    return html, svg
+
+
+def _write(html: Path, svg: Path, data: ReportData) -> None:
+    """Both files or neither."""
+    assert data.map is not None
+    networks.write_new(svg, svg_map(data.map).encode())
+    try:
+        networks.write_new(html, html_report(data).encode())
+    except InputError:
+        with suppress(OSError):
+            svg.unlink()
+        raise

@@ -1,0 +1,195 @@
+"""Checks of a twin: every fault there is, by column and kind, with the ids of the rows that have it.
+
+`check` and `check_rows` run the same tests; they differ only in how they take the values, all rows or a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from karez.errors import Problem
+from karez.twin import schema
+from karez.twin.schema import ColumnSpec
+from karez.twin.table import MISSING, Array, Column, Table, resolve, text
+from karez.twin.twin import Twin, World
+from karez.units import EARTH_RADIUS_KM
+
+FAR_KM = 500.0
+EMPTY = "is empty"
+NAN = "is not a number (nan)"
+NOWHERE = "points at a row that does not exist"
+DUPLICATE = "the same id stands in several rows"
+SAME_ENDS = "both ends are the same"
+NEVER_VALID = "ends before it begins"
+SWAPPED = "lon and lat look swapped"
+NO_ID = "(no id)"
+
+Tables = Twin | World
+
+
+def check(twin: Tables) -> list[Problem]:
+    """Every problem of a twin (or of a world, whose states refer to what is intended), with row ids; empty if sound."""
+    return [
+        problem
+        for name, specs in schema.tables().items()
+        if len(twin[name])
+        for problem in _problems(_View(twin, twin[name], None), specs)
+    ]
+
+
+def check_rows(twin: Tables, table: str, rows: Array, columns: Collection[str] | None = None) -> list[Problem]:
+    """The problems of some rows (int64) of one table, in some columns (default: all), at a cost of `rows` only.
+
+    What other rows make of these, such as stations that refer to a changed metro, is not looked at.
+    """
+    view = _View(twin, twin[table], np.unique(rows))
+    return _problems(view, schema.tables()[table] if columns is None else columns) if len(rows) else []
+
+
+@dataclass(frozen=True)
+class _View:
+    """All rows of a table (`rows` is None), or some in ascending order."""
+
+    twin: Tables
+    table: Table
+    rows: Array | None
+
+    def __getitem__(self, name: str) -> Array:
+        column = self.table.columns[name]
+        return column.array if self.rows is None else column.at(self.rows)
+
+    def targets(self, spec: ColumnSpec) -> Array:
+        ids = tuple(self.twin[name].columns["id"] for name in spec.refers_to)
+        column = self.table.columns[spec.name]
+        return column.resolve(ids) if self.rows is None else resolve(column.at(self.rows), ids)
+
+
+@dataclass(frozen=True)
+class _Fault:
+    where: str
+    what: str
+    fix: str
+    rows: Array
+
+
+def _problems(view: _View, columns: Collection[str]) -> list[Problem]:
+    specs = schema.tables()[view.table.name]
+    faults = [fault for name in columns for fault in _column_faults(view, specs[name])]
+    for needed, test in ROW_TESTS:
+        if needed <= specs.keys() and not needed.isdisjoint(columns):
+            faults += test(view)
+    return [Problem(f.where, f.what, f.fix, _names(view["id"][f.rows])) for f in faults if f.rows.any()]
+
+
+def _names(ids: Array) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text(value) or NO_ID for value in ids.tolist()))
+
+
+def _column_faults(view: _View, spec: ColumnSpec) -> Iterator[_Fault]:
+    values = view[spec.name]
+    if spec.dtype == "text":
+        yield from _text_faults(values, spec)
+    if spec.dtype in ("float", "int"):
+        yield from _number_faults(values, spec)
+    if spec.refers_to:
+        fix = f"add the row to {' or '.join(spec.refers_to)}, or correct the reference"
+        yield _Fault(spec.where, NOWHERE, fix, view.targets(spec) == MISSING)
+    if spec.name == "id":
+        yield _Fault(spec.where, DUPLICATE, "keep one of them, or give each its own id", _repeated(view, values))
+
+
+def _text_faults(values: Array, spec: ColumnSpec) -> Iterator[_Fault]:
+    empty = _each(values, lambda some: some == b"")
+    if spec.required:
+        yield _Fault(spec.where, EMPTY, f"fill it in: {spec.description}", empty)
+    if spec.allowed:
+        words = [word.encode() for word in spec.allowed]
+        known = _each(values, lambda some: np.logical_or.reduce([some == word for word in words]))
+        unknown = ~known & ~empty if spec.required else ~known
+        yield _Fault(spec.where, f"is none of {', '.join(spec.allowed)}", "use one of these words", unknown)
+
+
+def _number_faults(values: Array, spec: ColumnSpec) -> Iterator[_Fault]:
+    if spec.dtype == "float" and not _may_be_unknown(spec):
+        yield _Fault(spec.where, NAN, "give its value", _each(values, np.isnan))
+    if np.isfinite([spec.low, spec.high]).any():
+        outside = _each(values, lambda some: (some < spec.low) | (some > spec.high))
+        unit = f" {spec.unit}" if spec.unit else ""
+        what = f"is outside {spec.low:g} to {spec.high:g}{unit}"
+        yield _Fault(spec.where, what, "correct the value, or its unit", outside)
+
+
+def _may_be_unknown(spec: ColumnSpec) -> bool:
+    return spec.absent != spec.absent
+
+
+def _each(values: Array, test: Callable[[Array], Array]) -> Array:
+    """`test` of every value; of a single one where a column repeats it and takes the memory of one."""
+    if values.strides == (0,) and len(values):
+        return np.broadcast_to(test(values[:1]), len(values))
+    return test(values)
+
+
+def _repeated(view: _View, ids: Array) -> Array:
+    """Whether a neighbour has the same id: rows lie in the order of their ids."""
+    column: Column = view.table.columns["id"]
+    last = column.length - 1
+    rows = np.arange(column.length) if view.rows is None else view.rows
+    before = (column.at(np.maximum(rows - 1, 0)) == ids) & (rows > 0)
+    after = (column.at(np.minimum(rows + 1, last)) == ids) & (rows < last)
+    repeated: Array = before | after
+    return repeated
+
+
+def _same_ends(view: _View) -> Iterator[_Fault]:
+    if view.table.name == "links":
+        a = view["a"]
+        yield _Fault("links.b", SAME_ENDS, "name the other end, or drop the link", (a == view["b"]) & (a != b""))
+
+
+def _never_valid(view: _View) -> Iterator[_Fault]:
+    where = f"{view.table.name}.valid_to_s"
+    never = view["valid_from_s"] >= view["valid_to_s"]
+    yield _Fault(where, NEVER_VALID, "make valid_from_s smaller than valid_to_s", never)
+
+
+def _swapped(view: _View) -> Iterator[_Fault]:
+    lon, lat = view["lon"], view["lat"]
+    swapped = (np.abs(lat) > 90) & (np.abs(lon) <= 90)
+    if "metro" in view.table.columns:
+        swapped |= _near_when_swapped(view, lon, lat)
+    where = f"{view.table.name}.lon"
+    yield _Fault(where, SWAPPED, "exchange the two columns (lon is the longitude, lat the latitude)", swapped)
+
+
+def _near_when_swapped(view: _View, lon: Array, lat: Array) -> Array:
+    """Whether a row is far from its metro, and would be near it with its coordinates exchanged."""
+    metros = view.twin["metros"]
+    rows = view.targets(schema.column(view.table.name, "metro"))
+    found = np.flatnonzero(rows >= 0)
+    near = np.zeros(len(rows), bool)
+    centre_lon, centre_lat = (metros[name][rows[found]] for name in ("lon", "lat"))
+    far = _distance_km(lon[found], lat[found], centre_lon, centre_lat) > FAR_KM
+    found, centre_lon, centre_lat = found[far], centre_lon[far], centre_lat[far]
+    near[found] = _distance_km(lat[found], lon[found], centre_lon, centre_lat) <= FAR_KM
+    return near
+
+
+def _distance_km(lon: Array, lat: Array, to_lon: Array, to_lat: Array) -> Array:
+    # Source: the haversine formula on a sphere (R. W. Sinnott, Virtues of the Haversine, 1984).
+    # Bad input (nan, inf) has been reported by then; here it is merely near nothing.
+    with np.errstate(invalid="ignore"):
+        lon, lat, to_lon, to_lat = (np.radians(angle) for angle in (lon, lat, to_lon, to_lat))
+        half = np.sin((to_lat - lat) / 2) ** 2 + np.cos(lat) * np.cos(to_lat) * np.sin((to_lon - lon) / 2) ** 2
+        return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1))))
+
+
+# The columns that a test of whole rows looks at -> the test.
+ROW_TESTS: tuple[tuple[frozenset[str], Callable[[_View], Iterator[_Fault]]], ...] = (
+    (frozenset({"a", "b"}), _same_ends),
+    (frozenset({"valid_from_s", "valid_to_s"}), _never_valid),
+    (frozenset({"lon", "lat"}), _swapped),
+)

@@ -1,0 +1,185 @@
+"""One walk: every operation through every face, and the answers compared."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import karez
+from karez import operations
+from karez.errors import InputError
+from karez.faces import cli, questions, text
+from karez.operations import OPERATIONS, Answer
+from tests.serving import Client, served
+
+STATIONS = 20_000
+# What all operations take for the present, so that answers differ in nothing but the face.
+NOW_S = "1767225600"
+FACES = ("cli", "http", "python")
+
+# What each operation is asked; FACE tells apart what the faces write.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "template": {"output": "template-FACE"},
+    "import": {"source": "tables-1", "output": "imported-FACE"},
+    "generate": {"output": "generated-FACE", "stations": STATIONS, "seed": 7},
+    "info": {"network": "net"},
+    "diff": {"network": "grown", "before": 1, "after": 2},
+    "circles": {"network": "net", "budget_us": 800, "weight": "station", "target_share": 0.5},
+    "build": {"network": "net", "target_share": 0.6, "output": "plan-FACE.json"},
+    "check": {"plan": "plan.json", "network": "net"},
+    "place": {"network": "net", "output": "place-FACE.json"},
+    "steer": {"network": "net", "prompt_tokens": 2_000, "output": "table-FACE"},
+    "heal": {"network": "net", "record": "record-FACE", "level": "act", "turns": 30},
+    "replay": {"network": "net", "record": "record"},
+    "report": {"network": "net", "output": "report-FACE.html"},
+}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A folder with what the examples need, made when it is first needed, and a service of it."""
+
+    root: Path
+    client: Client
+
+    def ready(self, operation: str) -> None:
+        """Make what the example of `operation` reads."""
+        question = EXAMPLES[operation]
+        if question.get("network") == "net":
+            self._made("net", "generate", str(self.root / "net"), "--stations", str(STATIONS))
+        if operation in ("import", "diff"):
+            self._tables("tables-1", "id,name\nP1,North\nP2,South\n")
+        if operation == "diff":
+            self._tables("tables-2", "id,name\nP1,North\nP3,East\n")
+            self._made("grown", "import", str(self.root / "tables-1"), str(self.root / "grown"))
+            assert cli.main(["import", str(self.root / "tables-2"), str(self.root / "grown"), "--quiet"]) == 0
+        if operation == "check":
+            plan = self.root / question["plan"]
+            self._made(plan.name, "build", str(self.root / "net"), "--target-share", "0.6", "--output", str(plan))
+        if operation == "replay":
+            record = self.root / question["record"]
+            self._made(record.name, "heal", str(self.root / "net"), str(record), "--turns", "30")
+
+    def _made(self, name: str, *argv: str) -> None:
+        if not (self.root / name).exists():
+            assert cli.main([*argv, "--quiet"]) == 0
+            assert (self.root / name).exists()
+
+    def _tables(self, name: str, provinces: str) -> None:
+        (self.root / name).mkdir(exist_ok=True)
+        (self.root / name / "provinces.csv").write_text(provinces, "utf-8")
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    root = tmp_path_factory.mktemp("ground")
+    with pytest.MonkeyPatch.context() as patch, served(root, allow_writes=True) as client:
+        patch.setenv("KAREZ_AT_S", NOW_S)
+        yield Ground(root, client)
+
+
+def example(operation: str, face: str, root: Path | None = None) -> dict[str, Any]:
+    """The example's question for one face, its paths under `root`, or relative where there is none."""
+    values = {}
+    for field in questions.fields(OPERATIONS[operation].question):
+        if field.name in EXAMPLES[operation]:
+            value = EXAMPLES[operation][field.name]
+            value = value.replace("FACE", face) if isinstance(value, str) else value
+            values[field.name] = str(root / value) if root and field.is_path else value
+    return values
+
+
+def by_command_line(operation: str, ground: Ground, capsys: pytest.CaptureFixture[str]) -> bytes:
+    words = []
+    for field in questions.fields(OPERATIONS[operation].question):
+        if (value := example(operation, "cli", ground.root).get(field.name)) is not None:
+            words += [str(value)] if field.required else [cli.flag(field), str(value)]
+    capsys.readouterr()
+    code = cli.main([operation, *words, "--json"])
+    out, err = capsys.readouterr()
+    assert code == (cli.TARGET_MISSED if json.loads(out)["answer"]["meets_target"] is False else cli.OK), err
+    assert out.endswith("}\n")
+    return out[:-1].encode()
+
+
+def by_http(operation: str, ground: Ground) -> bytes:
+    reply = ground.client.ask(operation, example(operation, "http"))
+    assert reply.status == 200, reply.body
+    assert reply.kind == "application/json"
+    return reply.body
+
+
+def by_python(operation: str, ground: Ground) -> bytes:
+    answer = verb(operation)(**example(operation, "python", ground.root))
+    assert isinstance(answer, Answer)
+    return text.json(operation, answer)
+
+
+def verb(operation: str) -> Any:
+    taken = operation in ("import", "steer")
+    return getattr(karez, f"{operation}_" if taken else operation)
+
+
+def without_paths(body: bytes) -> bytes:
+    for face in FACES:
+        body = body.replace(f"-{face}".encode(), b"")
+    return body
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_face_gives_the_same_answer(operation: str, ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+    assert operation in EXAMPLES, "give an example question, so that the walk can take it along"
+    ground.ready(operation)
+    told = by_command_line(operation, ground, capsys)
+    assert without_paths(told) == without_paths(by_http(operation, ground))
+    assert without_paths(told) == without_paths(by_python(operation, ground))
+    answer = json.loads(told, parse_constant=pytest.fail)["answer"]
+    assert answer["headline"]
+    assert answer["citation"]
+    if operation == "generate" or EXAMPLES[operation].get("network") == "net":
+        assert "synthetic" in answer["headline"].lower()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_is_a_function_that_tells_its_question(operation: str) -> None:
+    function = verb(operation)
+    fields = questions.fields(OPERATIONS[operation].question)
+    assert function.__name__ in dir(karez)
+    assert list(inspect.signature(function).parameters) == [field.name for field in fields]
+    assert all(f"{field.name}: {field.help}" in function.__doc__ for field in fields)
+    assert function is verb(operation)
+
+
+def test_a_verb_never_hides_a_module() -> None:
+    from karez import steer
+
+    assert inspect.ismodule(steer)
+    assert inspect.ismodule(karez.steer)
+    assert not hasattr(karez, "import")
+    with pytest.raises(AttributeError, match="has no attribute 'circel'"):
+        karez.circel  # noqa: B018
+
+
+def test_python_is_told_every_problem_at_once() -> None:
+    with pytest.raises(InputError) as raised:
+        karez.circles("", budget_us=float("nan"), definition="C9", target_share="half")
+    assert [each.where for each in raised.value.problems] == ["network", "definition", "budget_us", "target_share"]
+
+
+@pytest.mark.parametrize("call", ["karez.circles()", "karez.circles('n', bugdet_us=5)", "karez.circles('n', 'C1')"])
+def test_a_call_that_does_not_fit_the_question_is_a_type_error(call: str) -> None:
+    with pytest.raises(TypeError):
+        eval(call, {"karez": karez})
+
+
+def test_python_takes_path_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(operations, "run", lambda _name, question: asked.append(question))
+    karez.circles(tmp_path, budget_us=500)
+    assert (asked[0].network, asked[0].budget_us) == (str(tmp_path), 500.0)

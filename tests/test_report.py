@@ -1,0 +1,367 @@
+"""The picture and the page: what they hold, and that they neither load nor run anything from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.instances.ring import ring
+from karez import operations
+from karez.errors import InputError
+from karez.measure.circles import circles
+from karez.operations import GenerateQuestion, ReportQuestion, networks
+from karez.operations.render import map as picture
+from karez.operations.render.html import (
+    ColumnData,
+    Figure,
+    Form,
+    Note,
+    RangeData,
+    ReportData,
+    Section,
+    TableData,
+    formatted,
+    html_report,
+)
+from karez.operations.render.map import MapData, Marks, Metros, colour, hot_labels, svg_map
+from karez.operations.render.projection import fit
+from karez.operations.render.sections import of_answer
+from karez.twin.facts import library
+from karez.twin.schema import is_state
+from karez.twin.store import save
+
+CHROMIUM = Path("/usr/bin/chromium")
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "</script><script>document.documentElement.dataset.hacked='yes'</script><img src=http://evil.test/>\"'&\x00"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+share = st.one_of(st.floats(0, 1), st.just(math.nan))
+metro = st.tuples(st.floats(-180, 180), st.floats(-85, 85), st.text(max_size=12), st.floats(0, 1e9), share)
+
+
+def nation() -> MapData:
+    """Every place of the library; the 60 largest have a site, the next 40 are to get one."""
+    places = library("places_cn")
+    lon, lat = [float(p["lon"]) for p in places], [float(p["lat"]) for p in places]
+    names = [p["name"] for p in places]
+
+    def marks(rows: range) -> Marks:
+        return Marks(lon=[lon[i] for i in rows], lat=[lat[i] for i in rows], name=[names[i] for i in rows])
+
+    covered = np.random.default_rng(1).random(len(places)).tolist()
+    weight = [float(p["population"]) for p in places]
+    return MapData(
+        title="Nation",
+        subtitle="C2, one way",
+        metros=Metros(lon=lon, lat=lat, name=names, weight=weight, covered_share=covered),
+        existing=marks(range(60)),
+        planned=marks(range(60, 100)),
+        synthetic=True,
+        attribution="Places: GeoNames, CC BY 4.0. Coast: Natural Earth.",
+    )
+
+
+def page(text: str = "plain", *, synthetic: bool = True, chart: MapData | None = None) -> ReportData:
+    """A report in which every text is `text`."""
+    table = TableData(
+        caption=text,
+        columns=(ColumnData(text), ColumnData(text, "share"), ColumnData(text, "count")),
+        rows=((text, 0.25, 3), (text, math.nan, 12), (text, 1.0, -math.inf)),
+        sortable=True,
+    )
+    section = Section(
+        title=text,
+        lead=text,
+        ranges=(RangeData(label=text, low=0.1, typical=0.5, high=0.9, target=0.75),),
+        tables=(table,),
+        notes=(Note(text, text),),
+        citation=text,
+    )
+    return ReportData(
+        title=text,
+        headline=text,
+        figures=(Figure(value=text, label=text, detail=text),),
+        map=chart or one_metro(text),
+        sections=(section,),
+        provenance=(Note(text, text),),
+        synthetic=synthetic,
+    )
+
+
+def one_metro(text: str) -> MapData:
+    metros = Metros(lon=[116.4], lat=[39.9], name=[text], weight=[1.0], covered_share=[0.5])
+    site = Marks(lon=[116.4], lat=[39.9], name=[text])
+    return MapData(title=text, subtitle=text, metros=metros, existing=site, planned=site, attribution=text)
+
+
+class Outline(HTMLParser):
+    """Every element of a page with its attributes, and that all are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open, f"never closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+def drawn(svg: str, group: str) -> list[ElementTree.Element]:
+    root = ElementTree.fromstring(svg)
+    return next(element for element in root.iter(f"{SVG}g") if element.get("class") == group).findall("*")
+
+
+def test_every_metropolis_is_drawn_once_and_the_picture_stays_small() -> None:
+    data = nation()
+    svg = svg_map(data)
+    titles = [circle.findtext(f"{SVG}title", "").partition(":")[0] for circle in drawn(svg, "metros")]
+    assert sorted(titles) == sorted(data.metros.name)
+    assert len(drawn(svg, "existing")) == 60
+    assert len(drawn(svg, "planned")) == 40
+    assert len(svg.encode()) < 600_000
+
+
+def test_a_circle_is_in_the_colour_of_its_covered_share_and_its_area_goes_with_its_weight() -> None:
+    metros = Metros(lon=[100, 110], lat=[30, 35], name=["a", "b"], weight=[1.0, 4.0], covered_share=[0.1, 0.95])
+    large, small = drawn(svg_map(MapData(title="t", metros=metros)), "metros")
+    assert (large.get("fill"), small.get("fill")) == (colour(0.95), colour(0.1))
+    assert float(large.get("r", 0)) == pytest.approx(2 * float(small.get("r", 0)))
+
+
+def test_the_scale_grows_darker_with_coverage_so_that_it_reads_in_grey() -> None:
+    def luminance(code: str) -> float:
+        red, green, blue = (int(code[i : i + 2], 16) for i in (1, 3, 5))
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    steps = [luminance(colour(s)) for s in (0.0, 0.2, 0.4, 0.6, 0.8)]
+    assert all(light - dark > 10 for light, dark in pairwise(steps))
+    assert colour(1.0) == colour(0.81)
+    assert colour(math.nan) not in {colour(s / 10) for s in range(11)}
+
+
+def test_the_picture_says_synthetic_only_where_the_data_is() -> None:
+    data = nation()
+    assert "SYNTHETIC" in svg_map(data)
+    assert "SYNTHETIC" not in svg_map(msgspec.structs.replace(data, synthetic=False))
+
+
+def test_the_ten_metropolises_with_most_uncovered_weight_are_labelled_and_no_labels_meet() -> None:
+    data = nation()
+    uncovered = np.array(data.metros.weight) * (1 - np.array(data.metros.covered_share))
+    hottest = [data.metros.name[i] for i in np.argsort(-uncovered)[:10]]
+    labels = hot_labels(data)
+    assert [label.text.rpartition(" %")[0].rpartition(" ")[0] for label in labels] == hottest
+    for i, one in enumerate(labels):
+        assert 0 <= one.box[0] < one.box[2] <= picture.WIDTH
+        for other in labels[:i]:
+            apart = one.box[2] <= other.box[0] or other.box[2] <= one.box[0]
+            assert apart or one.box[3] <= other.box[1] or other.box[3] <= one.box[1]
+
+
+def test_a_covered_nation_has_no_hot_spots() -> None:
+    metros = Metros(lon=[100, 110], lat=[30, 35], name=["a", "b"], weight=[1.0, 4.0], covered_share=[1.0, 1.0])
+    assert hot_labels(MapData(title="t", metros=metros)) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(metro, max_size=12), st.text(max_size=20))
+def test_any_places_and_names_make_well_formed_pictures_with_all_of_them_inside(
+    rows: list[tuple[float, float, str, float, float]], title: str
+) -> None:
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 5
+    names = ("lon", "lat", "name", "weight", "covered_share")
+    metros = msgspec.convert(dict(zip(names, columns, strict=True)), Metros)
+    circles = drawn(svg_map(MapData(title=title, metros=metros, synthetic=True)), "metros")
+    assert len(circles) == len(rows)
+    for circle in circles:
+        assert -0.1 <= float(circle.get("cx", "nan")) <= picture.WIDTH + 0.1
+        assert float(circle.get("cy", "nan")) >= -0.1
+
+
+def test_areas_keep_their_proportion_on_the_map() -> None:
+    lon, lat = np.array([75.0, 134.0]), np.array([18.0, 53.0])
+    frame = fit(lon, lat, width=1000, margin=0)
+
+    def square(west: float, south: float, side: float) -> float:
+        t = np.linspace(0, side, 200)
+        ring_lon = np.r_[west + t, np.full(200, west + side), west + side - t, np.full(200, west)]
+        ring_lat = np.r_[np.full(200, south), south + t, np.full(200, south + side), south + side - t]
+        x, y = frame.place(ring_lon, ring_lat)
+        return float(abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2)
+
+    def on_sphere(south: float, side: float) -> float:
+        return math.radians(side) * (math.sin(math.radians(south + side)) - math.sin(math.radians(south)))
+
+    ratios = [square(west, south, 3) / on_sphere(south, 3) for west, south in ((75, 20), (105, 35), (128, 48))]
+    assert max(ratios) / min(ratios) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_page_refers_to_nothing_outside_itself() -> None:
+    text = html_report(page(chart=nation()))
+    for tag, attributes in Outline(text).elements:
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base"}
+        assert not {"src", "srcset", "action", "data", "xlink:href"} & attributes.keys(), (tag, attributes)
+        assert attributes.get("href", "#").startswith("#"), (tag, attributes)
+    assert not re.search(r"@import|url\(", text)
+    assert set(re.findall(r"https?://[^\s\"'<>]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_text_of_strangers_stays_text() -> None:
+    plain, hostile = Outline(html_report(page("plain"))), Outline(html_report(page(HOSTILE)))
+    assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in plain.elements]
+    for (_, attributes), (_, expected) in zip(hostile.elements, plain.elements, strict=True):
+        assert attributes.keys() == expected.keys()
+    assert "hacked" in "".join(hostile.words)
+    ElementTree.fromstring(svg_map(one_metro(HOSTILE)))
+
+
+def test_the_page_carries_its_figures_for_programs() -> None:
+    text = html_report(page(HOSTILE))
+    found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    body = json.loads(found[1])
+    assert body["headline"] == HOSTILE
+    assert body["sections"][0]["tables"][0]["rows"][0] == [HOSTILE, 0.25, 3]
+
+
+def test_the_page_says_synthetic_only_where_the_data_is() -> None:
+    assert "SYNTHETIC" in html_report(page(synthetic=True))
+    assert "SYNTHETIC" not in html_report(page(synthetic=False))
+
+
+def test_the_same_report_is_the_same_bytes() -> None:
+    assert html_report(page(chart=nation())) == html_report(page(chart=nation()))
+
+
+@pytest.mark.parametrize(
+    ("cell", "form", "text"),
+    [
+        (0.6123, "share", "61.2 %"),
+        (1234567, "count", "1,234,567"),
+        (math.nan, "share", "unknown"),
+        (math.inf, "number", "∞"),
+        (0.00012345, "number", "0.0001234"),
+        (True, "text", "yes"),
+        ("x", "share", "x"),
+    ],
+)
+def test_cells_are_written_as_people_read_them(cell: float | str, form: str, text: str) -> None:
+    assert formatted(cell, msgspec.convert(form, Form)) == text
+
+
+def test_any_answer_becomes_a_section_with_its_lists_as_tables() -> None:
+    rows = [{"id": "a", "covered_share": 0.5}, {"id": "b", "covered_share": 0.25, "why": "far"}]
+    answer = {"headline": "h", "citation": "c", "meets_target": None, "price_cny": 12.5, "rules": [], "metros": rows}
+    section = of_answer("t", answer)
+    assert (section.lead, section.citation) == ("h", "c")
+    assert [(note.term, note.meaning) for note in section.notes] == [("price, CNY", "12.5"), ("rules", "none")]
+    assert section.tables[0].columns == (ColumnData("id"), ColumnData("covered share", "share"), ColumnData("why"))
+    assert list(map(list, section.tables[0].rows)) == [["a", 0.5, ""], ["b", 0.25, "far"]]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("networks") / "small"
+    operations.run("generate", GenerateQuestion(output=str(folder), stations=20_000, sites=30, seed=3))
+    return str(folder)
+
+
+def test_a_report_of_a_network_shows_every_metropolis_and_the_figures_that_circles_gives(
+    network: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "report.html"
+    answer = operations.run("report", ReportQuestion(network=network, output=str(output)))
+    world, revision = networks.load(network)
+    share = circles(world.intended, budget_us=1_000.0).shares["typical"].pooled_share
+    assert share is not None
+    assert answer.headline.startswith(f"Synthetic: {100 * share:.1f} % of access points")
+    assert revision.digest[:12] in answer.citation
+    svg = output.with_suffix(".svg").read_text("utf-8")
+    assert len(drawn(svg, "metros")) == len(world["metros"])
+    assert len(drawn(svg, "existing")) == 30
+    text = output.read_text("utf-8")
+    for words in (f"{100 * share:.1f} %", revision.digest, "SYNTHETIC", "What to build", "A job placed"):
+        assert words in text
+
+
+def test_the_same_revision_gives_the_same_report(network: str, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.html", tmp_path / "other.html"
+    for output in (one, other):
+        operations.run("report", ReportQuestion(network=network, output=str(output)))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_target_out_of_reach_is_said_in_the_report(network: str, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    operations.run("report", ReportQuestion(network=network, output=str(output), budget_us=1.0))
+    assert "cannot be reached" in output.read_text("utf-8")
+
+
+def test_a_network_of_a_user_without_access_points_still_gets_a_report(tmp_path: Path) -> None:
+    world = ring()
+    twin = world.intended.replace(*(table for table in world.actual.tables.values() if is_state(table.name)))
+    save(twin, tmp_path / "ring", at_s=0.0, note="", source="a user", synthetic=False)
+    output = tmp_path / "report.html"
+    answer = operations.run("report", ReportQuestion(network=str(tmp_path / "ring"), output=str(output)))
+    assert answer.headline == "No access points in the network: what is within reach of compute is unknown"
+    text = output.read_text("utf-8")
+    assert "SYNTHETIC" not in text
+    assert "GeoNames" not in text
+
+
+def test_a_report_overwrites_nothing_and_leaves_nothing_half_done(network: str, tmp_path: Path) -> None:
+    for name, taken in (("a.html", "a.html"), ("b.html", "b.svg")):
+        (tmp_path / taken).write_text("mine")
+        with pytest.raises(InputError, match="exists already"):
+            operations.run("report", ReportQuestion(network=network, output=str(tmp_path / name)))
+        assert (tmp_path / taken).read_text() == "mine"
+    for name in ("c.pdf", "no/such/folder/d.html", ""):
+        with pytest.raises(InputError):
+            operations.run("report", ReportQuestion(network=network, output=str(tmp_path / name) if name else ""))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.svg"]
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium (make system)")
+def test_a_browser_runs_the_page_without_an_error_and_runs_nothing_of_strangers(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(html_report(page(HOSTILE, chart=nation())), "utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=60, check=True
+    )
+    root = next(attributes for tag, attributes in Outline(done.stdout).elements if tag == "html")
+    assert root.get("data-ready") == "yes", done.stderr
+    assert "data-error" not in root, root
+    assert "data-hacked" not in root
+    # The script has taken the titles of all circles and sites for its own tooltips, so it has seen every one.
+    assert Outline(done.stdout).count("title") == 1
