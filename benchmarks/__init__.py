@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+MARKS = ("<!-- figures: written by make bench -->", "<!-- figures: end -->")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,35 @@ def write(
     path = folder / f"{benchmark.NAME}.json"
     path.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
     return path
+
+
+def table(folder: Path = RESULTS) -> str:
+    """The figures of all results that have a bar, as the Markdown table that the README shows."""
+    lines = ["| what | measured | bar | yardstick in the same run | result |", "|---|---|---|---|---|"]
+    for path in sorted(folder.glob("*.json")):
+        for figure in json.loads(path.read_text("utf-8"))["figures"]:
+            if figure["bar"] is not None:
+                lines.append(_row(figure, path.name))
+    return "\n".join(lines) + "\n"
+
+
+def put_table(readme: Path, folder: Path = RESULTS) -> None:
+    """Put the table between its marks in the README."""
+    before, _, rest = readme.read_text("utf-8").partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    readme.write_text(f"{before}{MARKS[0]}\n{table(folder)}{MARKS[1]}{after}", "utf-8")
+
+
+def _row(figure: Mapping[str, Any], name: str) -> str:
+    sign = "at most" if figure["better"] == "lower" else "at least"
+    unit = f" {figure['unit']}" if figure["unit"] else ""
+    yardstick = "" if figure["yardstick"] is None else f"{_number(figure['yardstick'])}{unit}"
+    bar = f"{sign} {_number(figure['bar'])}"
+    return f"| {figure['what']} | {_number(figure['value'])}{unit} | {bar} | {yardstick} | `{name}` |"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
 
 
 def _git(*words: str) -> str | None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import find, provenance, write
+from benchmarks import HERE, find, provenance, put_table, write
+
+README = HERE.parent / "README.md"
 
 
 def main(names: list[str]) -> int:
-    """The exit code: 0 when all that were asked for ran, 2 when one of them does not exist."""
+    """The exit code: 0 when all that were asked for ran, 2 when one of them does not exist.
+
+    `--table` runs nothing: it puts the figures of the results that are there into the README.
+    """
+    if names == ["--table"]:
+        put_table(README)
+        return 0
     benchmarks = find()
     unknown = [name for name in names if name not in benchmarks]
     if unknown:
@@ -22,6 +30,7 @@ def main(names: list[str]) -> int:
         figures = benchmarks[name].run()
         path = write(benchmarks[name], figures, origin=origin)
         print(name, *(f"  {figure}" for figure in figures), f"  written to {path.name}", sep="\n", flush=True)
+    put_table(README)
     return 0
 
 

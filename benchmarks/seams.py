@@ -46,7 +46,7 @@ TELLS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.
 
 def run() -> list[Figure]:
     """What became of the plans, summed over the seeds; the worst seed where a worst is asked for."""
-    trials = [trial(seed) for seed in SEEDS]
+    trials = [trial(seed, PLANS) for seed in SEEDS]
     applied, wrongly = sum(t.audit.applied for t in trials), sum(t.audit.wrongly_refused for t in trials)
     outcomes = sum((t.outcomes for t in trials), Counter[str]())
     by_revision = sum(t.same_revision for t in trials)
@@ -161,7 +161,8 @@ class Intent:
 class Trial:
     """One run until enough plans were brought."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, plans: int) -> None:
+        self.plans = plans
         self.world = grid(seed)
         self.random = np.random.default_rng(seed)
         self.audit = Auditor(EmbeddedNetwork(self.world, seed=seed, start_s=0.0), self.world)
@@ -180,7 +181,7 @@ class Trial:
 
     def people(self, at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
         """The plans that are thought through, and a person's word for orders that have waited."""
-        if sum(self.brought_by.values()) < PLANS:
+        if sum(self.brought_by.values()) < self.plans:
             for planner, count in STARTED.items():
                 for _ in range(count):
                     self.think(Intent(planner, next(self.subjects[planner])), state, at_s)
@@ -279,14 +280,14 @@ PLANNERS: dict[str, Callable[[World, str, float], Plan | None]] = {
 SUBJECTS = {"heal": "links", "place": "jobs", "restock": "servers"}
 
 
-def trial(seed: int) -> Trial:
+def trial(seed: int, plans: int) -> Trial:
     """One run of the loop, until as many plans were brought as asked for and none is under way."""
-    made = Trial(seed)
+    made = Trial(seed, plans)
     with tempfile.TemporaryDirectory() as folder, Record(Path(folder) / "record") as record:
         policy = Policy(level="act", budgets={})
         runner = Runner.start(made.world, made.audit, record, policy, at_s=0.0)
         at_s = 0.0
-        while at_s < 10 or made.thinking or made.brought or sum(made.brought_by.values()) < PLANS:
+        while at_s < 10 or made.thinking or made.brought or sum(made.brought_by.values()) < plans:
             at_s += 1.0
             decisions = runner.turn(at_s, made.people)
             made.learn(decisions, runner.state)

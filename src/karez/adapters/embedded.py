@@ -323,7 +323,9 @@ class EmbeddedNetwork:
 
     def _restart(self, action: Action, at_s: float) -> str:
         row = int(np.searchsorted(self._devices, action.subject.encode()))
-        self._boots[row] += 1
+        if self._boots[row] == action.sets[0].after:
+            return ""
+        self._boots[row] = action.sets[0].after
         self._device_up[row] = False
         self._boot_until[row] = at_s + BOOT_S
         self._tell("equipment_states", [action.subject])

@@ -1,0 +1,24 @@
+"""The bars that need many turns: thinned here, whole in `make proof`."""
+
+from __future__ import annotations
+
+from benchmarks import replay, seams
+
+
+def test_no_plan_is_applied_on_a_changed_read_and_none_is_refused_without_one(proof: bool, turning_seed: int) -> None:
+    plans = 1_000 if proof else 120
+    trial = seams.trial(turning_seed, plans)
+    judged = trial.audit.applied + trial.audit.wrongly_refused
+    assert trial.audit.on_changed == 0, turning_seed
+    assert trial.outcomes["refused"] > 0, "the network was too quiet to show anything"
+    assert trial.audit.applied >= 0.99 * judged, turning_seed
+    assert trial.rows_per_s >= 1_000
+    assert min(trial.applied_by[name] for name in seams.PLANNERS) > 0
+    assert trial.most_attempts <= 10, turning_seed
+
+
+def test_a_long_run_with_many_faults_replays_to_the_same_record(proof: bool, turning_seed: int) -> None:
+    turns = 10_000 if proof else 600
+    same, commands, _, _ = replay.trial(turning_seed, turns)
+    assert same == turns
+    assert commands > 0

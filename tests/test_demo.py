@@ -1,0 +1,37 @@
+"""What the README promises of `make demo`, word for word."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from karez.errors import InputError
+from karez.faces import demo
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_demonstration_says_what_the_readme_says_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert demo.main([]) == 0
+    said = capsys.readouterr()
+    found = re.search(r"<!-- demo: begin -->\n(.*?)<!-- demo: end -->", README.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    told = "".join(line.removeprefix("    ") for line in found[1].splitlines(keepends=True))
+    # How much memory the worker takes differs between machines.
+    memory = re.compile(r"a process of \d+ MB")
+    assert memory.sub("", told.strip()) == memory.sub("", said.out.strip())
+    assert said.out.count("ynthetic") >= 8
+    assert "<svg" in (tmp_path / demo.OUTPUT / "report.html").read_text("utf-8")
+
+
+def test_a_folder_that_no_demonstration_made_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="was not made by a demonstration"):
+        demo.main(["--output", str(tmp_path / "mine")])
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
