@@ -226,6 +226,8 @@ def _cheaper() -> Plan:
         (lambda: msgspec.structs.replace(plan(), price_cny=1.0), "its sites cost"),
         (_cheaper, "brings"),
         (lambda: msgspec.structs.replace(plan(), planner="place"), "was made by"),
+        (lambda: msgspec.structs.replace(plan(), question={}), "does not say what was asked"),
+        (lambda: msgspec.structs.replace(plan(), question=dict(plan().question) | {"budget_us": "1 ms"}), "budget_us"),
     ],
 )
 def test_a_tampered_certificate_is_found_out(tampered: object, found: str) -> None:

@@ -108,7 +108,7 @@ def test_a_person_approves_what_was_proposed_and_it_acts_once(tmp_path: Path) ->
 
 def _order(world: World) -> Plan:
     return Plan(
-        planner="build",
+        planner="restock",
         question={},
         revision=world.intended.digest,
         made_at_s=1.0,

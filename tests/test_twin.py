@@ -158,3 +158,11 @@ def test_a_world_takes_states_from_the_actual_twin_and_the_rest_from_the_intende
     world = World(intended, actual)
     assert world["link_states"] is actual["link_states"]
     assert world["links"] is intended["links"]
+
+
+def test_a_twin_that_holds_a_row_under_two_names_gives_one_row_and_tells_where_they_differ() -> None:
+    stations = {"id": ["BTS-9", "t1"], "metro": ["m", "m"], "lon": [101.0, 100.0], "lat": [30.0, 30.0]}
+    alias = Table.of("aliases", {"id": ["BTS-9"], "system": ["oss"], "table": ["stations"], "row": ["t1"]})
+    merged, conflicts = merge(Twin({"stations": Table.of("stations", stations), "aliases": alias}))
+    assert merged["stations"].ids.tolist() == [b"t1"]
+    assert [(c.id, c.column, c.taken, c.refused) for c in conflicts] == [("t1", "lon", 100.0, 101.0)]

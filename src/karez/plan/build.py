@@ -42,6 +42,8 @@ LP_ITERATIONS = 200_000
 # Slack for rounding in floating point, as a share of one site or one access point.
 SLACK = 1e-6
 SHOWN_METROS = 10
+# What the question of a plan must hold for its certificate to say anything.
+ASKED: dict[str, tuple[type, ...]] = {"target_share": (float, int), "budget_us": (float, int), "figures": (str,)}
 
 
 def build(world: World, *, target_share: float, budget_us: float, figures: Figures, at_s: float) -> Plan:
@@ -82,6 +84,9 @@ def check_certificate(plan: Plan, world: World) -> list[Problem]:
     """
     if plan.planner != PLANNER:
         return [_problem(f"was made by the planner {plan.planner!r}, not by {PLANNER!r}")]
+    unasked = [name for name, kinds in ASKED.items() if not isinstance(plan.question.get(name), kinds)]
+    if unasked:
+        return [_problem(f"does not say what was asked: {', '.join(unasked)}")]
     ground = _ground(plan, world)
     return [*_sites_problems(plan, ground.twin), *_coverage_problems(plan, ground), *_bound_problems(plan, ground)]
 
@@ -343,9 +348,9 @@ def _plan(world: World, question: Mapping[str, float | str], case: _Case, soluti
             how="duals of the linear relaxation; bound computed again from them, and rounded up to whole sites",
             certificate=_certificate(case, solution, ids),
         ),
-        because=(
-            f"{case.reached / total:.1%} of {len(case.access)} access points are within {budget} of compute now",
-            f"{len(ids)} more sites bring {after / total:.1%}",
+        summary=(
+            f"{case.reached / total:.1%} of {len(case.access)} access points are within {budget} of compute now; "
+            f"{len(ids)} more sites bring {after / total:.1%}".replace("%", " %")
         ),
         alternatives=_alternatives(case, solution, price) if ids else (),
         citation=_citation(world, question, solution.bound),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from karez.errors import Problem
+from karez.plan.build import check_certificate
 from karez.plan.kinds import KINDS
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied
 from karez.plan.reads import changed
@@ -15,11 +16,19 @@ from karez.twin import World, schema
 from karez.twin.check import check_rows
 
 ANEW = "make the plan anew"
+# Planners whose plans carry a certificate, and what checks it.
+CERTIFICATES: dict[str, Callable[[Plan, World], list[Problem]]] = {"build": check_certificate}
 
 
 def check(plan: Plan, world: World, *, at_s: float) -> list[Problem]:
     """Every reason not to apply `plan` to `world` at `at_s`; none if it may be applied."""
-    return [*_stale(plan, world), *_unproven(plan), *_actions(plan, world, at_s)]
+    verify = CERTIFICATES.get(plan.planner)
+    return [
+        *_stale(plan, world),
+        *_unproven(plan),
+        *_actions(plan, world, at_s),
+        *(verify(plan, world) if verify else ()),
+    ]
 
 
 def _stale(plan: Plan, world: World) -> Iterator[Problem]:

@@ -90,7 +90,10 @@ class Alternative(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision: made by `planner` from the intended twin of digest `revision`, good while its reads hold."""
+    """A decision: made by `planner` from the intended twin of digest `revision`, good while its reads hold.
+
+    `because` has the ids of the findings that it answers; `summary` says in words what it does.
+    """
 
     planner: str
     question: dict[str, Value]
@@ -102,6 +105,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     proof: Proof
     because: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    summary: str = ""
     citation: str = ""
 
     @property

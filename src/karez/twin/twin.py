@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from karez.twin import schema
+from karez.twin.fold import occurrence
 from karez.twin.schema import Value
 from karez.twin.table import Array, Column, Table, scalar, text
 
@@ -113,8 +114,8 @@ def merge(*twins: Twin, precedence: Sequence[int] | None = None) -> tuple[Twin, 
     if sorted(order) != list(range(len(twins))):
         raise ValueError(f"precedence must name each of the {len(twins)} twins once, not {order}")
     aliases = _aliases(twins)
-    ranked = [_renamed(twins[position], aliases) for position in order]
     conflicts: list[Conflict] = []
+    ranked = [_renamed(twins[position], aliases, conflicts) for position in order]
     merged = [_merged_table([twin[name] for twin in ranked], conflicts) for name in schema.tables()]
     return Twin({table.name: table for table in merged}), conflicts
 
@@ -153,7 +154,7 @@ def _aliases(twins: Sequence[Twin]) -> dict[str, dict[bytes, bytes]]:
     return names
 
 
-def _renamed(twin: Twin, aliases: Mapping[str, Mapping[bytes, bytes]]) -> Twin:
+def _renamed(twin: Twin, aliases: Mapping[str, Mapping[bytes, bytes]], conflicts: list[Conflict]) -> Twin:
     """The twin with foreign ids, and references to them, replaced by the ids they stand for."""
     tables = []
     for name, specs in schema.tables().items():
@@ -164,8 +165,20 @@ def _renamed(twin: Twin, aliases: Mapping[str, Mapping[bytes, bytes]]) -> Twin:
             if known and len(table):
                 values = [known.get(value, value) for value in table[column].tolist()]
                 columns[column] = np.array(values, dtype="S")
-        tables.append(Table.of(name, {c: columns.get(c, table[c]) for c in specs}) if columns else table)
+        tables.append(_united(table, columns, conflicts) if columns else table)
     return Twin({table.name: table for table in tables})
+
+
+def _united(table: Table, columns: Mapping[str, Array], conflicts: list[Conflict]) -> Table:
+    """The table with these columns in place of its own; rows that come to share an id are one, the row named so first."""
+    ids = columns.get("id", table.ids)
+    own_first = np.argsort(ids != table.ids, kind="stable")
+    renamed = Table.of(table.name, {c: columns.get(c, table[c])[own_first] for c in table.columns})
+    turn = occurrence(renamed.ids)
+    united = renamed.take(turn == 0)
+    for index in range(1, int(turn.max(initial=0)) + 1):
+        united = _folded(united, renamed.take(turn == index), conflicts)
+    return united
 
 
 def _merged_table(ranked: Sequence[Table], conflicts: list[Conflict]) -> Table:

@@ -131,7 +131,7 @@ def planned(twin: Twin, plan: Plan | None, why_not: str) -> Section:
     ]
     return Section(
         title="What to build",
-        lead=". ".join(plan.because) + ".",
+        lead=f"{plan.summary}.",
         tables=tuple(table for table in tables if table.rows),
         notes=tuple(Note(*fact) for fact in facts),
         citation=plan.citation,
