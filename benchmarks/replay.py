@@ -13,7 +13,7 @@ from benchmarks import Figure
 from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.loop.runner import Runner, replay
-from karez.loop.turn import Policy
+from karez.loop.state import Policy
 from karez.record.log import Record
 from karez.record.verify import verify
 

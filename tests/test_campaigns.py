@@ -14,7 +14,7 @@ def test_no_plan_is_applied_on_a_changed_read_and_none_is_refused_without_one(pr
     assert trial.audit.applied >= 0.99 * judged, turning_seed
     assert trial.rows_per_s >= 1_000
     assert min(trial.applied_by[name] for name in seams.PLANNERS) > 0
-    assert trial.most_attempts <= 10, turning_seed
+    assert trial.most_attempts <= 20, turning_seed
 
 
 def test_a_long_run_with_many_faults_replays_to_the_same_record(proof: bool, turning_seed: int) -> None:

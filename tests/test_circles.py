@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karez.errors import InputError
-from karez.importers.generate import initial_states, nation
+from karez.importers.generate import nation
 from karez.measure.circles import Circles, Shares, circles, movers
 from karez.measure.delay import FIGURES, link_oneway_us
 from karez.operations import CirclesQuestion, GenerateQuestion
@@ -20,6 +20,7 @@ from karez.operations import generate as generate_operation
 from karez.operations.networks import write_new
 from karez.twin import Table, Twin
 from karez.twin.graph import delay_from_ns, delay_towards_ns, each_delay_ns, graph, without_stations
+from karez.twin.states import initial_states
 
 Link = tuple[str, str, str, str, float]
 

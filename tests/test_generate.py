@@ -6,9 +6,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from karez.errors import InputError
-from karez.importers.generate import TWO_HOSTED_SHARE, initial_states, nation
+from karez.importers.generate import TWO_HOSTED_SHARE, nation
 from karez.twin import Twin, World
 from karez.twin.check import check
+from karez.twin.states import initial_states
 
 STATIONS, SITES = 50_000, 60
 

@@ -13,12 +13,12 @@ from karez.plan.kinds import KINDS
 from tests.conformance.test_adapters import DRAIN, ORDER
 
 RECEIPT = b"receipt"
-COMMAND = Command(plan="p", action=DRAIN, reads=(Read("link_states", "l03", "up", "==", True),), epoch=1)
+COMMAND = Command(plan="p", actions=(DRAIN,), reads=(Read("link_states", "l03", "up", "==", True),), epoch=1)
 
 
 @pytest.fixture
 def guard() -> Guard:
-    return Guard(EmbeddedNetwork(ring(), seed=1, start_s=0.0), lambda receipt: receipt == RECEIPT)
+    return Guard(EmbeddedNetwork(ring(), seed=1, start_s=0.0), lambda receipt, command: receipt == RECEIPT)
 
 
 def _drained(guard: Guard) -> bool:
@@ -34,10 +34,14 @@ def test_a_recorded_command_whose_reads_hold_is_done_and_read_back(guard: Guard)
 @pytest.mark.parametrize(
     ("command", "receipt", "why"),
     [
-        (COMMAND, b"other", "not in the record"),
-        (msgspec.structs.replace(COMMAND, action=msgspec.structs.replace(DRAIN, expires_at_s=0.5)), RECEIPT, "expired"),
-        (msgspec.structs.replace(COMMAND, action=msgspec.structs.replace(DRAIN, kind="x")), RECEIPT, "nobody here"),
-        (Command(plan="p", action=ORDER, reads=(), epoch=1), RECEIPT, "no person approved"),
+        (COMMAND, b"other", "holds no such decision"),
+        (
+            msgspec.structs.replace(COMMAND, actions=(msgspec.structs.replace(DRAIN, expires_at_s=0.5),)),
+            RECEIPT,
+            "expired",
+        ),
+        (msgspec.structs.replace(COMMAND, actions=(msgspec.structs.replace(DRAIN, kind="x"),)), RECEIPT, "nobody here"),
+        (Command(plan="p", actions=(ORDER,), reads=(), epoch=1), RECEIPT, "no person approved"),
     ],
 )
 def test_what_speaks_against_a_command_is_said_and_nothing_is_done(

@@ -18,7 +18,8 @@ from karez.adapters.guard import Guard, Reply
 from karez.adapters.network import seen
 from karez.errors import KarezError
 from karez.loop.runner import People, Runner, nobody, replay
-from karez.loop.turn import Approval, Decisions, Inputs, Level, Policy, State, turn
+from karez.loop.state import Approval, Decisions, Inputs, Level, Policy, State
+from karez.loop.turn import turn
 from karez.plan import Plan, Proof
 from karez.record.log import Record, read
 from karez.record.verify import verify
@@ -136,7 +137,7 @@ def test_an_order_waits_for_a_person_even_at_act_then_runs_to_its_end(tmp_path: 
 def test_a_flapping_link_is_not_drained_again_and_again(tmp_path: Path) -> None:
     flaps = [Fault("delay", "l03", 20.0 + 60.0 * index, 40.0 + 60.0 * index) for index in range(8)]
     run = Run(tmp_path / "r", *flaps, turns=500)
-    drains = [c for decisions in run.decisions for c in decisions.commands if c.action.kind == "drain_link"]
+    drains = [c for decisions in run.decisions for c in decisions.commands if c.actions[0].kind == "drain_link"]
     assert 2 <= len(drains) <= 3
     assert any("budget" in verdict.why for decisions in run.decisions for verdict in decisions.verdicts)
 
@@ -222,7 +223,7 @@ def test_whatever_breaks_the_network_ends_as_it_began_once_all_is_well(
         network.inject(Fault("delay", link, float(start), float(start + length)))
     network.inject(Fault("device", f"r{device}", 30.0))
     state, policy = State.of(world), Policy(level="act", budgets={})
-    guard = Guard(network, lambda receipt: True)
+    guard = Guard(network, lambda receipt, command: True)
     replies: tuple[Reply, ...] = ()
     for at_s in map(float, range(1, 400)):
         inputs = Inputs(at_s=at_s, changes=network.observe(at_s), replies=(*replies, *guard.tick(at_s)))

@@ -16,8 +16,9 @@ from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Command, Guard, Reply
 from karez.adapters.network import StateRows, seen
 from karez.errors import InputError, KarezError
-from karez.loop.runner import People, Runner, nobody, replay
-from karez.loop.turn import Approval, Decisions, Found, Inputs, Level, Policy, State, turn
+from karez.loop.runner import People, Runner, decided, nobody, replay
+from karez.loop.state import Approval, Decisions, Found, Inputs, Level, Policy, State
+from karez.loop.turn import turn
 from karez.operations.heal import timeline
 from karez.plan import Action, Cell, NewRow, Plan, Proof, Read
 from karez.plan.check import check
@@ -99,7 +100,7 @@ def approve_all(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Appr
 
 
 def guard_of(network: EmbeddedNetwork) -> Guard:
-    return Guard(network, lambda receipt: True)
+    return Guard(network, lambda receipt, command: True)
 
 
 class Failing(EmbeddedNetwork):
@@ -182,7 +183,7 @@ def test_an_undo_is_verified_like_any_other_act(tmp_path: Path) -> None:
 
 def test_the_guard_tries_again_when_its_own_undo_failed() -> None:
     guard = guard_of(failing("undrain_link"))
-    guard.execute(Command(plan="p", action=DRAIN, reads=(), epoch=1), b"", ring(), at_s=1.0)
+    guard.execute(Command(plan="p", actions=(DRAIN,), reads=(), epoch=1), b"", ring(), at_s=1.0)
     guard.tick(20.0)
     guard.tick(40.0)
     assert guard.network.look("link_states", ["l03"]).columns["drained"] == (False,)
@@ -212,8 +213,8 @@ def test_an_act_whose_answer_was_lost_ends_neither_the_loop_nor_in_a_link_that_s
 def test_a_receipt_of_another_event_is_no_receipt_for_this_command(tmp_path: Path) -> None:
     with Record(tmp_path / "r") as record:
         receipt = record.append("start", 0.0, b"{}")
-        guard = Guard(EmbeddedNetwork(ring(), seed=1, start_s=0.0), record.holds)
-        command = Command(plan="never decided", action=DRAIN, reads=(), epoch=1)
+        guard = Guard(EmbeddedNetwork(ring(), seed=1, start_s=0.0), decided(record))
+        command = Command(plan="never decided", actions=(DRAIN,), reads=(), epoch=1)
         assert not guard.execute(command, receipt, ring(), at_s=1.0).done
 
 
@@ -223,7 +224,7 @@ def test_a_row_that_the_network_no_longer_knows_does_not_hold_a_read() -> None:
     smaller = World(world.intended, world.actual.replace(states.take(states.ids != b"l50")))
     guard = guard_of(EmbeddedNetwork(smaller, seed=1, start_s=0.0))
     read = Read("link_states", "l50", "up", "==", True)
-    assert guard.execute(Command(plan="p", action=DRAIN, reads=(read,), epoch=1), b"", world, at_s=1.0).changed == (
+    assert guard.execute(Command(plan="p", actions=(DRAIN,), reads=(read,), epoch=1), b"", world, at_s=1.0).changed == (
         read,
     )
 
@@ -231,7 +232,7 @@ def test_a_row_that_the_network_no_longer_knows_does_not_hold_a_read() -> None:
 def test_every_row_that_an_act_set_is_read_back() -> None:
     both = with_(DRAIN, sets=(*DRAIN.sets, Cell("links", "l01", "drained", False, True)))
     guard = guard_of(EmbeddedNetwork(ring(), seed=1, start_s=0.0))
-    reply = guard.execute(Command(plan="p", action=both, reads=(), epoch=1), b"", ring(), at_s=1.0)
+    reply = guard.execute(Command(plan="p", actions=(both,), reads=(), epoch=1), b"", ring(), at_s=1.0)
     assert {link for rows in reply.read_back for link in rows.ids} == {"l01", "l03"}
 
 
@@ -546,7 +547,7 @@ def test_ids_may_hold_anything(tmp_path: Path) -> None:
 
 
 def test_the_course_of_a_run_names_a_subject_whole_and_bears_a_plan_of_nothing() -> None:
-    found = Decisions(at_s=1.0, found=(Found("delay_drift/a/b/20", True),), plans=(plan_of(),))
+    found = Decisions(at_s=1.0, found=(Found("delay_drift/a/b", True, "delay_drift", "a/b"),), plans=(plan_of(),))
     assert timeline([found], 0.0)[0].subject == "a/b"
 
 

@@ -92,7 +92,7 @@ def test_revisions_share_the_files_of_tables_that_did_not_change(tmp_path: Path)
 
 def test_a_folder_without_revisions_has_none_and_cannot_be_loaded(tmp_path: Path) -> None:
     assert store.revisions(tmp_path) == []
-    with pytest.raises(InputError, match="holds no revision; choose one of: none"):
+    with pytest.raises(InputError, match="holds no revision; give the folder of a network"):
         store.load(tmp_path)
 
 

@@ -161,7 +161,7 @@ def test_a_world_takes_states_from_the_actual_twin_and_the_rest_from_the_intende
 
 
 def test_a_twin_that_holds_a_row_under_two_names_gives_one_row_and_tells_where_they_differ() -> None:
-    stations = {"id": ["BTS-9", "t1"], "metro": ["m", "m"], "lon": [101.0, 100.0], "lat": [30.0, 30.0]}
+    stations: Columns = {"id": ["BTS-9", "t1"], "metro": ["m", "m"], "lon": [101.0, 100.0], "lat": [30.0, 30.0]}
     alias = Table.of("aliases", {"id": ["BTS-9"], "system": ["oss"], "table": ["stations"], "row": ["t1"]})
     merged, conflicts = merge(Twin({"stations": Table.of("stations", stations), "aliases": alias}))
     assert merged["stations"].ids.tolist() == [b"t1"]

@@ -15,6 +15,7 @@ GOALS = 12
 DEMANDS = 600
 SERVERS = 200
 CHIPS = 512
+TAKEN = (0, 64)
 JOBS = 400
 JOB_CHIPS = (8, 64)
 METROS = 12
@@ -23,12 +24,14 @@ GBPS = (1.0, 20.0)
 
 
 def grid(seed: int) -> World:
-    """24 x 24 sites, 1,104 links, 600 demands, 200 groups of 512 chips, 400 jobs; idle and up."""
+    """24 x 24 sites, 1,104 links, 600 demands, 200 groups of 512 chips with few of them taken, 400 jobs; all up."""
     random = np.random.default_rng(seed)
     intended = Twin().replace(*_regions(), *_transport(random), *_compute(random), _demands(random))
     actual = Twin().replace(
         Table.of("link_states", {"id": intended["links"].ids}),
-        Table.of("server_states", {"id": intended["servers"].ids, "free_chips": np.full(SERVERS, CHIPS)}),
+        Table.of(
+            "server_states", {"id": intended["servers"].ids, "free_chips": CHIPS - random.integers(*TAKEN, SERVERS)}
+        ),
     )
     return World(intended, actual)
 

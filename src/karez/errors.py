@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 SHOWN_ROWS = 5
+LONGEST_ROW = 80
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
@@ -19,7 +20,9 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         """One line for a person; long lists of rows are cut, and the cut is said."""
-        shown = ", ".join(self.rows[:SHOWN_ROWS])
+        shown = ", ".join(
+            row if len(row) <= LONGEST_ROW else f"{row[:LONGEST_ROW]}..." for row in self.rows[:SHOWN_ROWS]
+        )
         more = f" and {len(self.rows) - SHOWN_ROWS} more" if len(self.rows) > SHOWN_ROWS else ""
         rows = f" (rows {shown}{more})" if self.rows else ""
         return f"{self.where}: {self.what}{rows}; {self.fix}"

@@ -134,7 +134,7 @@ class EmbeddedNetwork:
         self._servers, self._free = servers.ids, servers["free_chips"].copy()
         self._owned = world["servers"]["chips"][world["servers"].rows(servers.ids)]
         self._held = np.zeros(len(self._free), np.int64)
-        self._jobs: list[tuple[float, int, int]] = []
+        self._jobs: list[tuple[float, int, int, str]] = []
         self._devices, self._boots = devices.ids, devices["boots"].copy()
         self._device_up = devices["up"].copy()
         self._boot_until = np.full(len(devices), -np.inf)
@@ -171,7 +171,7 @@ class EmbeddedNetwork:
         self._extra_us[:] = 0.0
         for fault in self._faults:
             if fault.kind == "delay" and self._active(fault):
-                self._extra_us[self._link(fault.subject)] += fault.size_us
+                self._extra_us[_row(self._links, fault.subject)] += fault.size_us
             if fault.kind == "device" and fault.at_s <= self._at_s:
                 self._silence(fault)
 
@@ -180,8 +180,7 @@ class EmbeddedNetwork:
 
     def _silence(self, fault: Fault) -> None:
         """A device falls silent once; only a restart brings it back."""
-        row = int(np.searchsorted(self._devices, fault.subject.encode()))
-        self._device_up[row] = False
+        self._device_up[_row(self._devices, fault.subject)] = False
         self._tell("equipment_states", [fault.subject])
         self._faults = tuple(other for other in self._faults if other is not fault)
 
@@ -196,23 +195,21 @@ class EmbeddedNetwork:
             if not row["delivered"] and float(row["due_at_s"]) <= self._at_s:
                 row["delivered"] = True
                 self._tell("order_states", [order])
-        for ends_at_s, server, chips in [job for job in self._jobs if job[0] <= self._at_s]:
+        for job in [job for job in self._jobs if job[0] <= self._at_s]:
+            _, server, chips, _ = job
             self._held[server] -= chips
             self._free[server] += chips
-            self._jobs.remove((ends_at_s, server, chips))
+            self._jobs.remove(job)
             self._tell("server_states", self._servers[[server]])
 
     def _up(self) -> Array:
         up: Array = self._meant_up.copy()
         for fault in self._faults:
             if fault.kind == "cut" and self._active(fault):
-                up[self._link(fault.subject)] = False
+                up[_row(self._links, fault.subject)] = False
         silent = self._device_site[~self._device_up]
         up[np.isin(self._a, silent) | np.isin(self._b, silent)] = False
         return up
-
-    def _link(self, link: str) -> int:
-        return int(np.searchsorted(self._links, link.encode()))
 
     def _route(self) -> None:
         """Find the path of every demand anew: `_hops` lists ways, `_hop_demand` whose they are."""
@@ -309,8 +306,8 @@ class EmbeddedNetwork:
         return np.flatnonzero(np.isin(own, texts(ids)))
 
     def _drain(self, action: Action, at_s: float) -> str:
-        row = self._link(action.subject)
-        if row >= len(self._links) or self._links[row] != action.subject.encode():
+        row = _row(self._links, action.subject)
+        if row < 0:
             return f"there is no link {action.subject}"
         deaf = any(
             fault.kind == "deaf" and fault.subject == action.subject for fault in filter(self._active, self._faults)
@@ -322,7 +319,9 @@ class EmbeddedNetwork:
         return ""
 
     def _restart(self, action: Action, at_s: float) -> str:
-        row = int(np.searchsorted(self._devices, action.subject.encode()))
+        row = _row(self._devices, action.subject)
+        if row < 0:
+            return f"there is no device {action.subject}"
         if self._boots[row] == action.sets[0].after:
             return ""
         self._boots[row] = action.sets[0].after
@@ -333,17 +332,23 @@ class EmbeddedNetwork:
 
     def _start(self, action: Action, at_s: float) -> str:
         row = action.adds[0].values
-        server, chips = int(np.searchsorted(self._servers, str(row["server"]).encode())), int(row["chips"])
+        server, chips = _row(self._servers, str(row["server"])), int(row["chips"])
+        if server < 0:
+            return f"there are no chips {row['server']}"
+        if any(job == action.subject for _, _, _, job in self._jobs):
+            return ""
         if self._free[server] < chips:
             return f"{row['server']} has {self._free[server]} free chips, not {chips}"
         self._free[server] -= chips
         self._held[server] += chips
-        self._jobs.append((action.ends_at_s, server, chips))
+        self._jobs.append((action.ends_at_s, server, chips, action.subject))
         self._tell("server_states", self._servers[[server]])
         return ""
 
     def _order(self, action: Action, at_s: float) -> str:
         row = action.adds[0].values
+        if action.id in self._orders:
+            return ""
         self._orders[action.id] = {
             "site": str(row["site"]),
             "item": str(row["kind"]),
@@ -354,6 +359,12 @@ class EmbeddedNetwork:
         }
         self._tell("order_states", [action.id])
         return ""
+
+
+def _row(ids: Array, name: str) -> int:
+    """The position of a name among sorted ids; -1 where it is not."""
+    row = int(np.searchsorted(ids, name.encode()))
+    return row if row < len(ids) and ids[row] == name.encode() else -1
 
 
 def _names(ids: Array) -> tuple[str, ...]:

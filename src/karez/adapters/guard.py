@@ -1,8 +1,12 @@
-"""The guard: it owns the only way to change a network, believes nobody, and undoes what nobody confirms.
+"""The guard: it owns the only way to change a network, and undoes what nobody confirms.
 
 The loop may be wrong, late, or one of two that both think they lead. So the guard asks afresh, each time: is this the
-newest leader, is the decision in the record, may it still be started, does everything it relied on still hold? What it
-did is undone by itself if the loop does not confirm it in time: a loop that died cannot leave a network half changed.
+newest leader, does the record hold this very decision, may it still be started, does the network still show everything
+it relied on? A command is done whole or not at all. The inverse of what can be undone is ready before the act begins,
+and is carried out unless the loop confirms the act in time.
+
+The guard takes the loop's word for what is intended, and a person's name for an approval: signatures come with
+principals. It runs in the loop's process; where that process dies, the loop that resumes from the record does the rest.
 """
 
 from __future__ import annotations
@@ -12,33 +16,50 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 import msgspec
+import numpy as np
 
 from karez.adapters.network import Network, StateRows, seen
 from karez.plan import Action, Read, changed, inverse
 from karez.plan.kinds import KINDS
-from karez.twin import World, schema
+from karez.twin import Twin, World, schema
+from karez.twin.table import texts
 
 # How long after the verification's limit the guard waits for the loop before it undoes an act alone.
 GRACE_S = 5.0
+# How long it waits before it tries again what failed.
+AGAIN_S = 5.0
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """An action to take now, from `plan`, decided by the leader of `epoch`; `approved_by` is empty on autonomy."""
+    """The actions of a plan, to take now, as the leader of `epoch` decided; `approved_by` is empty on autonomy.
+
+    `undoes` names the command whose acts these take back.
+    """
 
     plan: str
-    action: Action
+    actions: tuple[Action, ...]
     reads: tuple[Read, ...]
     epoch: int
     approved_by: str = ""
+    undoes: str = ""
 
     @property
     def id(self) -> str:
-        """What replies refer to: the plan and the action."""
-        return f"{self.plan}/{self.action.id}"
+        """What replies refer to."""
+        return f"{self.undoes}/undo" if self.undoes else self.plan
+
+    @property
+    def touched(self) -> frozenset[tuple[str, str]]:
+        """The table and id of every row of the intended twin that the actions set or add."""
+        return frozenset(row for action in self.actions for row in action.touched)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a command: done or refused and why, the reads that no longer held, what was read back."""
+    """What became of a command: done, or not and why; the reads that no longer held; what was read back.
+
+    `stands` has the ids of actions that were taken before another failed and that cannot be undone. `undone_alone`
+    says that this is about the guard's own undoing of a command that nobody confirmed.
+    """
 
     command: str
     at_s: float
@@ -46,86 +67,152 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     changed: tuple[Read, ...] = ()
     read_back: tuple[StateRows, ...] = ()
+    stands: tuple[str, ...] = ()
     undone_alone: bool = False
 
 
 @dataclass
+class _Armed:
+    """The inverses of a command's acts, last first, and when they are carried out if nobody confirms."""
+
+    limit_s: float
+    undo: tuple[Action, ...]
+    touched: frozenset[tuple[str, str]]
+
+
+@dataclass
 class Guard:
-    """The guard of one network; `recorded` says whether a receipt stands for an event in the record."""
+    """The guard of one network; `recorded` says whether a receipt stands for an event that decided the command."""
 
     network: Network
-    recorded: Callable[[bytes], bool]
+    recorded: Callable[[bytes, Command], bool]
     epoch: int = 0
     killed: bool = False
-    _armed: dict[str, tuple[float, Action]] = field(default_factory=dict)
+    _armed: dict[str, _Armed] = field(default_factory=dict)
 
     def execute(self, command: Command, receipt: bytes, world: World, *, at_s: float) -> Reply:
-        """What became of the command; an act is taken only if nothing at all speaks against it."""
+        """What became of the command; it is carried out only if nothing at all speaks against it."""
         why = self._against(command, receipt, at_s)
         if why:
             return Reply(command=command.id, at_s=at_s, done=False, why=why)
-        stale = changed(command.reads, self._fresh(world, command.reads))
+        self.epoch = command.epoch
+        try:
+            stale = changed(command.reads, self._fresh(world, command.reads))
+        except Exception as error:  # noqa: BLE001  Whatever an adapter raises, the act is off.
+            return Reply(command=command.id, at_s=at_s, done=False, why=_said(error))
         if stale:
             return Reply(command=command.id, at_s=at_s, done=False, why="a read no longer holds", changed=stale)
-        why = self.network.apply(command.action, at_s)
-        if why:
-            return Reply(command=command.id, at_s=at_s, done=False, why=why)
-        self.epoch = command.epoch
-        self._arm(command, at_s)
-        return Reply(command=command.id, at_s=at_s, done=True, read_back=self._read_back(command.action))
+        return self._done(command, at_s)
 
     def confirm(self, command: str) -> None:
         """Let what a command did stand."""
         self._armed.pop(command, None)
 
     def tick(self, at_s: float) -> tuple[Reply, ...]:
-        """What the guard undid alone, because nobody confirmed it in time. Nothing moves once it is killed."""
+        """What became of acts that nobody confirmed in time. Nothing moves while it is killed."""
         if self.killed:
             return ()
-        late = [command for command, (limit_s, _) in self._armed.items() if limit_s < at_s]
+        late = [command for command, armed in self._armed.items() if armed.limit_s < at_s]
         return tuple(self._undo(command, at_s) for command in late)
 
     def _against(self, command: Command, receipt: bytes, at_s: float) -> str:
-        kind = KINDS.get(command.action.kind)
+        kinds = [KINDS.get(action.kind) for action in command.actions]
         if self.killed:
             return "the kill switch is on"
         if command.epoch < self.epoch:
             return f"a newer leader has acted (epoch {self.epoch}, not {command.epoch})"
-        if kind is None or kind.name not in self.network.kinds:
-            return f"nobody here can do {command.action.kind}"
-        if command.action.expires_at_s < at_s:
-            return "it has expired"
-        if kind.effect == "irrevocable" and not command.approved_by:
-            return "it cannot be undone, and no person approved it"
-        if not self.recorded(receipt):
-            return "the decision is not in the record"
-        return ""
+        for action, kind in zip(command.actions, kinds, strict=True):
+            if kind is None or kind.name not in self.network.kinds:
+                return f"nobody here can do {action.kind}"
+            if action.expires_at_s < at_s:
+                return "it has expired"
+            if kind.effect == "irrevocable" and not command.approved_by:
+                return "it cannot be undone, and no person approved it"
+        return "" if self.recorded(receipt, command) else "the record holds no such decision"
 
     def _fresh(self, world: World, reads: Iterable[Read]) -> World:
-        """The world with the state rows that the reads name asked for again."""
+        """The world with the state rows that the reads name asked for again; what is not answered is not there."""
         wanted = sorted({(read.table, read.row) for read in reads if _observed(read.table)})
-        rows = [
-            self.network.look(table, [row for _, row in group])
-            for table, group in groupby(wanted, key=lambda pair: pair[0])
-        ]
-        return World(world.intended, seen(world.actual, rows))
+        actual = world.actual
+        for table, group in groupby(wanted, key=lambda pair: pair[0]):
+            names = [row for _, row in group]
+            told = self.network.look(table, names)
+            actual = seen(_lacking(actual, table, set(names) - set(told.ids)), [told])
+        return World(world.intended, actual)
 
-    def _read_back(self, action: Action) -> tuple[StateRows, ...]:
-        tables = {schema.mirror(cell.table): cell.row for cell in action.sets if schema.mirror(cell.table)}
-        return tuple(self.network.look(table, [row]) for table, row in sorted(tables.items()))
+    def _done(self, command: Command, at_s: float) -> Reply:
+        """Take the actions in their order; where one fails, what was taken goes back, and what cannot is told."""
+        taken: list[Action] = []
+        for action in command.actions:
+            taken.append(action)
+            self._arm(command, taken, at_s)
+            why, doubtful = self._applied(action, at_s)
+            if why:
+                return self._failed(command, taken if doubtful else taken[:-1], why, at_s)
+        self._supersede(command)
+        return Reply(command=command.id, at_s=at_s, done=True, read_back=self._read_back(command))
 
-    def _arm(self, command: Command, at_s: float) -> None:
-        kind = KINDS[command.action.kind]
-        if kind.effect == "reversible":
-            limit_s = at_s + kind.within_s + GRACE_S
-            self._armed[command.id] = (limit_s, inverse(command.action, expires_at_s=limit_s + GRACE_S))
+    def _applied(self, action: Action, at_s: float) -> tuple[str, bool]:
+        """What stood in the way, and whether the act may have been taken all the same."""
+        try:
+            return self.network.apply(action, at_s), False
+        except Exception as error:  # noqa: BLE001  An adapter that breaks leaves the act in doubt.
+            return _said(error), True
+
+    def _failed(self, command: Command, taken: list[Action], why: str, at_s: float) -> Reply:
+        undo = [action for action in taken if KINDS[action.kind].effect == "reversible"]
+        self._armed.pop(command.id, None)
+        if undo and not command.undoes:
+            self._arm(command, undo, at_s)
+            # Its time is up at once: the next tick takes it back.
+            self._armed[command.id].limit_s = -np.inf
+        stands = tuple(action.id for action in taken if action not in undo)
+        return Reply(command=command.id, at_s=at_s, done=False, why=why, stands=stands)
+
+    def _arm(self, command: Command, taken: list[Action], at_s: float) -> None:
+        undo = [action for action in taken if KINDS[action.kind].effect == "reversible"]
+        if undo and not command.undoes:
+            limit_s = at_s + max(KINDS[action.kind].within_s for action in undo) + GRACE_S
+            back = tuple(inverse(action, expires_at_s=np.inf) for action in reversed(undo))
+            self._armed[command.id] = _Armed(limit_s, back, command.touched)
+
+    def _supersede(self, command: Command) -> None:
+        """What was to be undone on rows that a newer command has set is no longer to be."""
+        for other, armed in list(self._armed.items()):
+            if other not in (command.id, command.undoes) and armed.touched & command.touched:
+                del self._armed[other]
 
     def _undo(self, command: str, at_s: float) -> Reply:
-        _, undo = self._armed.pop(command)
-        why = self.network.apply(undo, at_s)
-        return Reply(command=command, at_s=at_s, done=not why, why=why, undone_alone=True)
+        armed = self._armed[command]
+        failed = [why for why, _ in (self._applied(action, at_s) for action in armed.undo) if why]
+        if failed:
+            armed.limit_s = at_s + AGAIN_S
+        else:
+            del self._armed[command]
+        return Reply(command=command, at_s=at_s, done=not failed, why="; ".join(failed), undone_alone=True)
+
+    def _read_back(self, command: Command) -> tuple[StateRows, ...]:
+        mirrored = sorted({(m, row) for table, row in command.touched if (m := schema.mirror(table))})
+        try:
+            return tuple(
+                self.network.look(table, [row for _, row in group])
+                for table, group in groupby(mirrored, key=lambda pair: pair[0])
+            )
+        except Exception:  # noqa: BLE001  The act is done; what it did will be observed, or it is undone.
+            return ()
 
 
 def _observed(table: str) -> bool:
-    """Whether the network tells of the table; findings are the loop's own."""
-    return schema.is_state(table) and table != "findings"
+    """Whether the network tells of the table; findings and what folds learned are the loop's own."""
+    return table.endswith("_states")
+
+
+def _lacking(actual: Twin, table: str, gone: set[str]) -> Twin:
+    if not gone:
+        return actual
+    states = actual[table]
+    return actual.replace(states.take(~np.isin(states.ids, texts(sorted(gone)))))
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

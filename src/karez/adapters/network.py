@@ -10,8 +10,10 @@ import numpy as np
 
 from karez.plan import Action
 from karez.twin import Twin, schema
-from karez.twin.schema import Value
-from karez.twin.table import texts
+from karez.twin.schema import ColumnSpec, Value
+from karez.twin.table import Array, texts
+
+KINDS_OF = {"text": "US", "bool": "b", "int": "iu", "float": "iuf"}
 
 
 class StateRows(msgspec.Struct, frozen=True):
@@ -36,19 +38,41 @@ class Network(Protocol):
         ...
 
     def apply(self, action: Action, at_s: float) -> str:
-        """What stands in the way; empty when the network took the action."""
+        """What stands in the way; empty when the network took the action. Taking it twice is as taking it once."""
         ...
 
 
+def sound(changes: Iterable[StateRows], intended: Twin) -> tuple[tuple[StateRows, ...], tuple[str, ...]]:
+    """What was told and can be believed, and a sentence on each row or column that was set aside.
+
+    A network may tell of things that nobody intended, and of values that are none. Neither may end a loop, or blind it.
+    """
+    kept: list[StateRows] = []
+    aside: list[str] = []
+    for change in changes:
+        good = np.ones(len(change.ids), bool)
+        for name, values in change.columns.items():
+            good &= _believable(change.table, name, values, aside)
+        good &= _known(change, intended, aside)
+        rows = np.flatnonzero(good).tolist()
+        if len(rows) < len(good):
+            columns = {name: tuple(values[row] for row in rows) for name, values in change.columns.items()}
+            change = StateRows(change.table, tuple(change.ids[row] for row in rows), columns)
+        kept += [change] if change.ids else []
+    return tuple(kept), tuple(aside)
+
+
 def seen(actual: Twin, changes: Iterable[StateRows]) -> Twin:
-    """The actual twin with what was observed; rows that are new are added."""
+    """The actual twin with what was observed; rows that are new are added, and of a row told twice the last counts."""
     for change in changes:
         table, ids = actual[change.table], texts(change.ids)
         if not len(ids):
             continue
+        last = len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]
+        ids = ids[last]
+        columns = {name: _column(change.table, name, values)[last] for name, values in change.columns.items()}
         known = np.isin(ids, table.ids)
-        columns = {name: _column(change.table, name, values) for name, values in change.columns.items()}
-        if known.any():
+        if known.any() and columns:
             table = table.set(table.rows(ids[known]), **{name: array[known] for name, array in columns.items()})
         if not known.all():
             table = table.add({"id": ids[~known]} | {name: array[~known] for name, array in columns.items()})
@@ -56,7 +80,38 @@ def seen(actual: Twin, changes: Iterable[StateRows]) -> Twin:
     return actual
 
 
-def _column(table: str, name: str, values: Sequence[Value]) -> np.ndarray:
+def _believable(table: str, name: str, values: Sequence[Value], aside: list[str]) -> Array:
+    """Which values are of the column's dtype, finite and within its bounds."""
+    spec = schema.tables().get(table, {}).get(name)
+    array = np.array(values)
+    if spec is None or (len(array) and array.dtype.kind not in KINDS_OF[spec.dtype]):
+        aside.append(f"{table}.{name} is unknown, or holds what it may not")
+        return np.zeros(len(array), bool)
+    good = _in_bounds(spec, array)
+    if not good.all():
+        aside.append(f"{table}.{name} of {np.count_nonzero(~good)} rows is no number or out of bounds")
+    return good
+
+
+def _in_bounds(spec: ColumnSpec, array: Array) -> Array:
+    if spec.dtype not in ("int", "float") or not len(array):
+        return np.ones(len(array), bool)
+    return np.asarray(np.isfinite(array) & (array >= spec.low) & (array <= spec.high))
+
+
+def _known(change: StateRows, intended: Twin, aside: list[str]) -> Array:
+    """Which rows are states of something that the intended twin has."""
+    spec = schema.tables()[change.table]["id"]
+    if not spec.refers_to:
+        return np.ones(len(change.ids), bool)
+    known = np.isin(texts(change.ids), np.concatenate([intended[table].ids for table in spec.refers_to]))
+    if not known.all():
+        stranger = change.ids[int(np.argmin(known))]
+        aside.append(f"{change.table} tells of {np.count_nonzero(~known)} rows that nobody intended ({stranger} first)")
+    return np.asarray(known)
+
+
+def _column(table: str, name: str, values: Sequence[Value]) -> Array:
     if schema.column(table, name).dtype == "text":
         return texts(str(value) for value in values)
     return np.array(values, schema.NUMPY_DTYPES[schema.column(table, name).dtype])

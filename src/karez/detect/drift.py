@@ -30,6 +30,9 @@ def step(state: Table, events: Events, at_s: float) -> tuple[Table, Events]:
     """
     if len(events["at_s"]) and events["at_s"].max() > at_s:
         raise ValueError("a sample is from the future")
+    # What is no number says nothing, and would spoil all that comes after it.
+    finite = np.isfinite(events["oneway_us"])
+    events = {name: values[finite] for name, values in events.items()}
     state = _with_links(state, events["link"])
     columns = {name: state[name].copy() for name in ("samples", "baseline_us", "excess_us", "since_s", "open")}
     rows, turn = state.rows(events["link"]), occurrence(events["link"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -34,6 +35,7 @@ GROUPS = {
 }
 OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
 EXAMPLE = "example: karez generate mynet --stations 20000 && karez circles mynet --budget-us 1000"
+SEE_TO_IT = "see to the cause, then try again"
 EXIT_CODES = "exit codes: 0 done, 1 error, 2 wrong input, 3 target missed, 4 infeasible, 5 refused"
 
 
@@ -64,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return NOBODY_READS
     except OSError as error:
-        return _failed([f"{error.filename or 'writing'}: {error.strerror or error}"], WRONG_INPUT)
+        return _failed([f"{error.filename or 'writing'}: {error.strerror or error}; {SEE_TO_IT}"], WRONG_INPUT)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _failed(["interrupted"], INTERRUPTED)
 
 
 def overview() -> str:
@@ -103,7 +105,7 @@ def _command(argv: list[str]) -> int:
         _out(f"karez {karez.__version__}\n" if name == "--version" else overview())
         return OK if argv else WRONG_INPUT
     if name == "demo":
-        return int(import_module("karez.faces.demo").main(rest))
+        return _demo(rest)
     if name == "serve":
         return _serve(rest)
     if name in OPERATIONS:
@@ -146,6 +148,22 @@ def _question(operation: str, given: dict[str, Any]) -> msgspec.Struct:
     return question
 
 
+def _demo(argv: list[str]) -> int:
+    demo = import_module("karez.faces.demo")
+    made = _parser("demo", description=demo.__doc__, epilog=EXIT_CODES)
+    made.add_argument("--output", default=demo.OUTPUT, help="folder that is made anew (default %(default)s)")
+    made.add_argument("--stations", default="200000", help="base stations (default %(default)s)")
+    given = _parsed(made, argv)
+    if given is None:
+        return OK
+    if "" in given:
+        made.error(f"unknown: {' '.join(given[''])}")
+    folder = Path(given["output"])
+    wanted = {"output": str(folder / "network"), "stations": given["stations"]}
+    demo.show(folder, questions.read("generate", wanted, strict=False))
+    return OK
+
+
 def _serve(argv: list[str]) -> int:
     made = _parser("serve", description=OTHERS["serve"], epilog="Ctrl-C stops it when running requests are answered.")
     made.add_argument("--root", required=True, help="folder that every path of a question is within")
@@ -160,8 +178,10 @@ def _serve(argv: list[str]) -> int:
     if "" in given:
         made.error(f"unknown: {' '.join(given[''])}")
     root = Path(given["root"])
-    if not root.is_dir():
-        raise InputError.of("--root", f"{root} is no folder", "give a folder of networks")
+    if not given["root"] or not root.is_dir():
+        raise InputError.of("--root", f"{given['root']!r} is no folder", "give a folder of networks")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError.of("--root", f"{root} cannot be read", "ask for permission, or give another folder")
     try:
         service = import_module("karez.faces.service")
     except ModuleNotFoundError as error:
@@ -203,6 +223,9 @@ def _shown(operation: str, answer: Answer, *, as_json: bool, quiet: bool) -> str
 
 def _out(data: str | bytes) -> None:
     """Write to stdout, all of it, now."""
+    # Python has no stdout where the shell closed it.
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed")
     if isinstance(data, str):
         data = data.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
     try:

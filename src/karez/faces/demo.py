@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,6 +27,7 @@ from karez.operations import (
     SteerQuestion,
     run,
 )
+from karez.twin.store import os_problem
 
 MARK = ".karez-demo"
 OUTPUT = "out/demo"
@@ -35,15 +35,14 @@ TURNS = 180
 WAIT_S = 10.0
 
 
-def main(argv: Sequence[str]) -> int:
-    """The exit code of `karez demo`: 0 when every step gave its answer."""
-    parser = argparse.ArgumentParser("karez demo", description=__doc__)
-    parser.add_argument("--output", default=OUTPUT, help=f"folder that is made anew (default {OUTPUT})")
-    parser.add_argument("--stations", type=int, default=200_000, help="base stations (default 200000)")
-    asked = parser.parse_args(argv)
-    folder = _fresh(Path(asked.output))
+def show(folder: Path, question: GenerateQuestion) -> None:
+    """Print every step's answer; the network that `question` asks for and all that is made of it lie in `folder`.
+
+    Raises:
+        KarezError: what a step refuses or cannot do.
+    """
     begun = time.perf_counter()
-    question = msgspec.convert({"output": str(folder / "network"), "stations": asked.stations}, GenerateQuestion)
+    _make_anew(folder)
     for number, (title, step) in enumerate(_steps(folder, question), start=1):
         print(f"{number}  {title} ...", file=sys.stderr, end="", flush=True)
         started = time.perf_counter()
@@ -53,7 +52,6 @@ def main(argv: Sequence[str]) -> int:
     print(f"\nThe report: {folder / 'report.html'}   the map: {folder / 'report.svg'}")
     print("All of it rests on a synthetic network on real places; places by GeoNames, CC BY 4.0.")
     print(f"Done in {time.perf_counter() - begun:.0f} s; everything made lies in {folder}.", file=sys.stderr)
-    return 0
 
 
 def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable[[], str]]]:
@@ -119,12 +117,14 @@ def _resident_mb(process: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def _fresh(folder: Path) -> Path:
-    """The folder, empty; what an earlier demonstration left there goes, anything else stays and is an error."""
-    if folder.exists() and not (folder / MARK).is_file():
-        raise InputError.of(str(folder), "was not made by a demonstration", "name another folder with --output")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARK).touch()
-    return folder
+def _make_anew(folder: Path) -> None:
+    """Make the folder, empty; what an earlier demonstration left there goes, anything else stays and is an error."""
+    try:
+        if folder.exists() and not (folder / MARK).is_file():
+            raise InputError.of(str(folder), "was not made by a demonstration", "name another folder with --output")
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / MARK).touch()
+    except OSError as error:
+        raise InputError([os_problem(error, folder)]) from error

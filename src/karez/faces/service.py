@@ -181,10 +181,16 @@ async def _refused(_request: Request, error: Exception) -> Response:
     return _problem(HTTPStatus(error.status_code), error.detail, headers=error.headers)
 
 
-async def _failed(_request: Request, error: Exception) -> Response:
+async def _failed(request: Request, error: Exception) -> Response:
+    """An error as the command line has it, with paths as the question gave them: where they lie is ours to know."""
     statuses = (status for kind, status in STATUSES.items() if isinstance(error, kind))
     problems = error.problems if isinstance(error, InputError) else ()
-    return _problem(next(statuses, HTTPStatus.INTERNAL_SERVER_ERROR), str(error), problems=problems)
+    folder = f"{request.app.state.root}{os.sep}"
+    told = [
+        msgspec.structs.replace(p, where=p.where.replace(folder, ""), what=p.what.replace(folder, "")) for p in problems
+    ]
+    detail = str(error).replace(folder, "")
+    return _problem(next(statuses, HTTPStatus.INTERNAL_SERVER_ERROR), detail, problems=told)
 
 
 def _problem(

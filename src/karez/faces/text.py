@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from unicodedata import east_asian_width
 
 import msgspec
+import msgspec.inspect
 
 from karez.operations import Answer
 
 SCHEMA = 1
+# A table is shown whole up to the first number of rows; of a longer one people see the second.
+WHOLE_ROWS = 40
 SHOWN_ROWS = 12
 SHOWN_VALUES = 6
 WIDEST_CELL = 40
@@ -41,8 +45,9 @@ def lines(answer: Answer) -> list[str]:
     """The answer for a person: headline, its fields, and how it was got."""
     parts = msgspec.to_builtins(answer)
     head, foot = clean(parts.pop("headline")), clean(parts.pop("citation"))
-    if parts.get("meets_target") is None:
-        parts.pop("meets_target", None)
+    for field in msgspec.structs.fields(answer):
+        if field.name in parts and (_is_detail(field) or (parts[field.name] is None and field.default is None)):
+            parts.pop(field.name)
     body = ["", *_block(parts, "")] if parts else []
     return [head, *body, "", foot]
 
@@ -52,15 +57,38 @@ def clean(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def _is_detail(field: msgspec.structs.FieldInfo) -> bool:
+    """Whether the field is for programs only."""
+    info = msgspec.inspect.type_info(field.type)
+    return isinstance(info, msgspec.inspect.Metadata) and bool((info.extra or {}).get("detail"))
+
+
 def _block(parts: dict[str, object], indent: str) -> list[str]:
     """Single values first, aligned; then what is a table or has parts of its own."""
     nested = {name: value for name, value in parts.items() if _is_nested(value)}
     simple = {clean(name): _named(name, value) for name, value in parts.items() if name not in nested}
     wide = max(map(_width, simple), default=0)
     found = [f"{indent}{_padded(name, wide)}  {shown}" for name, shown in simple.items()]
-    for name, value in nested.items():
-        found += [*([""] if found else []), f"{indent}{clean(name)}", *_nested(value, indent + INDENT)]
+    for name, value in _grouped(nested):
+        found += [*([""] if found else []), *([f"{indent}{clean(name)}"] if name else [])]
+        found += _nested(value, indent + INDENT if name else indent)
     return found
+
+
+def _grouped(nested: dict[str, object]) -> Iterator[tuple[str, object]]:
+    """Neighbours that have the same simple fields become one table, which has no name."""
+    for alike, group in groupby(nested.items(), key=lambda item: _shape(item[1])):
+        items = list(group)
+        if alike and len(items) > 1:
+            yield "", [{"": name, **value} for name, value in items if isinstance(value, dict)]
+        else:
+            yield from items
+
+
+def _shape(value: object) -> tuple[str, ...]:
+    """The fields of a value that has only simple ones; else nothing."""
+    flat = isinstance(value, dict) and not any(isinstance(part, dict | list | tuple) for part in value.values())
+    return tuple(value) if flat and isinstance(value, dict) else ()
 
 
 def _is_nested(value: object) -> bool:
@@ -76,8 +104,8 @@ def _nested(value: object, indent: str) -> list[str]:
 
 def _table(rows: Sequence[dict[str, object]], indent: str) -> list[str]:
     """Aligned columns; numbers to the right."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    shown = rows[:SHOWN_ROWS]
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if _says(rows, name)]
+    shown = rows if len(rows) <= WHOLE_ROWS else rows[:SHOWN_ROWS]
     cells = [names, *([_cut(_named(name, row.get(name))) for name in names] for row in shown)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     right = [all(isinstance(row.get(name), int | float | None) for row in shown) for name in names]
@@ -89,8 +117,18 @@ def _table(rows: Sequence[dict[str, object]], indent: str) -> list[str]:
     return [*found, f"{indent}... and {more:,} more (--json shows all)"] if more else found
 
 
+def _says(rows: Sequence[dict[str, object]], name: str) -> bool:
+    """Whether a column holds anything at all."""
+    return any(row.get(name) is not None for row in rows)
+
+
 def _named(name: str, value: object) -> str:
-    """A value on one line; a moment is shown as its date, in UTC."""
+    """A value on one line; a moment is shown as its date, in UTC, a share in per cent, a price in whole fen."""
+    if isinstance(value, float) and math.isfinite(value):
+        if name.endswith("_share"):
+            return f"{value * 100:.1f} %"
+        if name.endswith("_cny"):
+            return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
     if name.endswith("at_s") and isinstance(value, int | float) and 0 < value < LAST_DATE_S:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
     return _inline(value)
@@ -129,7 +167,8 @@ def _scalar(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.0f}" if LARGE <= abs(value) < math.inf else f"{value:.6g}"
+        whole = value == round(value) if math.isfinite(value) else False
+        return f"{value:,.0f}" if whole or LARGE <= abs(value) < math.inf else f"{value:.6g}"
     return clean(str(value)) or "-"
 
 

@@ -106,21 +106,6 @@ def nation(*, stations: int, sites: int, seed: int) -> Twin:
     return twin.replace(_endpoints(twin))
 
 
-def initial_states(intended: Twin) -> Twin:
-    """The actual twin of a network on its first day: as intended, idle, and every device up.
-
-    Links that end on a station have no state: they are many and nobody steers them.
-    """
-    links, servers, devices = intended["links"], intended["servers"], intended["equipment"]
-    observed = np.flatnonzero(links["kind"] != b"access")
-    up = links["up"][observed]
-    return intended.replace(
-        Table.of("link_states", {"id": links.ids[observed], "up": up, "drained": links["drained"][observed]}),
-        Table.of("server_states", {"id": servers.ids, "free_chips": servers["chips"]}),
-        Table.of("equipment_states", {"id": devices.ids, "boots": devices["boots"]}),
-    )
-
-
 @dataclass(frozen=True)
 class _Places:
     """The places of the library, the most populous first."""

@@ -1,20 +1,23 @@
 """Turns in a row: observe, decide, record, act. All that is not pure stands here, and it is little.
 
-A decision is on the disk before the guard hears of it, and its hash is the receipt that the guard asks for.
+A decision is on the disk before the guard hears of it, and its hash is the receipt that the guard asks for. A turn that
+could not be recorded is as if it had not been: what it was told is told to the next.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from karez.adapters.guard import Guard, Reply
-from karez.adapters.network import Network
+from karez.adapters.guard import Command, Guard, Reply
+from karez.adapters.network import Network, StateRows, sound
 from karez.errors import InputError, KarezError
-from karez.loop.turn import Approval, Decisions, Inputs, Policy, State, turn
+from karez.loop.state import Approval, Decisions, Inputs, Policy, State
+from karez.loop.turn import turn
 from karez.plan import Plan
 from karez.record.log import GENESIS, Record, chained, read
 from karez.twin import World
@@ -25,15 +28,15 @@ People = Callable[[float, State], tuple[tuple[Plan, ...], tuple[Approval, ...]]]
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """The first event of a record: what the run began with, and the stored revision that held it (0: none)."""
 
-    policy: Policy
     state: str
     revision: int = 0
 
 
 class Turned(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of the record: all that came into one turn, and all that it decided."""
+    """An event of the record: all that came into one turn, the policy of that turn, and all that it decided."""
 
     inputs: Inputs
+    policy: Policy
     decisions: Decisions
 
 
@@ -44,7 +47,10 @@ def nobody(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval,
 
 @dataclass
 class Runner:
-    """A loop over one network, writing to one record; `replies` are what the guard said since the last turn."""
+    """A loop over one network, writing to one record.
+
+    `replies` are what the guard said, and `unheard` what the network told, since the last turn that was recorded.
+    """
 
     network: Network
     guard: Guard
@@ -52,6 +58,7 @@ class Runner:
     policy: Policy
     state: State
     replies: tuple[Reply, ...] = ()
+    unheard: tuple[StateRows, ...] = ()
 
     @classmethod
     def start(
@@ -59,27 +66,75 @@ class Runner:
     ) -> Runner:
         """A runner that has recorded its start and seen nothing yet."""
         state = State.of(world)
-        record.append("start", at_s, encode(Start(policy=policy, state=state.digest, revision=revision)))
-        return cls(network, Guard(network, record.holds), record, policy, state)
+        record.append("start", at_s, encode(Start(state=state.digest, revision=revision)))
+        return cls(network, Guard(network, decided(record)), record, policy, state)
+
+    @classmethod
+    def resume(cls, state: State, network: Network, record: Record, policy: Policy) -> Runner:
+        """A runner that goes on where another ended, in the state that its record leads to (`resumed`).
+
+        What was sent and never answered counts as lost after a while, and is undone like any act that is not seen.
+        `policy` must have a higher epoch than that of the loop before, which may not be dead but slow.
+        """
+        return cls(network, Guard(network, decided(record)), record, policy, state)
 
     def turn(self, at_s: float, people: People = nobody) -> Decisions:
-        """What was decided at `at_s`; by then the guard has done it, and the record holds it."""
-        plans, approvals = people(at_s, self.state)
-        inputs = Inputs(
-            at_s=at_s,
-            changes=self.network.observe(at_s),
-            replies=(*self.replies, *self.guard.tick(at_s)),
-            plans=plans,
-            approvals=approvals,
-        )
-        self.state, decisions = turn(self.state, inputs, self.policy)
-        receipt = self.record.append("turn", at_s, encode(Turned(inputs=inputs, decisions=decisions)))
+        """What was decided at `at_s`; by then the guard has done it, and the record holds it.
+
+        Raises:
+            InputError: the record takes no more; nothing was decided or done.
+        """
+        inputs = self._told(at_s, people)
+        state, decisions = turn(self.state, inputs, self.policy)
+        event = Turned(inputs=inputs, policy=self.policy, decisions=decisions)
+        receipt = self.record.append("turn", at_s, encode(event))
+        self.state, self.unheard = state, ()
         for command in decisions.confirmed:
             self.guard.confirm(command)
-        self.replies = tuple(
-            self.guard.execute(command, receipt, self.state.world, at_s=at_s) for command in decisions.commands
-        )
+        done = (self.guard.execute(command, receipt, state.world, at_s=at_s) for command in decisions.commands)
+        self.replies = (*done, *self.guard.tick(at_s))
         return decisions
+
+    def _told(self, at_s: float, people: People) -> Inputs:
+        """All that this turn is told; what cannot be believed or recorded is set aside, and said."""
+        changes, failed = self._observed(at_s)
+        believed, aside = sound(changes, self.state.intended)
+        plans, approvals = people(at_s, self.state)
+        good = tuple(plan for plan in plans if _recordable(plan))
+        if len(good) < len(plans):
+            aside = (*aside, f"{len(plans) - len(good)} plans hold numbers that are none")
+        return Inputs(
+            at_s=at_s,
+            changes=believed,
+            replies=self.replies,
+            plans=good,
+            approvals=approvals,
+            aside=aside,
+            failed=failed,
+        )
+
+    def _observed(self, at_s: float) -> tuple[tuple[StateRows, ...], str]:
+        """What the network told, and why it told nothing."""
+        try:
+            self.unheard = (*self.unheard, *self.network.observe(at_s))
+        except Exception as error:  # noqa: BLE001  Whatever an adapter raises, the turn is recorded as failed.
+            return self.unheard, f"{type(error).__name__}: {error}"
+        return self.unheard, ""
+
+
+def decided(record: Record) -> Callable[[bytes, Command], bool]:
+    """Whether the event that a receipt stands for decided a command: what a guard asks."""
+
+    def holds(receipt: bytes, command: Command) -> bool:
+        body = record.body(receipt)
+        if body is None:
+            return False
+        try:
+            return command in msgspec.json.decode(body, type=Turned).decisions.commands
+        except msgspec.MsgspecError:
+            return False
+
+    return holds
 
 
 def started(path: Path) -> Start:
@@ -92,9 +147,8 @@ def started(path: Path) -> Start:
         try:
             return msgspec.json.decode(event.body, type=Start)
         except msgspec.MsgspecError as error:
-            raise InputError.of(
-                str(path), f"is no record of a run ({error})", "name the file that a run wrote"
-            ) from error
+            what = f"is no record of a run ({error})"
+            raise InputError.of(str(path), what, "name the file that a run wrote") from error
     raise InputError.of(str(path), "is empty", "name the file that a run wrote")
 
 
@@ -106,7 +160,7 @@ def recorded(path: Path) -> tuple[float, list[Decisions]]:
     """
     started(path)
     events = list(read(path))
-    turns = [msgspec.json.decode(event.body, type=Turned).decisions for event in events if event.kind == "turn"]
+    turns = [_turned(event.body, event.seq).decisions for event in events if event.kind == "turn"]
     return events[0].at_s, turns
 
 
@@ -117,24 +171,52 @@ def replay(world: World, path: Path) -> Iterator[Decisions]:
         KarezError: a turn decides otherwise than the record says, or the record does not start from `world`.
         InputError: the file is no record.
     """
-    state, policy, head = State.of(world), Policy(), GENESIS
-    for event in read(path):
-        if event.kind == "start":
-            start = msgspec.json.decode(event.body, type=Start)
-            policy = start.policy
-            if start.state != state.digest:
-                raise KarezError("the record starts from another network; name the network and revision it was made on")
-            body = encode(start)
-        else:
-            inputs = msgspec.json.decode(event.body, type=Turned).inputs
-            state, decisions = turn(state, inputs, policy)
-            body = encode(Turned(inputs=inputs, decisions=decisions))
-            yield decisions
-        head = chained(head, event.seq, event.at_s, event.kind, body)
-        if head != event.hash:
-            raise KarezError(f"event {event.seq} (at {event.at_s:.0f} s) comes out otherwise than the record says")
+    return (decisions for _, decisions in _replayed(world, path))
+
+
+def resumed(world: World, path: Path) -> State:
+    """The state that a record leads to, from the world that it started from.
+
+    Raises:
+        KarezError: the record does not come out again, or does not start from `world`.
+        InputError: the file is no record.
+    """
+    states = deque((state for state, _ in _replayed(world, path)), maxlen=1)
+    return states[0] if states else State.of(world)
 
 
 def encode(value: msgspec.Struct) -> bytes:
     """The bytes that stand for a value in the record."""
     return msgspec.json.encode(value, order="deterministic")
+
+
+def _replayed(world: World, path: Path) -> Iterator[tuple[State, Decisions]]:
+    state, head = State.of(world), GENESIS
+    if started(path).state != state.digest:
+        raise KarezError("the record starts from another network; name the network and revision it was made on")
+    for event in read(path):
+        body = event.body
+        if event.kind == "turn":
+            was = _turned(event.body, event.seq)
+            state, decisions = turn(state, was.inputs, was.policy)
+            body = encode(Turned(inputs=was.inputs, policy=was.policy, decisions=decisions))
+        head = chained(head, event.seq, event.at_s, event.kind, body)
+        if head != event.hash:
+            raise KarezError(f"event {event.seq} (at {event.at_s:.0f} s) comes out otherwise than the record says")
+        if event.kind == "turn":
+            yield state, decisions
+
+
+def _turned(body: bytes, seq: int) -> Turned:
+    try:
+        return msgspec.json.decode(body, type=Turned)
+    except msgspec.MsgspecError as error:
+        raise KarezError(f"event {seq} was altered: {error}") from error
+
+
+def _recordable(plan: Plan) -> bool:
+    """Whether a plan comes out of the record as it went in: JSON knows neither infinity nor NaN."""
+    try:
+        return bool(msgspec.json.decode(encode(plan), type=Plan) == plan)
+    except msgspec.MsgspecError:
+        return False

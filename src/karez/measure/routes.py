@@ -14,8 +14,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from karez.twin import World
-from karez.twin.table import Array
+from karez.twin import Table, World
+from karez.twin.table import Array, resolve
 
 DRAINED_COST_US = 1e7
 UNUSABLE = -1
@@ -40,20 +40,18 @@ class Flows:
     load_gbps: Array
 
 
-def ways(world: World, cost_us: Array, *, drained: Collection[str] = (), undrained: Collection[str] = ()) -> Ways:
+def ways(world: World, cost_us: Array, *, drained: Collection[str] = ()) -> Ways:
     """Every way that traffic may take; `cost_us` has a value for each link.
 
-    `drained` and `undrained` name links that are taken to be so, whatever the twin says: the what-if.
+    `drained` names links that are taken to be so, whatever the twin says: the what-if.
     """
     links, sites = world["links"], len(world["sites"])
     a, b = world.intended.resolve("links", "a"), world.intended.resolve("links", "b")
     usable = (a >= 0) & (b >= 0) & (a < sites) & (b < sites) & links["up"]
-    states = world["link_states"]
-    down = states.ids[~states["up"]]
-    usable[links.rows(down)] = False
+    rows, states = observed(world)
+    usable[rows[~states["up"]]] = False
     costly = links["drained"].copy()
     costly[links.rows(list(drained))] = True
-    costly[links.rows(list(undrained))] = False
     cost = cost_us + np.where(costly, DRAINED_COST_US, 0.0)
     rows = np.flatnonzero(usable)
     back = rows[links["direction"][rows] == b"both"]
@@ -64,6 +62,14 @@ def ways(world: World, cost_us: Array, *, drained: Collection[str] = (), undrain
         cost_us=np.r_[cost[rows], cost[back]],
         sites=sites,
     )
+
+
+def observed(world: World) -> tuple[Array, Table]:
+    """The rows of `links` that have a state, and those states; states of links that are not intended are left out."""
+    states = world["link_states"]
+    rows = resolve(states.ids, (world["links"].columns["id"],))
+    known = rows >= 0
+    return (rows, states) if known.all() else (rows[known], states.take(known))
 
 
 def flows(world: World, ways: Ways, felt_us: Array) -> Flows:

@@ -51,7 +51,7 @@ class GenerateQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """A synthetic network on real places."""
 
     output: Output
-    stations: Annotated[int, Meta(description="base stations in all", ge=20_000)] = 200_000
+    stations: Annotated[int, Meta(description="base stations in all", ge=20_000, le=20_000_000)] = 200_000
     sites: Annotated[int, Meta(description="compute sites, at the core sites of the largest places", ge=1)] = 60
     seed: Seed = 1
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
+from karez.errors import InputError
+from karez.measure.circles import access_points
 from karez.operations import Answer, BuildQuestion
-from karez.operations.networks import duration, load, now_s, provenance, refuse_existing, share, write_new
+from karez.operations.networks import (
+    DETAIL,
+    counted,
+    duration,
+    load,
+    now_s,
+    proven,
+    provenance,
+    require_new_file,
+    share,
+    write_new,
+)
 from karez.plan.build import build
 from karez.plan.plan import Plan
 from karez.twin import Twin
@@ -29,25 +44,29 @@ class BuildAnswer(Answer, frozen=True, kw_only=True):
     bound_cny: float
     gap_share: float
     output: str
-    plan: Plan
+    plan: Annotated[Plan, DETAIL]
 
 
 def run(question: BuildQuestion) -> BuildAnswer:
     """The plan for the network's newest revision; it is written to `question.output` where that is given.
 
     Raises:
-        InputError: the network cannot be read, or the file exists or cannot be written.
+        InputError: the network cannot be read or has no access points, or the file exists or cannot be written.
         Infeasible: compute at every core site would not reach the target.
     """
     if question.output:
-        refuse_existing(question.output)
+        require_new_file(question.output)
     world, revision = load(question.network)
+    at_s = now_s()
+    if not len(access_points(world.intended.at(at_s))):
+        what = "has no access points (aggregation sites where access links end), so there is nothing to cover"
+        raise InputError.of(question.network, what, "add sites, and links of kind access")
     plan = build(
         world,
         target_share=question.target_share,
         budget_us=question.budget_us,
         figures=question.figures,
-        at_s=now_s(),
+        at_s=at_s,
     )
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {provenance(revision)}")
     if question.output:
@@ -72,8 +91,8 @@ def _headline(plan: Plan, question: BuildQuestion, revision: Revision) -> str:
         note = " (synthetic)" if revision.synthetic else ""
         return f"Nothing to build: {aim} is reached already{note}"
     price = f"{plan.price_cny / 1e6:,.1f} million CNY"
-    proof = f"at most {share(plan.proof.gap_share)} above the least possible"
-    return f"{len(plan.actions)} new sites for {price} bring {aim} ({proof}{synthetic})"
+    sites = counted(len(plan.actions), "new site")
+    return f"{sites} for {price} bring{'s' if len(plan.actions) == 1 else ''} {aim} ({proven(plan)}{synthetic})"
 
 
 def _named(twin: Twin, site: str) -> NewSite:

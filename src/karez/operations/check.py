@@ -8,9 +8,8 @@ import msgspec
 
 from karez.errors import InputError, Problem, Refused
 from karez.operations import Answer, CheckPlanQuestion
-from karez.operations.networks import load, now_s, provenance
-from karez.plan.build import check_certificate
-from karez.plan.check import check
+from karez.operations.networks import counted, load_living, now_s, proven, provenance
+from karez.plan.check import CERTIFICATES, check
 from karez.plan.plan import Plan
 from karez.twin.store import os_problem
 
@@ -34,15 +33,13 @@ def run(question: CheckPlanQuestion) -> CheckAnswer:
         Refused: the plan does not hold any more, or its certificate proves nothing; the message has every reason.
     """
     plan = _plan(question.plan)
-    world, revision = load(question.network)
+    world, revision = load_living(question.network)
     problems = check(plan, world, at_s=now_s())
-    if plan.planner == "build":
-        problems += check_certificate(plan, world)
     if problems:
         raise Refused("\n".join(str(problem) for problem in problems))
     note = " (synthetic network)" if revision.synthetic else ""
     return CheckAnswer(
-        headline=f"The plan holds: {len(plan.reads)} reads, {len(plan.actions)} actions, {_proven(plan)}{note}",
+        headline=f"The plan holds: {_extent(plan)}; {_certified(plan)}{note}",
         citation=f"plan {plan.id} by {plan.planner}, made from digest {plan.revision[:12]}; {provenance(revision)}",
         plan=plan.id,
         planner=plan.planner,
@@ -53,8 +50,14 @@ def run(question: CheckPlanQuestion) -> CheckAnswer:
     )
 
 
-def _proven(plan: Plan) -> str:
-    return f"at most {plan.proof.gap_share:.2%} above the least possible".replace("%", " %")
+def _extent(plan: Plan) -> str:
+    return f"{counted(len(plan.reads), 'read')}, {counted(len(plan.actions), 'action')}"
+
+
+def _certified(plan: Plan) -> str:
+    if not plan.actions:
+        return "there is nothing to do"
+    return proven(plan) if plan.planner in CERTIFICATES else "its price is its planner's word"
 
 
 def _plan(path: str) -> Plan:

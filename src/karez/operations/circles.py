@@ -5,7 +5,7 @@ from __future__ import annotations
 from karez.errors import InputError
 from karez.measure.circles import Circles, Mover, Region, Shares, circles, movers
 from karez.operations import Answer, CirclesQuestion
-from karez.operations.networks import duration, load, now_s, provenance, share
+from karez.operations.networks import air, duration, load, now_s, provenance, share
 from karez.twin.store import Revision
 
 SHOWN_MOVERS = 3
@@ -97,18 +97,24 @@ def _headline(found: Circles, revision: Revision) -> str:
     if typical.pooled_share is None:
         note = " (synthetic)" if revision.synthetic else ""
         return f"No metro has two compute centres, so C1 has nothing to measure{note}"
-    low, high = found.shares["high"].pooled_share, found.shares["low"].pooled_share
-    span = f"({share(low)} to {share(high)} over the latency library{synthetic})"
     within = f"within {duration(found.budget_us)} {'there and back' if found.round_trip else 'one way'}"
+    span = f"({_span(found)}{synthetic})"
     if found.definition == "C1":
         whole = f"in {share(typical.whole_metros_share)} of those metros all are"
         return f"{share(typical.pooled_share)} of pairs of compute centres in one metro are {within}; {whole} {span}"
     covered = f"{share(typical.pooled_share)} of {WORDS[found.weight]}"
     if found.definition == "C2":
         return f"{covered} are {within} of compute {span}"
+    because = f", {air(found)}" if air(found) else ""
     down = found.down.get("typical")
-    away = f" up to the server, {share(down.pooled_share)} down to the terminal" if down else " from terminal to server"
-    return f"{covered} are {within}{away} {span}"
+    way = "up to the server" if down else "from terminal to server"
+    back = f"; {share(down.pooled_share)} down to the terminal" if down else ""
+    return f"{covered} are {within} {way}{because}{back} {span}"
+
+
+def _span(found: Circles) -> str:
+    low, high = (share(found.shares[figures].pooled_share) for figures in ("high", "low"))
+    return f"{low} to {high} over the latency library" if low != high else "the same over all of the latency library"
 
 
 def _citation(found: Circles, revision: Revision) -> str:

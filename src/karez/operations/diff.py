@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from karez.operations import Answer, DiffQuestion
-from karez.operations.networks import load, provenance
+from karez.operations.networks import counted, load, provenance
 from karez.twin import TableDiff, diff
 
 
@@ -37,8 +37,9 @@ def run(question: DiffQuestion) -> DiffAnswer:
     changes = tuple(_counted(table) for table in found)
     total = sum(table.added + table.removed + table.changed for table in changes)
     note = " (synthetic)" if newer.synthetic else ""
+    what = f"{counted(total, 'row')} in {counted(len(changes), 'table')} differ{'s' if total == 1 else ''}"
     return DiffAnswer(
-        headline=f"{total:,} rows in {len(changes)} tables differ{note}" if changes else f"Nothing differs{note}",
+        headline=f"{what if changes else 'Nothing differs'} from revision {older.number} to {newer.number}{note}",
         citation=f"from revision {older.number} ({older.digest[:12]}) to {provenance(newer)}",
         tables=changes,
         details=tuple(found),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from karez.importers.generate import initial_states, nation
+from karez.importers.generate import nation
 from karez.measure.circles import access_points
 from karez.operations import Answer, GenerateQuestion
-from karez.operations.networks import now_s, provenance, refuse_existing
+from karez.operations.networks import counted, now_s, provenance, refuse_existing
 from karez.twin import store
+from karez.twin.states import initial_states
 
 SOURCE = "reference instance nation on places of GeoNames (CC BY 4.0)"
 
@@ -45,8 +46,9 @@ def run(question: GenerateQuestion) -> GenerateAnswer:
         synthetic=True,
         seed=question.seed,
     )
+    compute = counted(question.sites, "compute site")
     return GenerateAnswer(
-        headline=f"A synthetic network of {question.stations:,} stations and {question.sites} compute sites is saved",
+        headline=f"A synthetic network of {question.stations:,} stations and {compute} is saved",
         citation=f"{note}; {provenance(revision)}",
         network=question.output,
         revision=revision.number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,11 @@ import numpy as np
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.errors import InputError
 from karez.loop.runner import Runner
-from karez.loop.turn import Decisions, Policy
+from karez.loop.state import Decisions, Policy
 from karez.measure.delay import link_oneway_us
 from karez.measure.routes import flows, ways
 from karez.operations import Answer, HealQuestion
-from karez.operations.networks import load, provenance
+from karez.operations.networks import counted, load_living, provenance, require_new_file
 from karez.record.log import Record
 from karez.record.verify import verify
 from karez.twin import World
@@ -23,6 +24,10 @@ from karez.twin.store import Revision
 
 # The fault starts after a quarter of the turns, when normal delays are learned, and goes after half of them.
 STARTS_SHARE, ENDS_SHARE = 0.25, 0.5
+NOTHING_TO_BREAK = {
+    "delay": ("has no link whose traffic could take another way", "add links and demands"),
+    "device": ("has no router", "add one to the table equipment"),
+}
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -55,16 +60,18 @@ def run(question: HealQuestion) -> HealAnswer:
     Raises:
         InputError: the network cannot be read or has nothing to break, or the record cannot be written.
     """
-    world, revision = load(question.network)
+    require_new_file(question.record)
+    world, revision = load_living(question.network)
     start_s = float(int(revision.at_s))
     network = EmbeddedNetwork(world, seed=question.seed, start_s=start_s)
     fault = _fault(world, question, start_s)
     if fault is not None:
         network.inject(fault)
-    with Record(Path(question.record)) as record:
-        policy = Policy(level=question.level)
-        runner = Runner.start(world, network, record, policy, at_s=start_s, revision=revision.number)
-        decided = [runner.turn(start_s + turn) for turn in range(1, question.turns + 1)]
+    try:
+        decided = _decided(world, network, question, revision, start_s)
+    except InputError:
+        _remove(question.record)
+        raise
     events, last_hash = verify(Path(question.record))
     course = timeline(decided, start_s)
     answer = HealAnswer(
@@ -86,7 +93,24 @@ def run(question: HealQuestion) -> HealAnswer:
 
 def timeline(decided: Iterable[Decisions], start_s: float) -> tuple[Event, ...]:
     """All that was found and done in turns that began at `start_s`."""
-    return tuple(event for decisions in decided for event in _events(decisions, start_s))
+    acts: dict[str, str] = {}
+    return tuple(event for decisions in decided for event in _events(decisions, start_s, acts))
+
+
+def _decided(
+    world: World, network: EmbeddedNetwork, question: HealQuestion, revision: Revision, start_s: float
+) -> list[Decisions]:
+    with Record(Path(question.record)) as record:
+        policy = Policy(level=question.level)
+        runner = Runner.start(world, network, record, policy, at_s=start_s, revision=revision.number)
+        return [runner.turn(start_s + turn) for turn in range(1, question.turns + 1)]
+
+
+def _remove(record: str) -> None:
+    """Take away what could not be written to its end, with what SQLite keeps beside it."""
+    for name in (record, f"{record}-wal", f"{record}-shm", f"{record}-journal"):
+        with suppress(OSError):
+            Path(name).unlink()
 
 
 def _fault(world: World, question: HealQuestion, start_s: float) -> Fault | None:
@@ -94,8 +118,8 @@ def _fault(world: World, question: HealQuestion, start_s: float) -> Fault | None
         return None
     subject = _busiest_link(world) if question.fault == "delay" else _a_router(world, question.seed)
     if not subject:
-        what = "has no link with traffic" if question.fault == "delay" else "has no router"
-        raise InputError.of(question.network, what, "add demands, links and equipment, or ask for fault none")
+        what, fix = NOTHING_TO_BREAK[question.fault]
+        raise InputError.of(question.network, what, f"{fix}, or ask for --fault none")
     at_s, until_s = (start_s + share * question.turns for share in (STARTS_SHARE, ENDS_SHARE))
     return Fault(question.fault, subject, at_s, until_s)
 
@@ -104,6 +128,7 @@ def _busiest_link(world: World) -> str:
     """The link that carries most, of those that traffic can be led around."""
     planned = link_oneway_us(world.intended, figures="typical")
     load = flows(world, ways(world, planned), planned).load_gbps
+    load = np.where(np.isin(world["links"].ids, world["link_states"].ids), load, 0.0)
     for row in np.argsort(-load, kind="stable")[: np.count_nonzero(load)]:
         link = world["links"].ids[row].decode()
         around = flows(world, ways(world, planned, drained=[link]), planned)
@@ -119,14 +144,14 @@ def _a_router(world: World, seed: int) -> str:
     return str(np.random.default_rng(seed).choice(routers).decode()) if len(routers) else ""
 
 
-def _events(decisions: Decisions, start_s: float) -> Iterator[Event]:
+def _events(decisions: Decisions, start_s: float, acts: dict[str, str]) -> Iterator[Event]:
+    """What one turn found and did; `acts` remembers what a plan is about for the turns after it."""
     after_s = decisions.at_s - start_s
     for found in decisions.found:
-        kind, subject = found.id.split("/")[:2]
-        yield Event(after_s, "found" if found.open else "gone", subject, kind)
-    subjects = {plan.id: f"{plan.actions[0].kind} {plan.actions[0].subject}" for plan in decisions.plans}
+        yield Event(after_s, "found" if found.open else "gone", found.subject, found.kind)
+    acts |= {plan.id: ", ".join(f"{a.kind} {a.subject}" for a in plan.actions) for plan in decisions.plans}
     for verdict in decisions.verdicts:
-        yield Event(after_s, verdict.verdict, subjects.get(verdict.plan, f"plan {verdict.plan}"), verdict.why)
+        yield Event(after_s, verdict.verdict, acts.get(verdict.plan, f"plan {verdict.plan}"), verdict.why)
 
 
 def _first(course: tuple[Event, ...], what: str, fault: Fault | None, start_s: float) -> float | None:
@@ -139,16 +164,26 @@ def _first(course: tuple[Event, ...], what: str, fault: Fault | None, start_s: f
 
 def _headline(answer: HealAnswer, revision: Revision) -> str:
     note = "synthetic network, embedded" if revision.synthetic else "embedded network"
+    turns = counted(answer.turns, "turn")
     if answer.fault == "none":
         acts = sum(event.what == "commanded" for event in answer.timeline)
-        return f"No fault in {answer.turns} turns, and {acts} acts taken ({note})"
+        return f"No fault in {turns}, and {counted(acts, 'act') if acts else 'no act'} taken ({note})"
     what = "slower link" if answer.fault == "delay" else "silent device"
     if answer.found_after_s is None:
-        return f"The {what} {answer.subject} was not found in {answer.turns} turns ({note})"
+        return f"The {what} {answer.subject} was not found in {turns} ({note})"
     found = f"The {what} {answer.subject} was found after {answer.found_after_s:.0f} s"
     if answer.mended_after_s is None:
-        return f"{found}; at level {answer.level} nothing was done about it ({note})"
+        return f"{found}; {_not_mended(answer)} ({note})"
     return f"{found}, mended and verified after {answer.mended_after_s:.0f} s ({note})"
+
+
+def _not_mended(answer: HealAnswer) -> str:
+    proposed = next((event.subject for event in answer.timeline if event.what == "proposed"), "")
+    if answer.level == "advise" and proposed:
+        return f"the advice is to {proposed.replace('_', ' ')}, and nothing was done"
+    if answer.level == "act":
+        return "it was not mended"
+    return f"at level {answer.level} nothing was done about it"
 
 
 def _citation(question: HealQuestion, revision: Revision, last_hash: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from karez.operations import Answer, InfoQuestion
-from karez.operations.networks import load, provenance
+from karez.operations.networks import counted, load, provenance
 from karez.twin import store
 from karez.twin.check import check
 
@@ -49,10 +49,10 @@ def run(question: InfoQuestion) -> InfoAnswer:
     twin = world.intended
     problems = tuple(str(problem) for problem in check(twin))
     tables = tuple(TableInfo(t.name, len(t), t.digest.hex()[:12]) for t in twin.tables.values() if len(t))
-    stations = f"{len(twin['stations']):,} stations, {len(twin['sites']):,} sites, {len(twin['links']):,} links"
+    held = ", ".join(counted(len(twin[f"{thing}s"]), thing) for thing in ("station", "site", "link"))
     note = " (synthetic)" if revision.synthetic else ""
     return InfoAnswer(
-        headline=f"{stations}{note}; {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
+        headline=f"{held}{note}; {counted(len(problems), 'problem') if problems else 'no problems'}",
         citation=provenance(revision),
         digest=twin.digest,
         tables=tables,

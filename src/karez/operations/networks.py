@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+from msgspec import Meta
+
 import karez
 from karez.errors import InputError
-from karez.twin import World, store
-from karez.twin.store import Revision, os_problem
+from karez.measure.circles import Circles
+from karez.measure.delay import FIGURES, constants
+from karez.plan.plan import Plan
+from karez.twin import World, states, store
+from karez.twin.store import LAST_S, Revision, os_problem
+from karez.units import US_PER_MS
+
+# A field that is for programs: people see the rest of the answer, which says the same in short.
+DETAIL = Meta(extra={"detail": True})
+# Prices are exact to a hundredth of a CNY; what is below is rounding.
+SMALLEST_CNY = 0.005
+LARGEST_GAP_SHARE = 10.0
 
 
 def load(network: str, revision: int = 0) -> tuple[World, Revision]:
@@ -25,21 +40,41 @@ def load(network: str, revision: int = 0) -> tuple[World, Revision]:
     return World(intended=twin, actual=twin), found
 
 
+def load_living(network: str, revision: int = 0) -> tuple[World, Revision]:
+    """As `load`, for what needs to know what is: where nothing was observed, the states of a first day are assumed.
+
+    Which ones are assumed is in what the revision names as its source, and so in every citation.
+
+    Raises:
+        InputError: there is no such network or revision, or it cannot be read.
+    """
+    world, found = load(network, revision)
+    actual, assumed = states.completed(world.actual)
+    if not assumed:
+        return world, found
+    source = f"{found.source} (nothing observed: {', '.join(assumed)} assumed as intended, up and idle)"
+    return World(intended=world.intended, actual=actual), msgspec.structs.replace(found, source=source)
+
+
 def now_s() -> float:
     """The time (Unix, seconds), or what the environment variable KAREZ_AT_S says it is, so that a run can be repeated.
 
     Nothing below operations reads a clock.
 
     Raises:
-        InputError: KAREZ_AT_S is no number.
+        InputError: KAREZ_AT_S is no time from 1970 to the year 9999.
     """
     told = os.environ.get("KAREZ_AT_S")
     if told is None:
         return time.time()
+    fix = f"give seconds since 1970, at most {LAST_S:.0f}, or unset it"
     try:
-        return float(told)
+        at_s = float(told)
     except ValueError as error:
-        raise InputError.of("KAREZ_AT_S", f"{told!r} is no number", "give seconds since 1970, or unset it") from error
+        raise InputError.of("KAREZ_AT_S", f"{told!r} is no number", fix) from error
+    if not 0 <= at_s <= LAST_S:
+        raise InputError.of("KAREZ_AT_S", f"{told!r} is no time", fix)
+    return at_s
 
 
 def refuse_existing(path: str) -> None:
@@ -52,6 +87,36 @@ def refuse_existing(path: str) -> None:
         raise InputError.of(path or "path", "names no file", "give the path of a file or folder that does not exist")
     if os.path.lexists(path):
         raise InputError.of(path, "exists already", "choose another path, or move it away")
+
+
+def require_new_file(path: str) -> None:
+    """Return only if a new file can be made at `path`, as far as can be told without making it.
+
+    Raises:
+        InputError: something is there, or its folder is missing, no folder, or closed to us.
+    """
+    refuse_existing(path)
+    folder = Path(path).parent
+    try:
+        if not folder.is_dir():
+            code = errno.ENOTDIR if folder.exists() else errno.ENOENT
+            raise OSError(code, os.strerror(code), str(folder))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        raise InputError([os_problem(error, folder)]) from error
+
+
+def require_readable(path: str) -> None:
+    """Return only if there is a file at `path` that can be read.
+
+    Raises:
+        InputError: there is none, or it cannot.
+    """
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        raise InputError([os_problem(error, Path(path))]) from error
 
 
 def write_new(path: str | Path, data: bytes) -> None:
@@ -94,5 +159,36 @@ def share(value: float | None) -> str:
 
 
 def duration(value_us: float) -> str:
-    """A delay as a person reads it: milliseconds from 1 ms on."""
-    return f"{value_us / 1000:g} ms" if value_us >= 1000 else f"{value_us:g} us"
+    """A delay as a person reads it: milliseconds from 1 ms on, three digits."""
+    value, unit = (value_us / 1000, "ms") if value_us >= 1000 else (value_us, "us")
+    return f"{value:,.0f} {unit}" if 1000 <= value < math.inf else f"{value:.3g} {unit}"
+
+
+def air(found: Circles) -> str:
+    """The clause that says why C3 covers nothing, where the air alone takes its whole budget; else nothing."""
+    ways = ("up", "down") if found.round_trip else ("up",)
+    low, typical, high = (sum(constants(figures)[f"air {way}"] for way in ways) for figures in FIGURES)
+    if found.definition != "C3" or typical < found.budget_us:
+        return ""
+    leg = "the air of loaded 5G, there and back," if found.round_trip else "the loaded 5G uplink"
+    return f"because {leg} alone takes {low / US_PER_MS:g} to {high / US_PER_MS:g} ms"
+
+
+def counted(number: int, thing: str) -> str:
+    """So many things, in the singular where there is one."""
+    return f"{number:,} {thing if number == 1 else thing + 's'}"
+
+
+def is_least(plan: Plan) -> bool:
+    """Whether the plan's own bound leaves no room for a cheaper one."""
+    return plan.proof.value - plan.proof.bound < SMALLEST_CNY
+
+
+def proven(plan: Plan) -> str:
+    """What is proven of a plan's price, for a person."""
+    if is_least(plan):
+        return "proven: no plan costs less"
+    gap_share = (plan.proof.value - plan.proof.bound) / abs(plan.proof.bound) if plan.proof.bound else math.inf
+    if not 0 <= gap_share <= LARGEST_GAP_SHARE:
+        return "how far above the least possible is not proven"
+    return f"at most {gap_share * 100:.2g} % above the least possible"

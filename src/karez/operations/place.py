@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from karez.errors import InputError
 from karez.operations import Answer, PlaceQuestion
-from karez.operations.networks import duration, load, now_s, provenance, refuse_existing, write_new
+from karez.operations.networks import (
+    DETAIL,
+    duration,
+    load_living,
+    now_s,
+    provenance,
+    require_new_file,
+    write_new,
+)
 from karez.plan.place import place
 from karez.plan.plan import Alternative, Plan
 from karez.twin import World
@@ -28,7 +38,7 @@ class PlaceAnswer(Answer, frozen=True, kw_only=True):
     candidates: int
     alternatives: tuple[Alternative, ...]
     output: str
-    plan: Plan
+    plan: Annotated[Plan, DETAIL]
 
 
 def run(question: PlaceQuestion) -> PlaceAnswer:
@@ -40,8 +50,8 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
         Infeasible: no server passes every filter.
     """
     if question.output:
-        refuse_existing(question.output)
-    world, revision = load(question.network)
+        require_new_file(question.output)
+    world, revision = load_living(question.network)
     job = question.job or _first_job(world)
     plan = place(world, job, at_s=now_s())
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {provenance(revision)}")
@@ -63,10 +73,12 @@ def _answer(world: World, plan: Plan, job: str, output: str, *, synthetic: bool)
     metro = str(world["sites"].cell(site, "metro"))
     name = str(world["metros"].cell(metro, "name")) or metro
     note = ", synthetic" if synthetic else ""
+    lawful = len(shown["servers"])
+    best = "the only lawful place that fits" if lawful == 1 else f"the cheapest of {lawful:,} lawful places that fit"
     return PlaceAnswer(
         headline=(
             f"Job {job} runs on {server} in {name} for {plan.price_cny:,.0f} CNY, {duration(shown['oneway_us'])} away: "
-            f"the cheapest of {len(shown['servers'])} lawful places that fit (proven{note})"
+            f"{best} (proven{note})"
         ),
         citation=plan.citation,
         job=job,
@@ -78,7 +90,7 @@ def _answer(world: World, plan: Plan, job: str, output: str, *, synthetic: bool)
         data_mode=shown["mode"],
         duties=tuple(shown["duties"]),
         rules=tuple(shown["rules"]),
-        candidates=len(shown["servers"]),
+        candidates=lawful,
         alternatives=plan.alternatives,
         output=output,
         plan=plan,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from karez.errors import KarezError
-from karez.loop.runner import replay, started
+import msgspec
+
+from karez.errors import InputError
+from karez.loop.runner import Start, replay, started
+from karez.loop.state import State
 from karez.operations import Answer, ReplayQuestion
-from karez.operations.networks import load, provenance
+from karez.operations.networks import counted, load_living, provenance, require_readable
 from karez.record.verify import verify
+from karez.twin import World
+from karez.twin.store import Revision
+
+OTHER_FILE = "name the file that a run wrote"
 
 
 class ReplayAnswer(Answer, frozen=True, kw_only=True):
@@ -24,24 +31,51 @@ def run(question: ReplayQuestion) -> ReplayAnswer:
     """The whole record, decided again from the revision it started from.
 
     Raises:
-        InputError: the network or the record cannot be read.
-        KarezError: the record was altered, or a turn comes out otherwise.
+        InputError: the network or the record cannot be read, the record was altered, or is of another network.
+        KarezError: a turn comes out otherwise.
     """
     path = Path(question.record)
-    start = started(path)
+    start, events, last_hash = whole(question.record)
+    world, revision = began_with(start, question.network, question.record)
     try:
-        events, last_hash = verify(path)
-    except ValueError as error:
-        raise KarezError(f"{question.record}: {error}") from error
-    world, revision = load(question.network, start.revision)
-    decided = list(replay(world, path))
+        decided = list(replay(world, path))
+    except msgspec.MsgspecError as error:
+        raise InputError.of(question.record, f"is no record of a run ({error})", OTHER_FILE) from error
     commands = sum(len(decisions.commands) for decisions in decided)
     note = " (synthetic network)" if revision.synthetic else ""
+    what = f"{counted(len(decided), 'turn')} and {counted(commands, 'command')}"
     return ReplayAnswer(
-        headline=f"All {len(decided)} turns and {commands} commands come out the same, byte for byte{note}",
-        citation=f"record of {events} events ending in {last_hash[:12]}; {provenance(revision)}",
+        headline=f"{what} decided again: the same, byte for byte{note}",
+        citation=f"record of {counted(events, 'event')} ending in {last_hash[:12]}; {provenance(revision)}",
         turns=len(decided),
         commands=commands,
         events=events,
         last_hash=last_hash,
     )
+
+
+def whole(record: str) -> tuple[Start, int, str]:
+    """How the run of a record began, its number of events and its last hash, when nothing in it was altered.
+
+    Raises:
+        InputError: there is no such record, or it was altered.
+    """
+    require_readable(record)
+    start = started(Path(record))
+    try:
+        return (start, *verify(Path(record)))
+    except ValueError as error:
+        raise InputError.of(record, str(error), "take an unaltered copy; this one proves nothing") from error
+
+
+def began_with(start: Start, network: str, record: str) -> tuple[World, Revision]:
+    """The world that a run began with, and its revision.
+
+    Raises:
+        InputError: the network cannot be read, or the run began with another one.
+    """
+    world, revision = load_living(network, start.revision)
+    if State.of(world).digest != start.state:
+        fix = f"name the network that it was made on, or a record of {network}"
+        raise InputError.of(record, f"is the record of a run on another network than {network}", fix)
+    return world, revision

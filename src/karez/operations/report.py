@@ -17,12 +17,13 @@ from karez.measure.delay import Figures
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import timeline
+from karez.operations.networks import counted
 from karez.operations.render import sections
 from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
 from karez.operations.render.map import compact, svg_map
+from karez.operations.replay import OTHER_FILE, began_with, whole
 from karez.plan.build import build, lead_time_s
 from karez.plan.plan import Plan, applied
-from karez.record.verify import verify
 from karez.twin import Twin, World
 from karez.twin.store import Revision
 
@@ -52,7 +53,8 @@ def run(question: ReportQuestion) -> ReportAnswer:
     The report is of the network as it was saved, so the same revision gives the same bytes.
 
     Raises:
-        InputError: the network cannot be read, or a file exists already or cannot be written.
+        InputError: the network or the record cannot be read, the record was altered or is of another network, or a
+            file exists already or cannot be written.
     """
     html, svg = _paths(question.output)
     world, revision = networks.load(question.network)
@@ -90,7 +92,7 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
             sections.coverage(measured, target_share=question.target_share, movers=moved, citation=cited),
             sections.provinces(twin, measured[0], outcome.after, outcome.plan, citation=cited),
             sections.planned(twin, outcome.plan, outcome.why_not),
-            *([_run(question.record)] if question.record else []),
+            *([_run(question)] if question.record else []),
             *_operations(question.network, twin),
         ),
         provenance=_provenance(question, revision),
@@ -131,7 +133,7 @@ def _headline(now: Circles, outcome: _Outcome, *, synthetic: bool) -> str:
     said = f"{mark}{_percent(now, 'typical')} of access points are {reach}"
     if outcome.plan and outcome.after and outcome.plan.actions:
         sites = len(outcome.plan.actions)
-        said += f"; {sites:,} more {'site' if sites == 1 else 'sites'} would bring {_percent(outcome.after, 'typical')}"
+        said += f"; {counted(sites, 'more site')} would bring {_percent(outcome.after, 'typical')}"
     return said
 
 
@@ -145,12 +147,17 @@ def _figures(now: Circles, outcome: _Outcome, target_share: float) -> tuple[Figu
         *figures,
         Figure(value=later, label="covered after the plan", detail=f"target {networks.share(target_share)}"),
         Figure(value=f"{len(plan.actions):,}", label="sites to build", detail=f"{compact(plan.price_cny)} CNY"),
-        Figure(
-            value=networks.share(plan.proof.gap_share),
-            label="gap to the bound, at most",
-            detail=f"no plan costs less than {compact(plan.proof.bound)} CNY",
-        ),
+        *([_bound(plan)] if plan.actions else []),
     )
+
+
+def _bound(plan: Plan) -> Figure:
+    proof = plan.proof
+    detail = f"no plan costs less than {compact(proof.bound)} CNY"
+    if networks.is_least(plan):
+        return Figure(value="proven", label="the least possible price", detail=detail)
+    value = f"{(proof.value - proof.bound) / proof.bound * 100:.2g} %" if proof.bound > 0 else "unknown"
+    return Figure(value=value, label="above the least possible, at most", detail=detail)
 
 
 def _percent(found: Circles, figures: Figures) -> str:
@@ -168,15 +175,18 @@ def _operations(network: str, twin: Twin) -> list[Section]:
     return [_operation(title, name, question) for title, name, question in asked]
 
 
-def _run(record: str) -> Section:
-    """What a recorded run of the loop found and did."""
-    path = Path(record)
-    start_s, decided = recorded(path)
-    events, last_hash = verify(path)
+def _run(question: ReportQuestion) -> Section:
+    """What a recorded run of the loop on the same network found and did."""
+    start, events, last_hash = whole(question.record)
+    began_with(start, question.network, question.record)
+    try:
+        start_s, decided = recorded(Path(question.record))
+    except msgspec.MsgspecError as error:
+        raise InputError.of(question.record, f"is no record of a run ({error})", OTHER_FILE) from error
     answer = {
-        "headline": f"What the loop found and did in {len(decided)} turns, in seconds after the start",
+        "headline": f"What the loop found and did in {counted(len(decided), 'turn')}, in seconds after the start",
         "timeline": msgspec.to_builtins(timeline(decided, start_s)),
-        "citation": f"record of {events} events, ending in {last_hash[:12]}",
+        "citation": f"record of {counted(events, 'event')}, ending in {last_hash[:12]}",
     }
     return sections.of_answer("A fault found and mended", answer)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from karez.errors import InputError, Problem
 from karez.operations import Answer, SteerQuestion
-from karez.operations.networks import load, now_s, provenance, refuse_existing, write_new
+from karez.operations.networks import load_living, now_s, provenance, require_new_file, write_new
 from karez.plan.steer import compile as compile_table
 from karez.steer import MARGIN_SHARE, Decision, Table, decide, dump
 
@@ -50,8 +50,8 @@ def run(question: SteerQuestion) -> SteerAnswer:
         InputError: the network, metro or model is not there, or the file exists or cannot be written.
     """
     if question.output:
-        refuse_existing(question.output)
-    world, revision = load(question.network)
+        require_new_file(question.output)
+    world, revision = load_living(question.network)
     table = compile_table(world, at_s=now_s())
     metro, model = _asked(table, question)
     data = dump(table)
@@ -74,6 +74,7 @@ def run(question: SteerQuestion) -> SteerAnswer:
             f"latency library, + prompt over prefill speed, nothing waiting; the cheapest within {objective_ms:g} ms "
             f"less {MARGIN_SHARE:.0%} for {DATA_CLASS} data; {provenance(revision)}".replace("%", " %")
         ),
+        meets_target=False if math.isinf(decision.predicted_ttft_ms) else None,
         metro=metro,
         model=model,
         prompt_tokens=question.prompt_tokens,
@@ -92,13 +93,21 @@ def run(question: SteerQuestion) -> SteerAnswer:
 
 def _asked(table: Table, question: SteerQuestion) -> tuple[str, str]:
     """The metro and the model asked for; where none is named, the first that has a candidate."""
+    asked = (("metro", question.metro, table.metros), ("model", question.model, table.models))
     problems = [
-        Problem(what, f"there is no {what} {name!r}", f"name one of the {len(known)} in the table {what}s")
-        for what, name, known in (("metro", question.metro, table.metros), ("model", question.model, table.models))
-        if name and name not in known
+        Problem(f"{what}s", f"the network has no {what}", f"add one to the table {what}s")
+        for what, _, known in asked
+        if not known
     ]
-    if not table.metros or not table.models:
-        problems.append(Problem("endpoints", "there are no metros or no models to steer between", "add them"))
+    problems += [
+        Problem(what, f"there is no {what} {name!r}", f"name one of the {len(known)} in the table {what}s")
+        for what, name, known in asked
+        if known and name and name not in known
+    ]
+    if not len(table.columns["endpoint_ids"]):
+        problems.append(
+            Problem("endpoints", "the network has no endpoint to steer to", "add one to the table endpoints")
+        )
     if problems:
         raise InputError(problems)
     pairs = ((metro, model) for metro in table.metros for model in table.models if _is_offered(table, metro, model))

@@ -1,88 +1,143 @@
-"""A linter for plans, run before anything acts: every reason not to, in one list."""
+"""A linter for plans, run before anything acts: every reason not to, in one list.
+
+A plan may come from anywhere, so nothing in it is believed: first that it says things that can be true or false at all,
+then whether they are.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from karez.errors import Problem
 from karez.plan.build import check_certificate
-from karez.plan.kinds import KINDS
-from karez.plan.plan import Action, Cell, NewRow, Plan, applied
-from karez.plan.reads import changed
+from karez.plan.kinds import KINDS, Kind
+from karez.plan.plan import Action, Cell, NewRow, Plan, applied, expected
+from karez.plan.reads import COMPARE, Read, changed
 from karez.twin import World, schema
 from karez.twin.check import check_rows
+from karez.twin.schema import Dtype, Value
 
 ANEW = "make the plan anew"
+TYPES: dict[Dtype, tuple[type, ...]] = {"text": (str,), "bool": (bool,), "int": (int,), "float": (float, int)}
 # Planners whose plans carry a certificate, and what checks it.
 CERTIFICATES: dict[str, Callable[[Plan, World], list[Problem]]] = {"build": check_certificate}
 
 
 def check(plan: Plan, world: World, *, at_s: float) -> list[Problem]:
-    """Every reason not to apply `plan` to `world` at `at_s`; none if it may be applied."""
+    """Every reason not to apply `plan` to `world` at `at_s`; none if it may be applied. Never raises."""
+    senseless = [*_form(plan), *(problem for action in plan.actions for problem in _shape(action))]
+    if senseless:
+        return senseless
+    problems = [*_stale(plan, world), *(p for action in plan.actions for p in _action(action, world, at_s))]
+    if not problems:
+        problems += _afterwards(plan, world)
     verify = CERTIFICATES.get(plan.planner)
-    return [
-        *_stale(plan, world),
-        *_unproven(plan),
-        *_actions(plan, world, at_s),
-        *(verify(plan, world) if verify else ()),
-    ]
+    return [*problems, *(verify(plan, world) if verify else ())]
+
+
+def _form(plan: Plan) -> Iterator[Problem]:
+    """What the plan as a whole says that makes no sense."""
+    where, proof = f"plan {plan.id}", plan.proof
+    if not all(map(math.isfinite, (proof.value, proof.bound, plan.price_cny, plan.made_at_s))):
+        yield Problem(where, "value, bound, price or time is not finite", ANEW)
+    # A bound derived in floating point may pass the value by rounding, and by no more.
+    if proof.bound > proof.value + 1e-9 * abs(proof.value):
+        yield Problem(where, f"bound {proof.bound} is above its value {proof.value}", ANEW)
+    if not plan.actions:
+        yield Problem(where, "has nothing to do", "no need to apply it")
+    for read in plan.reads:
+        yield from _sense(where, read)
+    touched = Counter(row for action in plan.actions for row in action.touched)
+    twice = [f"{table}[{row}]" for (table, row), count in touched.items() if count > 1]
+    if twice:
+        yield Problem(where, "touches the same row twice", "make it two plans", tuple(twice))
+
+
+def _sense(where: str, read: Read) -> Iterator[Problem]:
+    """Whether a read can be true or false at all."""
+    if read.table not in schema.tables():
+        yield Problem(where, f"reads the table {read.table}, which does not exist", ANEW)
+    elif read.op in COMPARE and read.column not in schema.tables()[read.table]:
+        yield Problem(where, f"reads {read.table}.{read.column}, which does not exist", ANEW)
+    elif read.op in COMPARE and not _fits(read.table, read.column, read.value):
+        yield Problem(where, f"compares {read.table}.{read.column} with {read.value!r}", ANEW)
+
+
+def _fits(table: str, column: str, value: Value) -> bool:
+    dtype = schema.column(table, column).dtype
+    return isinstance(value, TYPES[dtype]) and (dtype == "bool") == isinstance(value, bool)
+
+
+def _shape(action: Action) -> Iterator[Problem]:
+    """What is wrong with an action whatever the world is like."""
+    where, kind = _where(action), KINDS.get(action.kind)
+    if kind is None:
+        yield Problem(where, "is of no known kind", f"use one of {', '.join(KINDS)}")
+        return
+    if not (math.isfinite(action.expires_at_s) and math.isfinite(action.ends_at_s)):
+        yield Problem(where, "expires or ends at no time", ANEW)
+    if not action.blast_radius:
+        yield Problem(where, "does not say whose service it may touch", "fill in blast_radius")
+    for cell in action.sets:
+        yield from _may_set(where, action, cell, kind)
+    for new in action.adds:
+        yield from _may_add(where, new, kind)
+    seen = [read for read in action.expects if not list(_sense(where, read))]
+    if len(seen) < len(action.expects) or not all(schema.is_state(read.table) for read in action.expects):
+        yield Problem(where, "expects what cannot be seen", ANEW)
+    elif kind.duration == "instant" and not expected(action):
+        yield Problem(where, "is done at once, and nothing shows that it was", "set a cell, or fill in expects")
+
+
+def _may_set(where: str, action: Action, cell: Cell, kind: Kind) -> Iterator[Problem]:
+    if (cell.table, cell.column) not in kind.may_set:
+        yield Problem(where, f"may not set {cell.table}.{cell.column}", ANEW)
+    elif cell.row != action.subject:
+        yield Problem(where, f"sets a cell of {cell.row}", "one action is about one row")
+    elif not (_fits(cell.table, cell.column, cell.before) and _fits(cell.table, cell.column, cell.after)):
+        yield Problem(where, f"sets {cell.table}.{cell.column} from {cell.before!r} to {cell.after!r}", ANEW)
+
+
+def _may_add(where: str, new: NewRow, kind: Kind) -> Iterator[Problem]:
+    if new.table != kind.may_add:
+        yield Problem(where, f"may not add to {new.table}", ANEW)
+        return
+    specs = schema.tables()[new.table]
+    for name, value in new.values.items():
+        if name not in specs or name == "id" or not _fits(new.table, name, value):
+            yield Problem(where, f"adds a row with {name} = {value!r}", ANEW)
+    missing = [name for name, spec in specs.items() if spec.required and name not in ("id", *new.values)]
+    if missing:
+        yield Problem(where, f"adds a row without {', '.join(missing)}", ANEW)
 
 
 def _stale(plan: Plan, world: World) -> Iterator[Problem]:
     for read in changed(plan.reads, world):
         yield Problem(f"plan {plan.id}", f"relied on {read}, which no longer holds", ANEW, (read.row,))
-
-
-def _unproven(plan: Plan) -> Iterator[Problem]:
-    proof = plan.proof
-    if not (math.isfinite(proof.value) and math.isfinite(proof.bound) and math.isfinite(plan.price_cny)):
-        yield Problem(f"plan {plan.id}", "value, bound or price is not finite", ANEW)
-    # A bound derived in floating point may pass the value by rounding, and by no more.
-    if proof.bound > proof.value + 1e-9 * abs(proof.value):
-        yield Problem(f"plan {plan.id}", f"bound {proof.bound} is above its value {proof.value}", ANEW)
-
-
-def _actions(plan: Plan, world: World, at_s: float) -> Iterator[Problem]:
-    problems = [problem for action in plan.actions for problem in _action(action, world, at_s)]
-    yield from problems
-    if not problems:
-        yield from _afterwards(plan, world)
+    findings = world["findings"]
+    for finding in plan.because:
+        if not (findings.has(finding) and findings.cell(finding, "open")):
+            yield Problem(f"plan {plan.id}", f"answers the finding {finding}, which is not open", ANEW)
 
 
 def _action(action: Action, world: World, at_s: float) -> Iterator[Problem]:
-    where = f"action {action.kind} on {action.subject}"
-    if action.kind not in KINDS:
-        yield Problem(where, "is of no known kind", f"use one of {', '.join(KINDS)}")
-        return
+    where = _where(action)
     if action.expires_at_s < at_s:
         yield Problem(where, "has expired", ANEW)
-    if not action.blast_radius:
-        yield Problem(where, "does not say whose service it may touch", "fill in blast_radius")
     if KINDS[action.kind].duration == "long" and not action.ends_at_s > at_s:
         yield Problem(where, "is long and has no end ahead", "fill in ends_at_s")
     for cell in action.sets:
-        yield from _cell(where, cell, world)
+        if not world[cell.table].has(cell.row):
+            yield Problem(where, f"{cell.table} has no such row", ANEW, (cell.row,))
+        elif world[cell.table].cell(cell.row, cell.column) != cell.before:
+            yield Problem(where, f"{cell.table}.{cell.column} is no longer {cell.before}", ANEW, (cell.row,))
     for new in action.adds:
-        yield from _new(where, new, world)
-
-
-def _cell(where: str, cell: Cell, world: World) -> Iterator[Problem]:
-    if cell.column not in schema.tables().get(cell.table, {}) or schema.is_state(cell.table):
-        yield Problem(where, f"cannot set {cell.table}.{cell.column}", "set a column of the intended twin")
-    elif not world[cell.table].has(cell.row):
-        yield Problem(where, f"{cell.table} has no such row", ANEW, (cell.row,))
-    elif world[cell.table].cell(cell.row, cell.column) != cell.before:
-        yield Problem(where, f"{cell.table}.{cell.column} is no longer {cell.before}", ANEW, (cell.row,))
-
-
-def _new(where: str, new: NewRow, world: World) -> Iterator[Problem]:
-    if new.table not in schema.tables() or schema.is_state(new.table):
-        yield Problem(where, f"cannot add to {new.table}", "add to a table of the intended twin")
-    elif world[new.table].has(new.row):
-        yield Problem(where, f"{new.table} has this row already", ANEW, (new.row,))
+        if world[new.table].has(new.row):
+            yield Problem(where, f"{new.table} has this row already", ANEW, (new.row,))
 
 
 def _afterwards(plan: Plan, world: World) -> Iterator[Problem]:
@@ -95,3 +150,7 @@ def _afterwards(plan: Plan, world: World) -> Iterator[Problem]:
     for table, ids in touched.items():
         rows: np.ndarray = after[table].rows(list(ids))
         yield from check_rows(after, table, rows, list(schema.tables()[table]))
+
+
+def _where(action: Action) -> str:
+    return f"action {action.kind} on {action.subject}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from karez.measure.delay import link_oneway_us
-from karez.measure.routes import Flows, flows, ways
+from karez.measure.routes import Flows, flows, observed, ways
 from karez.plan.plan import Action, Alternative, Cell, Plan, Proof, inverse
 from karez.plan.reads import Read
 from karez.twin import World
@@ -42,6 +42,7 @@ def heal(world: World, finding: str, *, at_s: float) -> Plan | None:
     Raises:
         KeyError: there is no such finding.
     """
+    world = World(world.intended.at(at_s), world.actual)
     kind = str(world["findings"].cell(finding, "kind"))
     planner = PLANNERS.get(kind)
     if planner is None:
@@ -52,27 +53,29 @@ def heal(world: World, finding: str, *, at_s: float) -> Plan | None:
     return _plan(world, finding, best, candidates, at_s) if best.actions else None
 
 
-def release(world: World, finding: str, held: Action, *, at_s: float) -> Plan:
-    """The plan that takes back what `heal` did, once the finding is gone."""
-    action = inverse(held, expires_at_s=at_s + GOOD_FOR_S)
+def release(world: World, finding: str, held: Sequence[Action], *, at_s: float) -> Plan:
+    """The plan that takes back what `heal` did, the last act first, once the finding is gone."""
+    actions = tuple(inverse(action, expires_at_s=at_s + GOOD_FOR_S) for action in reversed(held))
     reads = (
         Read("findings", finding, "open", "==", False),
-        *(Read(cell.table, cell.row, cell.column, "==", cell.before) for cell in action.sets),
+        *(Read(c.table, c.row, c.column, "==", c.before) for action in actions for c in action.sets),
     )
-    best = _Candidate(action.kind, (action,), reads, 0.0)
+    best = _Candidate("release", actions, reads, 0.0)
     return msgspec.structs.replace(_plan(world, finding, best, (), at_s), planner="release", because=())
 
 
 def felt_us(world: World) -> Array:
     """The delay of each link now (us): as measured where it was, as the library has it elsewhere."""
     felt = link_oneway_us(world.intended, figures="typical").copy()
-    states = world["link_states"]
+    rows, states = observed(world)
     measured = ~np.isnan(states["oneway_us"])
-    felt[world["links"].rows(states.ids[measured])] = states["oneway_us"][measured]
+    felt[rows[measured]] = states["oneway_us"][measured]
     return felt
 
 
 def _link_candidates(world: World, link: str, at_s: float) -> tuple[_Candidate, ...]:
+    if not world["links"].has(link):
+        return (_Candidate("do nothing", (), (), 0.0),)
     planned, felt = link_oneway_us(world.intended, figures="typical"), felt_us(world)
     # Unhurt users: the delays as learned before, by the routes of now.
     before = flows(world, ways(world, planned), planned)
@@ -104,12 +107,16 @@ def _link_candidates(world: World, link: str, at_s: float) -> tuple[_Candidate, 
 
 
 def _device_candidates(world: World, device: str, at_s: float) -> tuple[_Candidate, ...]:
+    if not world["equipment"].has(device):
+        return (_Candidate("do nothing", (), (), 0.0),)
     boots = int(world["equipment"].cell(device, "boots"))
+    # A device may have booted by itself, more often than anyone asked for.
+    booted = int(world["equipment_states"].cell(device, "boots"))
     site = str(world["equipment"].cell(device, "site"))
     restart = Action(
         kind="restart_device",
         subject=device,
-        sets=(Cell("equipment", device, "boots", boots, boots + 1),),
+        sets=(Cell("equipment", device, "boots", boots, max(boots, booted) + 1),),
         expects=(Read("equipment_states", device, "up", "==", True),),
         blast_radius=(site,),
         expires_at_s=at_s + GOOD_FOR_S,
@@ -150,11 +157,12 @@ def _detour_reads(world: World, stay: Flows, leave: Flows) -> tuple[Read, ...]:
     reads = []
     for row in np.flatnonzero(more > LEFT_GBPS):
         link = links.ids[row].decode()
+        reads.append(Read("links", link, "up", "==", True))
+        reads.append(Read("links", link, "drained", "==", bool(links["drained"][row])))
         if not states.has(link):
             continue
         room = FULL_SHARE * float(links["capacity_gbps"][row]) - float(more[row])
         now = float(states.cell(link, "load_gbps"))
-        reads.append(Read("links", link, "drained", "==", bool(links["drained"][row])))
         reads.append(Read("link_states", link, "up", "==", True))
         # A detour that is full already stays the better way; then only its state is relied on.
         if now <= room:
@@ -178,7 +186,10 @@ def _plan(world: World, finding: str, best: _Candidate, candidates: tuple[_Candi
         actions=best.actions,
         price_cny=0.0,
         proof=Proof(
-            value=best.loss, bound=best.loss, unit="Gbit/s x us", how="every candidate was evaluated on the twin"
+            value=best.loss,
+            bound=best.loss,
+            unit="Gbit/s x us",
+            how="the best of these candidates, each evaluated on the twin",
         ),
         because=(finding,),
         alternatives=tuple(

@@ -10,6 +10,8 @@ import msgspec
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for every action of one kind.
 
+    It may set only cells of the columns in `may_set` (table, column), on the row that it is about, and add rows only
+    to the table `may_add`: what is harmless by its kind cannot do anything else.
     `reversible`: `inverse` names the kind that undoes it exactly. `compensable`: `remedy` names what is done instead,
     at `remedy_price_cny`. `irrevocable`: never on autonomy; a person approves it first.
     An `instant` action is verified within `within_s`, or else undone; a `long` one is observed each turn until
@@ -18,6 +20,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     meaning: str
+    may_set: tuple[tuple[str, str], ...] = ()
+    may_add: str = ""
     effect: Literal["reversible", "compensable", "irrevocable"]
     duration: Literal["instant", "long"]
     within_s: float = 0.0
@@ -32,6 +36,7 @@ KINDS = {
         Kind(
             name="drain_link",
             meaning="keep traffic off a link by a high cost, at both ends",
+            may_set=(("links", "drained"),),
             effect="reversible",
             duration="instant",
             within_s=10.0,
@@ -40,6 +45,7 @@ KINDS = {
         Kind(
             name="undrain_link",
             meaning="let traffic back onto a link",
+            may_set=(("links", "drained"),),
             effect="reversible",
             duration="instant",
             within_s=10.0,
@@ -48,6 +54,7 @@ KINDS = {
         Kind(
             name="restart_device",
             meaning="restart a device that no longer answers",
+            may_set=(("equipment", "boots"),),
             effect="compensable",
             duration="instant",
             within_s=60.0,
@@ -57,6 +64,7 @@ KINDS = {
         Kind(
             name="start_job",
             meaning="hold chips for a job and start it there",
+            may_add="assignments",
             effect="compensable",
             duration="long",
             remedy="stop the job; what it has done since its last checkpoint is lost",
@@ -64,6 +72,7 @@ KINDS = {
         Kind(
             name="order_equipment",
             meaning="order equipment for a site",
+            may_add="equipment",
             effect="irrevocable",
             duration="long",
         ),

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import struct
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from karez.errors import InputError
 
@@ -39,25 +40,26 @@ def chained(before: bytes, seq: int, at_s: float, kind: str, body: bytes) -> byt
 class Record:
     """A record open for appending; use it as a context manager."""
 
-    def __init__(self, path: Path) -> None:
-        """Start a new record at `path`.
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
+        """Start a new record at `path`, or go on with the one that is there.
 
         Raises:
-            InputError: there is such a file already, or it cannot be made.
+            InputError: there is such a file already and it is not to be resumed, or it cannot be made or read.
         """
-        if path.exists():
+        if path.exists() and not resume:
             raise InputError.of(str(path), "exists already", "name a new file; a record is never written over")
+        last = deque(read(path), maxlen=1) if resume else ()
+        self.head, self._next = (last[0].hash, last[0].seq + 1) if last else (GENESIS, 0)
         try:
             self._base = sqlite3.connect(path, isolation_level=None)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
-            self._base.execute(TABLE)
+            if not resume:
+                self._base.execute(TABLE)
         except sqlite3.Error as error:
             raise InputError.of(str(path), f"cannot be written ({error})", "choose a folder with room") from error
-        self.head = GENESIS
-        self._next = 0
 
-    def __enter__(self) -> Record:
+    def __enter__(self) -> Self:
         """The record itself."""
         return self
 
@@ -83,9 +85,10 @@ class Record:
         self._next += 1
         return receipt
 
-    def holds(self, receipt: bytes) -> bool:
-        """Whether an event with this hash is in the record."""
-        return self._base.execute("SELECT 1 FROM events WHERE hash = ?", (receipt,)).fetchone() is not None
+    def body(self, receipt: bytes) -> bytes | None:
+        """What the event with this hash holds; None where there is no such event."""
+        row = self._base.execute("SELECT body FROM events WHERE hash = ?", (receipt,)).fetchone()
+        return None if row is None else bytes(row[0])
 
 
 def read(path: Path) -> Iterator[Event]:

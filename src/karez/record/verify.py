@@ -19,6 +19,8 @@ def verify(path: Path) -> tuple[int, str]:
     Raises:
         ValueError: an event is missing, altered or out of order; the message names the first.
     """
+    if not path.is_file():
+        raise ValueError(f"not a record: there is no file {path}")
     base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     before, count = bytes(32), 0
     try:

@@ -75,8 +75,8 @@ def tables() -> dict[str, TableSpec]:
 
 
 def is_state(table: str) -> bool:
-    """Whether the table says what is observed (actual twin), and not what should be (intended twin)."""
-    return table == "findings" or table.endswith("_states")
+    """Whether the table says what is observed or learned (actual twin), and not what should be (intended twin)."""
+    return table == "findings" or table.endswith(("_states", "_series", "_budgets"))
 
 
 def mirror(table: str) -> str:

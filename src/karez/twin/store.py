@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -29,6 +30,9 @@ from karez.twin.twin import Twin
 
 # What reading a damaged Parquet file can raise.
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+# The last second of the year 9999.
+LAST_S = 253_402_300_799
 
 RESTORE = "restore the file, or load another revision"
 _REMEDIES = {
@@ -59,7 +63,7 @@ class Revision(msgspec.Struct, frozen=True):
     number: int
     parent: str
     digest: str
-    at_s: float
+    at_s: Annotated[float, msgspec.Meta(ge=0, le=LAST_S)]
     note: str
     source: str
     synthetic: bool
@@ -108,9 +112,9 @@ def load(folder: Path, revision: int | None = None) -> tuple[Twin, Revision]:
     found = revisions(folder)
     chosen = [entry for entry in found if revision in (None, entry.number)][-1:]
     if not chosen:
-        known = ", ".join(str(entry.number) for entry in found) or "none"
-        what = "holds no revision" if revision is None else f"holds no revision {revision}"
-        raise InputError.of(str(folder), what, f"choose one of: {known}")
+        known = ", ".join(str(entry.number) for entry in found)
+        fix = f"choose one of: {known}" if known else "give the folder of a network"
+        raise InputError.of(str(folder), f"holds no revision {revision or ''}".rstrip(), fix)
     problems: list[Problem] = []
     tables = {name: _loaded(folder, name, entry, problems) for name, entry in chosen[0].files.items()}
     if problems:
@@ -147,9 +151,10 @@ def revisions(folder: Path) -> list[Revision]:
 
 
 def os_problem(error: OSError, path: Path) -> Problem:
-    """What the operating system refused, and what to do."""
+    """What the operating system refused, and what to do; a file that is only on its way to `path` is not named."""
     fix = _REMEDIES.get(error.errno or 0, "see to the cause, then try again")
-    return Problem(str(error.filename or path), (error.strerror or str(error)).lower(), fix)
+    named = str(error.filename or path)
+    return Problem(str(path) if named.endswith(".tmp") else named, (error.strerror or str(error)).lower(), fix)
 
 
 def first_line(error: BaseException) -> str:

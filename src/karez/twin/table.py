@@ -210,7 +210,10 @@ class Table:
 
         Raises:
             InputError: a column that is unknown or of the wrong dtype.
+            ValueError: ids were to be set.
         """
+        if "id" in values:
+            raise ValueError("an id cannot be set: it is what names the row")
         specs = schema.tables()[self.name]
         spread = {name: np.broadcast_to(_as_array(value), len(rows)) for name, value in values.items()}
         arrays, problems = _coerced(self.name, {name: specs[name] for name in spread if name in specs}, spread)

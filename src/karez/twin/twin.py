@@ -151,7 +151,16 @@ def _aliases(twins: Sequence[Twin]) -> dict[str, dict[bytes, bytes]]:
         table = twin["aliases"]
         for foreign, owner, row in zip(table.ids, table["table"], table["row"], strict=True):
             names.setdefault(text(owner), {})[bytes(foreign)] = bytes(row)
-    return names
+    return {owner: {foreign: _followed(rows, foreign) for foreign in rows} for owner, rows in names.items()}
+
+
+def _followed(names: Mapping[bytes, bytes], name: bytes) -> bytes:
+    """Where a chain of names leads; a chain that closes on itself leads to the name it closes on."""
+    met: set[bytes] = set()
+    while name in names and name not in met:
+        met.add(name)
+        name = names[name]
+    return name
 
 
 def _renamed(twin: Twin, aliases: Mapping[str, Mapping[bytes, bytes]], conflicts: list[Conflict]) -> Twin:
@@ -170,7 +179,7 @@ def _renamed(twin: Twin, aliases: Mapping[str, Mapping[bytes, bytes]], conflicts
 
 
 def _united(table: Table, columns: Mapping[str, Array], conflicts: list[Conflict]) -> Table:
-    """The table with these columns in place of its own; rows that come to share an id are one, the row named so first."""
+    """The table with these columns; rows that come to share an id are one, and the row that had it has precedence."""
     ids = columns.get("id", table.ids)
     own_first = np.argsort(ids != table.ids, kind="stable")
     renamed = Table.of(table.name, {c: columns.get(c, table[c])[own_first] for c in table.columns})

@@ -10,6 +10,7 @@ import numpy as np
 
 from karez.measure.circles import Circles, Mover, Shares, compute_sites
 from karez.measure.delay import FIGURES, Figures
+from karez.operations.networks import air, proven
 from karez.operations.render.html import Cell, ColumnData, Form, Note, RangeData, Section, TableData, formatted
 from karez.operations.render.map import MapData, Marks, Metros
 from karez.plan.plan import Plan
@@ -64,7 +65,7 @@ def coverage(measured: Sequence[Circles], *, target_share: float, movers: Sequen
     return Section(
         title="Coverage",
         lead="The three official numbers, each under its own name. The bar runs from high to low delays, the mark is "
-        "the typical delay, and the dotted line is the target.",
+        f"the typical delay, and the dotted line is the target.{_air(measured)}",
         ranges=tuple(ranges),
         tables=(_coverage_table(measured), *([_movers_table(movers)] if movers else [])),
         notes=DEFINITIONS,
@@ -111,7 +112,7 @@ def planned(twin: Twin, plan: Plan | None, why_not: str) -> Section:
         ("sites to build", f"{len(plan.actions):,}"),
         ("price", f"{plan.price_cny:,.0f} CNY"),
         ("no plan costs less than", f"{proof.bound:,.0f} {proof.unit}"),
-        ("gap to that bound", formatted(proof.gap_share, "share")),
+        *([("so this one is", proven(plan))] if plan.actions else []),
         ("what proves it", proof.how),
         ("plan", f"{plan.id}, of {len(plan.reads):,} reads; it may be applied while every read holds"),
     )
@@ -193,6 +194,11 @@ def _name(found: Circles) -> str:
     way = "round trip" if found.round_trip else "one way"
     what = "pairs of centres" if found.definition == "C1" else WEIGHTS[found.weight]
     return f"{found.definition} {what}, {way}, below {found.budget_us / 1000:g} ms"
+
+
+def _air(measured: Sequence[Circles]) -> str:
+    """A sentence that says why C3 upward covers nothing, where the air alone takes its budget."""
+    return next((f" C3 is 0 % upward {air(found)}." for found in measured if air(found)), "")
 
 
 def _pooled(shares: Mapping[Figures, Shares]) -> list[float]:

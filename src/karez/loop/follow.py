@@ -1,0 +1,229 @@
+"""What becomes of commands: replies taken in, acts verified, given up, undone, kept or ended.
+
+An undoing is a command like any other: sent, verified, and sent again until it is seen. Only then may the guard forget
+what it would have undone alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from karez.adapters.guard import AGAIN_S, Command, Reply
+from karez.loop.state import Inputs, Policy, Running, Said, State
+from karez.plan import Action, applied, changed, expected, inverse
+from karez.plan.kinds import KINDS
+from karez.twin import Twin
+from karez.twin.table import Array
+
+# How long a command may go without any reply before it counts as lost, done or not.
+REPLY_S = 30.0
+# How long a finding rests after a person has changed what was held for it.
+RESPECT_S = 600.0
+
+
+def answered(state: State, inputs: Inputs, said: Said) -> State:
+    """The state with all that the guard says became of commands; what nobody asked for is ignored."""
+    for reply in inputs.replies:
+        for running in state.running:
+            if running.command.id == reply.command and (reply.undone_alone or running.phase == "sent"):
+                state = _answered(state, running, reply, inputs.at_s, said)
+    return state
+
+
+def followed(state: State, at_s: float, policy: Policy, said: Said) -> State:
+    """The state after acts were verified, given up or ended."""
+    for running in state.running:
+        if running.phase == "long" and _ended(state, running.command, at_s):
+            said.verdict(running.command.plan, "ended")
+            state = _without_rows(_gone(state, running), running.command)
+        elif running.phase == "verifying" and not _unseen(state, running.command):
+            state = _verified(state, running, at_s, said)
+        elif running.phase in ("sent", "verifying") and at_s > running.limit_s:
+            state = _given_up(state, running, at_s, policy, said)
+    return state
+
+
+def overtaken(state: State, at_s: float, said: Said) -> State:
+    """The state without what was held and is no longer as it was set: somebody else has changed it."""
+    busy = {row for running in state.running for row in running.command.touched}
+    for finding, acts in held(state):
+        cells = [cell for action in acts for cell in action.sets]
+        if any((cell.table, cell.row) in busy for cell in cells) or not _changed(state.intended, acts):
+            continue
+        said.verdict(finding, "withdrawn", "somebody else has changed what was held for it")
+        state = replace(_keeping(state, finding, ()), resting=(*state.resting, (finding, at_s + RESPECT_S)))
+    return state
+
+
+def held(state: State) -> list[tuple[str, tuple[Action, ...]]]:
+    """The findings for which something is kept until they are gone, and what."""
+    findings = state.findings
+    rows = findings.ids[findings["held"] != b""]
+    return [
+        (row.decode(), msgspec.json.decode(str(findings.cell(row.decode(), "held")), type=tuple[Action, ...]))
+        for row in rows.tolist()
+    ]
+
+
+def _answered(state: State, running: Running, reply: Reply, at_s: float, said: Said) -> State:
+    command = running.command
+    if reply.undone_alone:
+        said.verdict(command.plan, "undone", reply.why or "the guard undid it alone: nobody confirmed it in time")
+        return _gone(_reverted(state, command), running) if reply.done else state
+    if reply.done:
+        said.verdict(command.plan, "applied")
+        state = replace(state, intended=applied(command.actions, state.intended))
+        return _replaced(state, running, _after(running, at_s))
+    reads = "; ".join(str(read) for read in reply.changed)
+    said.verdict(command.plan, "refused", f"{reply.why}: {reads}" if reads else reply.why)
+    if command.undoes:
+        return _replaced(state, running, _again(running, at_s))
+    stands = [action for action in command.actions if action.id in reply.stands]
+    return replace(_gone(state, running), intended=applied(stands, state.intended))
+
+
+def _after(running: Running, at_s: float) -> Running:
+    """The command once the guard has carried it out."""
+    instant = [KINDS[action.kind].within_s for action in running.command.actions if not _is_long(action)]
+    if not instant:
+        return msgspec.structs.replace(running, phase="long")
+    return msgspec.structs.replace(running, phase="verifying", limit_s=at_s + max(instant))
+
+
+def _again(running: Running, at_s: float) -> Running:
+    """An undoing that was refused: it is sent again after a while."""
+    return msgspec.structs.replace(running, phase="verifying", limit_s=at_s + AGAIN_S)
+
+
+def _unseen(state: State, command: Command) -> tuple[str, ...]:
+    """What must be seen in the actual twin and is not."""
+    reads = (read for action in command.actions for read in expected(action))
+    return tuple(str(read) for read in changed(reads, state.world))
+
+
+def _verified(state: State, running: Running, at_s: float, said: Said) -> State:
+    """What follows from an act that is seen to be done: mending is kept until its finding goes, release ends that."""
+    command = running.command
+    said.verdict(command.plan, "verified")
+    said.confirmed += [command.undoes or command.id]
+    if any(_is_long(action) for action in command.actions):
+        return _replaced(state, running, msgspec.structs.replace(running, phase="long"))
+    state = _gone(state, running)
+    if command.undoes:
+        # Where the guard was first, the undoing was refused, and the intended twin still has what was undone.
+        return replace(state, intended=applied(command.actions, state.intended))
+    if running.releases:
+        return _keeping(state, running.releases, ())
+    if not all(KINDS[action.kind].effect == "reversible" for action in command.actions):
+        return state
+    for finding in running.because[:1]:
+        state = _keeping(state, finding, command.actions)
+    return state
+
+
+def _given_up(state: State, running: Running, at_s: float, policy: Policy, said: Said) -> State:
+    """What follows from an act that was not seen in time: undo what can be undone, name the remedy of the rest."""
+    command = running.command
+    why = "; ".join(_unseen(state, command)) if running.phase == "verifying" else "the guard's reply"
+    undo = [action for action in command.actions if KINDS[action.kind].effect == "reversible"]
+    for action in command.actions:
+        kind = KINDS[action.kind]
+        if kind.remedy:
+            said.verdict(command.plan, "remedy", f"not seen in time: {why}; {_remedy(action)}")
+    if command.undoes:
+        again = _renewed(command, at_s)
+        said.verdict(command.plan, "undone", f"sent again, not seen in time: {why}")
+        return _sent(_gone(state, running), again, at_s, said)
+    if not undo:
+        said.confirmed.append(command.id)
+        return _gone(state, running)
+    said.verdict(command.plan, "undone", f"not seen in time: {why}")
+    back = Command(plan=command.plan, actions=_inverses(undo, at_s), reads=(), epoch=policy.epoch, undoes=command.id)
+    return _sent(_gone(state, running), back, at_s, said)
+
+
+def _remedy(action: Action) -> str:
+    kind = KINDS[action.kind]
+    return f"{kind.remedy} ({kind.remedy_price_cny:,.0f} CNY)" if kind.remedy_price_cny else kind.remedy
+
+
+def _inverses(actions: Iterable[Action], at_s: float) -> tuple[Action, ...]:
+    return tuple(inverse(action, expires_at_s=at_s + REPLY_S) for action in reversed(list(actions)))
+
+
+def _renewed(command: Command, at_s: float) -> Command:
+    """The same command, which may be started for a while from now."""
+    actions = (msgspec.structs.replace(action, expires_at_s=at_s + REPLY_S) for action in command.actions)
+    return msgspec.structs.replace(command, actions=tuple(actions))
+
+
+def _sent(state: State, command: Command, at_s: float, said: Said) -> State:
+    said.commands.append(command)
+    return replace(state, running=(*state.running, Running(command, "sent", limit_s=at_s + REPLY_S)))
+
+
+def _ended(state: State, command: Command, at_s: float) -> bool:
+    """Whether all that takes its time has come to its end: orders when they are there, the rest at its hour."""
+    orders = state.actual["order_states"]
+    return all(
+        orders.has(action.id) and bool(orders.cell(action.id, "delivered"))
+        if action.kind == "order_equipment"
+        else at_s >= action.ends_at_s
+        for action in command.actions
+        if _is_long(action)
+    )
+
+
+def _is_long(action: Action) -> bool:
+    return KINDS[action.kind].duration == "long"
+
+
+def _without_rows(state: State, command: Command) -> State:
+    """The intended twin after long acts have ended: jobs give back their chips, what was ordered stays."""
+    ended = [new.row.encode() for action in command.actions if action.kind == "start_job" for new in action.adds]
+    if not ended:
+        return state
+    table = state.intended["assignments"]
+    kept = table.take(~_any_of(table.ids.tolist(), ended))
+    return replace(state, intended=state.intended.replace(kept))
+
+
+def _any_of(ids: list[bytes], ended: list[bytes]) -> Array:
+    return np.array([row in ended for row in ids], bool)
+
+
+def _reverted(state: State, command: Command) -> State:
+    """The intended twin without what the command set, where it is still so."""
+    acts = [action for action in command.actions if action.sets and not _changed(state.intended, [action])]
+    undo = [inverse(action, expires_at_s=0.0) for action in acts if KINDS[action.kind].effect == "reversible"]
+    return replace(state, intended=applied(undo, state.intended))
+
+
+def _changed(intended: Twin, actions: Iterable[Action]) -> bool:
+    cells = [cell for action in actions for cell in action.sets]
+    return any(
+        not intended[cell.table].has(cell.row) or intended[cell.table].cell(cell.row, cell.column) != cell.after
+        for cell in cells
+    )
+
+
+def _keeping(state: State, finding: str, actions: tuple[Action, ...]) -> State:
+    """The state in which these acts are kept for the finding, or none is any more."""
+    findings = state.findings
+    if not findings.has(finding):
+        return state
+    kept = tuple(msgspec.structs.replace(action, blast_radius=(action.subject,), expects=()) for action in actions)
+    text = msgspec.json.encode(kept).decode() if kept else ""
+    return state.known(findings.set(findings.rows([finding]), held=text))
+
+
+def _gone(state: State, running: Running) -> State:
+    return replace(state, running=tuple(one for one in state.running if one is not running))
+
+
+def _replaced(state: State, running: Running, other: Running) -> State:
+    return replace(state, running=tuple(other if one is running else one for one in state.running))
