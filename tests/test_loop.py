@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
-from karez.adapters.guard import Guard, Reply
-from karez.adapters.network import seen
+from karez.adapters.guard import Command, Guard, Reply
 from karez.errors import KarezError
-from karez.loop.runner import People, Runner, nobody, replay
+from karez.loop.runner import People, Runner, decided, nobody, replay, resumed
 from karez.loop.state import Approval, Decisions, Inputs, Level, Policy, State
 from karez.loop.turn import turn
 from karez.plan import Plan, Proof
@@ -27,6 +26,7 @@ from karez.twin import World
 from tests.conformance.test_adapters import ORDER
 
 DELAY = Fault("delay", "l03", 20.0, 80.0)
+STATES = ("link_states", "server_states", "equipment_states")
 SILENT = Fault("device", "r2", 40.0)
 
 
@@ -148,29 +148,63 @@ def test_what_cannot_be_verified_is_undone(tmp_path: Path) -> None:
     assert not run.state.intended["links"].cell("l03", "drained")
 
 
-def test_a_loop_that_dies_after_its_command_leaves_nothing_behind(tmp_path: Path) -> None:
-    world = ring()
+class Dies(Exception):
+    """The loop's process ends here."""
+
+
+@pytest.mark.parametrize("when", ["before the act", "after the act"])
+def test_a_loop_that_dies_is_resumed_from_its_record_and_leaves_nothing_behind(tmp_path: Path, when: str) -> None:
+    world, path = ring(), tmp_path / "r"
     network = EmbeddedNetwork(world, seed=1, start_s=0.0)
     network.inject(DELAY)
-    with Record(tmp_path / "r") as record:
-        runner = Runner.start(world, network, record, Policy(level="act"), at_s=0.0)
-        at_s = 1.0
-        while not runner.turn(at_s).commands:
-            at_s += 1.0
-        assert _drained(network)
-        runner.guard.tick(at_s + 60.0)
+    at_s, policy = 0.0, Policy(level="act")
+
+    class Mortal(Guard):
+        def execute(self, command: Command, receipt: bytes, world: World, *, at_s: float) -> Reply:
+            if when == "after the act":
+                super().execute(command, receipt, world, at_s=at_s)
+            raise Dies
+
+    with Record(path) as record:
+        runner = Runner.start(world, network, record, policy, at_s=at_s)
+        runner.guard = Mortal(network, decided(record))
+        with suppress(Dies):
+            while True:
+                at_s += 1.0
+                runner.turn(at_s)
+    assert _drained(network) == (when == "after the act")
+    with Record(path, resume=True) as record:
+        state = resumed(world, path)
+        runner = Runner.resume(state, network, record, Policy(level="act", epoch=2))
+        for later_s in range(1, 200):
+            runner.turn(at_s + later_s)
     assert not _drained(network)
+    assert runner.state.running == ()
+    assert runner.state.intended.digest == world.intended.digest
+    assert verify(path)[0] == len(list(replay(world, path))) + 1
 
 
-def test_a_turn_from_the_whole_twin_is_the_same_as_from_the_changes(tmp_path: Path) -> None:
-    Run(tmp_path / "r", DELAY, SILENT)
-    policy, state = Policy(level="act"), State.of(ring())
-    for event in list(read(tmp_path / "r"))[1:]:
-        inputs = msgspec.convert(msgspec.json.decode(event.body)["inputs"], Inputs)
-        told_whole = replace(state, actual=seen(state.actual, inputs.changes))
+def test_what_is_decided_follows_from_whole_twins_and_not_from_changes() -> None:
+    """At each turn the loop is given the whole network, read anew, in place of what it put together from changes."""
+    world = ring()
+    network = EmbeddedNetwork(world, seed=1, start_s=0.0)
+    for fault in (DELAY, SILENT):
+        network.inject(fault)
+    guard, policy, state = Guard(network, lambda receipt, command: True), Policy(level="act"), State.of(world)
+    replies: tuple[Reply, ...] = ()
+    decided_at_all = 0
+    for at_s in map(float, range(1, 150)):
+        inputs = Inputs(at_s=at_s, changes=network.observe(at_s), replies=replies)
+        whole = [network.look(table, [row.decode() for row in state.actual[table].ids]) for table in STATES]
+        delays = [change for change in inputs.changes if "oneway_us" in change.columns]
         after, decisions = turn(state, inputs, policy)
-        assert turn(told_whole, inputs, policy)[1] == decisions
-        state = after
+        _, from_whole = turn(state, msgspec.structs.replace(inputs, changes=(*whole, *delays)), policy)
+        assert from_whole == decisions
+        state, decided_at_all = after, decided_at_all + len(decisions.commands)
+        for command in decisions.confirmed:
+            guard.confirm(command)
+        replies = tuple(guard.execute(command, b"", state.world, at_s=at_s) for command in decisions.commands)
+    assert decided_at_all == 3
 
 
 def test_a_turn_taken_twice_decides_nothing_twice(tmp_path: Path) -> None:
@@ -190,10 +224,20 @@ def test_a_recorded_run_decides_the_same_again(tmp_path: Path) -> None:
     assert verify(tmp_path / "r")[0] == 151
 
 
-def test_a_record_from_another_network_or_with_another_decision_is_refused(tmp_path: Path) -> None:
+def test_a_record_from_another_network_is_refused(tmp_path: Path) -> None:
     Run(tmp_path / "r", turns=5)
     with pytest.raises(KarezError, match="another network"):
         list(replay(ring(chips=8), tmp_path / "r"))
+
+
+def test_a_record_with_another_decision_is_refused_though_its_chain_is_whole(tmp_path: Path) -> None:
+    Run(tmp_path / "r", DELAY, turns=30)
+    with Record(tmp_path / "forged") as record:
+        for event in read(tmp_path / "r"):
+            record.append(event.kind, event.at_s, event.body.replace(b'"commanded"', b'"would act"'))
+    verify(tmp_path / "forged")
+    with pytest.raises(KarezError, match="comes out otherwise"):
+        list(replay(ring(), tmp_path / "forged"))
 
 
 def test_the_same_run_in_another_process_gives_the_same_last_hash(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def _names(draw: st.DrawFn, count: int) -> np.ndarray:
 
 
 def _samples(draw: st.DrawFn, count: int) -> Events:
-    delays = st.one_of(st.floats(100.0, 400.0), st.sampled_from([100.0, 2_500.0, 1e6]))
+    delays = st.one_of(st.floats(100.0, 400.0), st.sampled_from([100.0, 2_500.0, 1e6, np.nan, np.inf]))
     values = draw(st.lists(delays, min_size=count, max_size=count))
     return {"at_s": _times(draw, count), "link": _names(draw, count), "oneway_us": np.array(values, np.float64)}
 
