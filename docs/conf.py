@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 
 from karez.faces import cli, questions
 from karez.operations import OPERATIONS, Operation
+from karez.plan.kinds import KINDS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -124,6 +125,29 @@ def twin_page(schema: Path) -> str:
     return "\n".join([head, *sections])
 
 
+def kinds_page() -> str:
+    """The page on all kinds of action."""
+    lines = [
+        "# Kinds of action",
+        "",
+        "What a plan may consist of. What cannot be undone always waits for a person.",
+        "",
+        row_line(["Kind", "What it is", "Taken back", "How long", "May set or add"]),
+        row_line(["---"] * 5),
+    ]
+    for kind in KINDS.values():
+        price = f" ({kind.remedy_price_cny:,.0f} CNY)" if kind.remedy_price_cny else ""
+        back = {
+            "reversible": f"exactly, by `{kind.inverse}`",
+            "compensable": f"not itself; {kind.remedy}{price}",
+            "irrevocable": "never",
+        }[kind.effect]
+        lasts = f"verified within {kind.within_s:.0f} s" if kind.duration == "instant" else "to its stated end"
+        touches = [f"`{table}.{column}`" for table, column in kind.may_set] or [f"rows of `{kind.may_add}`"]
+        lines.append(row_line([f"`{kind.name}`", kind.meaning, back, lasts, ", ".join(touches)]))
+    return "\n".join(lines) + "\n"
+
+
 def field_cells(field: questions.Field) -> list[str]:
     """What the reference shows of one field of a question."""
     default = (
@@ -160,6 +184,7 @@ def write_reference(_app: Sphinx) -> None:
     GENERATED.mkdir(exist_ok=True)
     write_page("twin.md", twin_page(SCHEMA))
     write_page("cli.md", cli_page())
+    write_page("kinds.md", kinds_page())
 
 
 def setup(app: Sphinx) -> None:
