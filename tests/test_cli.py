@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from karez import operations
 from karez.errors import Infeasible, InputError, KarezError, Problem, Refused, TargetMissed
 from karez.faces import cli, questions, text
 from karez.operations import OPERATIONS, Answer
+from karez.operations.networks import DETAIL
 
 PYTHON = [sys.executable, "-m", "karez"]
 # The target is 250 ms; a machine that runs other tests at the same time gets twice that.
@@ -57,7 +58,7 @@ class Odd(Answer, frozen=True, kw_only=True):
 ODD = Odd(
     headline="synthetic: 71 %",
     citation="C2, one way",
-    rows=tuple(Row(f"站{i}", i / 100) for i in range(30)),
+    rows=tuple(Row(f"站{i}", i / 100) for i in range(50)),
     delays_us=tuple(float(i) for i in range(1_000)),
 )
 
@@ -98,6 +99,12 @@ WRONG = {
     "too many words": (["circles", "n", "m"], "m: unknown"),
     "an operation that there is not": (["circle", "n"], "circle: no such command; give one of"),
     "no folder to serve": (["serve", "--root", "no such folder"], "--root: no such folder is no folder"),
+    "no name of a folder to serve": (["serve", "--root", ""], "--root: '' is no folder"),
+    "a number of stations for the demonstration that is text": (
+        ["demo", "--stations", "many"],
+        "--stations: 'many' is wrong; give a whole number at least 20000",
+    ),
+    "a flag that the demonstration has not": (["demo", "--sites", "3"], "unknown: --sites 3"),
     "a port beyond the last": (
         ["serve", "--root", ".", "--port", "65536"],
         "--port: '65536' is wrong; give a whole number from 0 to 65535",
@@ -187,7 +194,7 @@ def test_json_is_one_valid_object_whatever_the_numbers_are(
     answer = body["answer"]
     assert (answer["farthest_us"], answer["unknown"], answer["ends"]) == ("inf", "nan", {"low": "-inf", "high": 2.5})
     assert answer["rows"][0] == {"site": "站0", "share": 0.0}
-    assert len(answer["rows"]) == 30
+    assert len(answer["rows"]) == 50
 
 
 def test_text_aligns_tables_and_says_what_it_leaves_out(
@@ -207,7 +214,7 @@ def test_text_aligns_tables_and_says_what_it_leaves_out(
         "rows",
         "  site  share",
         *(f"  站{i:<4}{i / 100:>5g}" for i in range(12)),
-        "  ... and 18 more (--json shows all)",
+        "  ... and 38 more (--json shows all)",
         "",
         "ends",
         "  low   -inf",
@@ -221,6 +228,48 @@ def test_text_aligns_tables_and_says_what_it_leaves_out(
         "C2, one way",
     ]
     assert err.startswith("karez circles: ")
+
+
+class Ways(msgspec.Struct, frozen=True):
+    pooled_share: float | None
+    metros_share: float | None = None
+
+
+class Plain(Answer, frozen=True, kw_only=True):
+    """An answer as people should see it: shares in per cent, prices in fen, alike parts in one table."""
+
+    price_cny: float = 719.2576
+    bound_cny: float = 5e7
+    budget_us: float = 1_000.0
+    low: Ways = Ways(0.50726)
+    high: Ways = Ways(0.316628)
+    down: Ways | None = None
+    found_after_s: float | None
+    plan: Annotated[Ways, DETAIL] = Ways(0.5)
+
+
+def test_people_see_per_cent_and_fen_and_one_table_of_what_is_alike_and_no_details(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(monkeypatch, Plain(headline="h", citation="c", found_after_s=None))
+    assert cli.main(["circles", "n"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "h",
+        "",
+        "price_cny      719.26",
+        "bound_cny      50,000,000",
+        "budget_us      1,000",
+        "found_after_s  -",
+        "",
+        "      pooled_share",
+        "low         50.7 %",
+        "high        31.7 %",
+        "",
+        "c",
+    ]
+    assert cli.main(["circles", "n", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)["answer"]
+    assert (answer["plan"]["pooled_share"], answer["low"]["pooled_share"], answer["down"]) == (0.5, 0.50726, None)
 
 
 def test_quiet_leaves_the_headline_and_no_talk(
@@ -318,11 +367,24 @@ def test_a_pipe_that_nobody_reads_ends_quietly(argv: tuple[str, ...]) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_a_stdout_that_was_closed_is_one_line() -> None:
+    done = subprocess.run(
+        f"{shlex.join(PYTHON)} --version >&-", shell=True, check=False, timeout=30, stderr=subprocess.PIPE
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"karez: writing: standard output is closed; see to the cause, then try again\n",
+    )
+
+
 @pytest.mark.parametrize("argv", [("--help",), ("circles", "--help")])
 def test_a_full_disk_under_stdout_is_one_line(argv: tuple[str, ...]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = run(*argv, stdout=full)
-    assert (done.returncode, done.stderr) == (2, b"karez: writing: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"karez: writing: No space left on device; see to the cause, then try again\n",
+    )
 
 
 @pytest.mark.parametrize(("flags", "expected"), [((), b"\\u7ad911"), (("--json",), "站11".encode())])

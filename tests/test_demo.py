@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from karez.errors import InputError
-from karez.faces import demo
+from karez.faces import cli, demo
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -17,7 +16,7 @@ def test_the_demonstration_says_what_the_readme_says_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert demo.main([]) == 0
+    assert cli.main(["demo"]) == 0
     said = capsys.readouterr()
     found = re.search(r"<!-- demo: begin -->\n(.*?)<!-- demo: end -->", README.read_text("utf-8"), re.DOTALL)
     assert found is not None
@@ -29,9 +28,9 @@ def test_the_demonstration_says_what_the_readme_says_it_does(
     assert "<svg" in (tmp_path / demo.OUTPUT / "report.html").read_text("utf-8")
 
 
-def test_a_folder_that_no_demonstration_made_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_no_demonstration_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="was not made by a demonstration"):
-        demo.main(["--output", str(tmp_path / "mine")])
+    assert cli.main(["demo", "--output", str(tmp_path / "mine")]) == 2
+    assert "was not made by a demonstration" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

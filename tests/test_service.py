@@ -176,6 +176,12 @@ def test_each_kind_of_failure_has_its_status(
     assert msgspec.convert(told["problems"], list[Problem]) == found
 
 
+def test_paths_are_told_as_they_were_asked_and_not_where_they_lie(reader: Client, root: Path) -> None:
+    reply = reader.ask("info", {"network": "deep/nowhere"})
+    assert problem(reply)["detail"] == "deep/nowhere: no such file or directory; check the path"
+    assert str(root.resolve()) not in reply.body.decode()
+
+
 def test_a_service_outlives_a_defect(
     reader: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 
 from karez.errors import InputError
 from karez.twin import Table, Twin, store
-from karez.twin.store import Revision
+from karez.twin.store import Revision, os_problem
 from tests.strategies import sound_twin, sound_twins, wild_twins
 
 NOBODY = 65534
@@ -238,3 +238,18 @@ def test_what_a_killed_writer_left_does_not_disturb(tmp_path: Path, leftover: st
     (tmp_path / leftover).write_text("half")
     assert save(sound_twin(seed=1), tmp_path).number == 2
     assert len(store.revisions(tmp_path)) == 2
+
+
+def test_a_file_on_its_way_is_not_named_but_where_it_should_go() -> None:
+    lost = OSError(28, "No space left on device", "net/tables/.links-0123.parquet.tmp")
+    assert os_problem(lost, Path("net")).where == "net"
+    assert os_problem(OSError(2, "No such file or directory", "net/x"), Path("net")).where == "net/x"
+
+
+@pytest.mark.parametrize("told", ["1e300", "-1", '"soon"'])
+def test_a_revision_saved_at_no_time_is_no_revision(told: str, tmp_path: Path) -> None:
+    save(Twin({}), tmp_path)
+    path = tmp_path / "revisions" / "000001.json"
+    path.write_text(path.read_text().replace("12.5", told))
+    with pytest.raises(InputError, match="is not a revision"):
+        store.revisions(tmp_path)

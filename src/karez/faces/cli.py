@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _failed([f"{error.filename or 'writing'}: {error.strerror or error}; {SEE_TO_IT}"], WRONG_INPUT)
     except KeyboardInterrupt:
-        return _failed(["interrupted"], INTERRUPTED)
+        return INTERRUPTED
 
 
 def overview() -> str:
@@ -160,7 +160,7 @@ def _demo(argv: list[str]) -> int:
         made.error(f"unknown: {' '.join(given[''])}")
     folder = Path(given["output"])
     wanted = {"output": str(folder / "network"), "stations": given["stations"]}
-    demo.show(folder, questions.read("generate", wanted, strict=False))
+    demo.show(folder, _question("generate", wanted))
     return OK
 
 
@@ -179,7 +179,7 @@ def _serve(argv: list[str]) -> int:
         made.error(f"unknown: {' '.join(given[''])}")
     root = Path(given["root"])
     if not given["root"] or not root.is_dir():
-        raise InputError.of("--root", f"{given['root']!r} is no folder", "give a folder of networks")
+        raise InputError.of("--root", f"{given['root'] or repr('')} is no folder", "give a folder of networks")
     if not os.access(root, os.R_OK | os.X_OK):
         raise InputError.of("--root", f"{root} cannot be read", "ask for permission, or give another folder")
     try:

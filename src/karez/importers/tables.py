@@ -11,7 +11,7 @@ import numpy as np
 
 from karez.errors import InputError, Problem
 from karez.importers.cells import Cells, cells, harmless
-from karez.importers.guesses import Guess, guess
+from karez.importers.guesses import Guess, guess, table_like
 from karez.importers.sheets import Sheet, files, sheet
 from karez.twin import schema
 from karez.twin.check import EMPTY, NOWHERE, check
@@ -24,7 +24,8 @@ README_HEAD = """Fill in the tables you have and delete the files of those you h
 
 Each table is a CSV file in UTF-8 whose first line names its columns; their order is free. Parquet files with the same
 names are read as well. Leave a cell empty where nobody knows the value: never write nan, 0 or -. Ids are text of any
-kind; a column that refers to another table holds ids of its rows. Units are those named here.
+kind; a column that refers to another table holds ids of its rows. Units are those named here. Tables whose names end in
+_states hold what was observed; where one has no row, all of it counts as intended, idle and up, and answers say so.
 """
 
 
@@ -133,8 +134,9 @@ def _add(
     if not name:
         return
     if name not in schema.tables():
-        fix = f"rename it to one of {', '.join(schema.tables())}, or move it away"
-        raise InputError.of(path.name, "is named like no table", fix)
+        like = table_like(path.stem)
+        fix = f"rename it to {like}" if like else "rename it to a table (the template has a file for each)"
+        raise InputError.of(path.name, "is named like no table", f"{fix}, or move it away")
     if name in drafts:
         raise InputError.of(path.name, f"{drafts[name].sheet.file} holds the table {name} already", "join the two")
     found = sheet(path)

@@ -188,7 +188,7 @@ def proven(plan: Plan) -> str:
     """What is proven of a plan's price, for a person."""
     if is_least(plan):
         return "proven: no plan costs less"
-    gap_share = (plan.proof.value - plan.proof.bound) / abs(plan.proof.bound) if plan.proof.bound else math.inf
-    if not 0 <= gap_share <= LARGEST_GAP_SHARE:
+    gap_share = (plan.proof.value - plan.proof.bound) / plan.proof.bound if plan.proof.bound > 0 else math.inf
+    if gap_share > LARGEST_GAP_SHARE:
         return "how far above the least possible is not proven"
     return f"at most {gap_share * 100:.2g} % above the least possible"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from karez.errors import InputError
 from karez.loop.runner import Start, replay, started
 from karez.loop.state import State
@@ -14,8 +12,6 @@ from karez.operations.networks import counted, load_living, provenance, require_
 from karez.record.verify import verify
 from karez.twin import World
 from karez.twin.store import Revision
-
-OTHER_FILE = "name the file that a run wrote"
 
 
 class ReplayAnswer(Answer, frozen=True, kw_only=True):
@@ -37,10 +33,7 @@ def run(question: ReplayQuestion) -> ReplayAnswer:
     path = Path(question.record)
     start, events, last_hash = whole(question.record)
     world, revision = began_with(start, question.network, question.record)
-    try:
-        decided = list(replay(world, path))
-    except msgspec.MsgspecError as error:
-        raise InputError.of(question.record, f"is no record of a run ({error})", OTHER_FILE) from error
+    decided = list(replay(world, path))
     commands = sum(len(decisions.commands) for decisions in decided)
     note = " (synthetic network)" if revision.synthetic else ""
     what = f"{counted(len(decided), 'turn')} and {counted(commands, 'command')}"
@@ -76,6 +69,6 @@ def began_with(start: Start, network: str, record: str) -> tuple[World, Revision
     """
     world, revision = load_living(network, start.revision)
     if State.of(world).digest != start.state:
-        fix = f"name the network that it was made on, or a record of {network}"
-        raise InputError.of(record, f"is the record of a run on another network than {network}", fix)
+        what = f"is the record of a run on another network than {network}, or by another version of Karez"
+        raise InputError.of(record, what, "name the network that it was made on, or make the run anew")
     return world, revision

@@ -21,7 +21,7 @@ from karez.operations.networks import counted
 from karez.operations.render import sections
 from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
 from karez.operations.render.map import compact, svg_map
-from karez.operations.replay import OTHER_FILE, began_with, whole
+from karez.operations.replay import began_with, whole
 from karez.plan.build import build, lead_time_s
 from karez.plan.plan import Plan, applied
 from karez.twin import Twin, World
@@ -179,10 +179,7 @@ def _run(question: ReportQuestion) -> Section:
     """What a recorded run of the loop on the same network found and did."""
     start, events, last_hash = whole(question.record)
     began_with(start, question.network, question.record)
-    try:
-        start_s, decided = recorded(Path(question.record))
-    except msgspec.MsgspecError as error:
-        raise InputError.of(question.record, f"is no record of a run ({error})", OTHER_FILE) from error
+    start_s, decided = recorded(Path(question.record))
     answer = {
         "headline": f"What the loop found and did in {counted(len(decided), 'turn')}, in seconds after the start",
         "timeline": msgspec.to_builtins(timeline(decided, start_s)),
