@@ -272,7 +272,7 @@ ILL = {
     "a read of no column": plan_of(DRAIN, reads=(Read("links", "l03", "nope", "==", True),)),
     "a read that compares number and text": plan_of(DRAIN, reads=(Read("links", "l03", "capacity_gbps", "<", "x"),)),
     "an expectation of no column": plan_of(with_(DRAIN, expects=(Read("link_states", "l03", "nope", "==", True),))),
-    "nothing to do": plan_of(),
+    "an order of nothing": plan_of(with_(ORDER, adds=())),
     "an instant act of which nothing can be seen": plan_of(with_(DRAIN, sets=())),
     "a drain that sets a capacity": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "capacity_gbps", 400.0, 1e9),))),
     "a drain of one link that marks another": plan_of(with_(DRAIN, subject="l01")),
@@ -286,6 +286,13 @@ ILL = {
 @pytest.mark.parametrize("name", ILL)
 def test_the_linter_says_what_is_wrong_with_any_plan_and_never_raises(name: str) -> None:
     assert check(ILL[name], ring(), at_s=1.0)
+
+
+def test_a_plan_of_nothing_is_refused_by_the_loop() -> None:
+    state, decisions = turn(State.of(ring()), Inputs(at_s=1.0, plans=(plan_of(),)), Policy(level="act"))
+    assert [verdict.verdict for verdict in decisions.verdicts] == ["refused"]
+    assert not state.running
+    assert not state.waiting
 
 
 def test_a_persons_plan_that_expects_what_cannot_be_seen_does_not_end_the_loop(tmp_path: Path) -> None:

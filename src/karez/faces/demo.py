@@ -67,7 +67,10 @@ def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable
             "checking the plan and its certificate",
             lambda: _answer("check", CheckPlanQuestion(plan=plan, network=network)),
         ),
-        ("breaking a link and letting the loop mend it", lambda: _answer("heal", _healed(network, record))),
+        (
+            "breaking a link, bringing the plan, and letting the loop act",
+            lambda: _answer("heal", _healed(network, record, plan)),
+        ),
         ("deciding the whole run again", lambda: _answer("replay", ReplayQuestion(network=network, record=record))),
         ("placing a job", lambda: _answer("place", PlaceQuestion(network=network))),
         ("compiling the steering table", lambda: _answer("steer", SteerQuestion(network=network, output=table))),
@@ -76,8 +79,8 @@ def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable
     ]
 
 
-def _healed(network: str, record: str) -> HealQuestion:
-    return HealQuestion(network=network, record=record, level="act", turns=TURNS)
+def _healed(network: str, record: str, plan: str) -> HealQuestion:
+    return HealQuestion(network=network, record=record, level="act", turns=TURNS, plan=plan, approve="the planner")
 
 
 def _answer(name: str, question: msgspec.Struct) -> str:

@@ -42,6 +42,8 @@ def brought(state: State, plans: Sequence[Plan], at_s: float, policy: Policy, sa
     for plan in plans:
         if plan.id in {waiting.id for waiting in state.waiting} | {one.command.plan for one in state.running}:
             said.verdict(plan.id, "refused", "it is here already")
+        elif not plan.actions:
+            said.verdict(plan.id, "refused", "there is nothing to do in it")
         else:
             state = _governed(state, plan, at_s, policy, said)
     return state

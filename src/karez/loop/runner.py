@@ -95,6 +95,10 @@ class Runner:
         self.replies = (*done, *self.guard.tick(at_s))
         return decisions
 
+    def end(self, at_s: float) -> None:
+        """Record that the run has come to its end, so that a record that was cut off can be told from a whole one."""
+        self.record.append("end", at_s, b"{}")
+
     def _told(self, at_s: float, people: People) -> Inputs:
         """All that this turn is told; what cannot be believed or recorded is set aside, and said."""
         changes, failed = self._observed(at_s)

@@ -144,6 +144,8 @@ class HealQuestion(msgspec.Struct, frozen=True, kw_only=True):
         Literal["delay", "device", "none"], Meta(description="a link grows slower, a device falls silent, or nothing")
     ] = "delay"
     turns: Annotated[int, Meta(description="turns of one second", ge=1, le=1_000_000)] = 120
+    plan: Annotated[PathName, Meta(description="file of a plan that a person brings in the first turn")] = ""
+    approve: Annotated[str, Meta(description="name of the person who approves it in the next turn")] = ""
     seed: Seed = 1
 
 

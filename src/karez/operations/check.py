@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import msgspec
-
-from karez.errors import InputError, Problem, Refused
+from karez.errors import Refused
 from karez.operations import Answer, CheckPlanQuestion
-from karez.operations.networks import counted, load_living, now_s, proven, provenance
+from karez.operations.networks import counted, load_living, now_s, proven, provenance, read_plan
 from karez.plan.check import CERTIFICATES, check
 from karez.plan.plan import Plan
-from karez.twin.store import os_problem
 
 
 class CheckAnswer(Answer, frozen=True, kw_only=True):
@@ -32,7 +27,7 @@ def run(question: CheckPlanQuestion) -> CheckAnswer:
         InputError: the plan or the network cannot be read.
         Refused: the plan does not hold any more, or its certificate proves nothing; the message has every reason.
     """
-    plan = _plan(question.plan)
+    plan = read_plan(question.plan)
     world, revision = load_living(question.network)
     problems = check(plan, world, at_s=now_s())
     if problems:
@@ -56,13 +51,3 @@ def _extent(plan: Plan) -> str:
 
 def _certified(plan: Plan) -> str:
     return proven(plan) if plan.planner in CERTIFICATES else "its price is its planner's word"
-
-
-def _plan(path: str) -> Plan:
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Plan)
-    except OSError as error:
-        raise InputError([os_problem(error, Path(path))]) from error
-    except msgspec.MsgspecError as error:
-        fix = "name a file that build or place wrote"
-        raise InputError([Problem(path, f"is no plan ({error})", fix)]) from error

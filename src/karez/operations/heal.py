@@ -11,12 +11,13 @@ import numpy as np
 
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.errors import InputError
-from karez.loop.runner import Runner
-from karez.loop.state import Decisions, Policy
+from karez.loop.runner import People, Runner, nobody
+from karez.loop.state import Approval, Decisions, Policy, State
 from karez.measure.delay import link_oneway_us
 from karez.measure.routes import flows, ways
 from karez.operations import Answer, HealQuestion
-from karez.operations.networks import counted, load_living, provenance, require_new_file
+from karez.operations.networks import counted, load_living, provenance, read_plan, require_new_file
+from karez.plan import Action, Plan
 from karez.record.log import Record
 from karez.record.verify import verify
 from karez.twin import World
@@ -45,6 +46,7 @@ class HealAnswer(Answer, frozen=True, kw_only=True):
     level: str
     fault: str
     subject: str
+    plan: str
     found_after_s: float | None
     mended_after_s: float | None
     timeline: tuple[Event, ...]
@@ -80,6 +82,7 @@ def run(question: HealQuestion) -> HealAnswer:
         level=question.level,
         fault=question.fault,
         subject=fault.subject if fault else "",
+        plan=question.plan,
         found_after_s=_first(course, "found", fault, start_s),
         mended_after_s=_first(course, "verified", fault, start_s),
         timeline=course,
@@ -103,7 +106,24 @@ def _decided(
     with Record(Path(question.record)) as record:
         policy = Policy(level=question.level)
         runner = Runner.start(world, network, record, policy, at_s=start_s, revision=revision.number)
-        return [runner.turn(start_s + turn) for turn in range(1, question.turns + 1)]
+        people = _people(question, start_s)
+        decided = [runner.turn(start_s + turn, people) for turn in range(1, question.turns + 1)]
+        runner.end(start_s + question.turns)
+    return decided
+
+
+def _people(question: HealQuestion, start_s: float) -> People:
+    """A person who brings the plan in the first turn, and one who approves it in the next."""
+    if not question.plan:
+        return nobody
+    plan = read_plan(question.plan)
+
+    def people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
+        brought = (plan,) if at_s == start_s + 1 else ()
+        approved = (Approval(plan.id, question.approve),) if question.approve and at_s == start_s + 2 else ()
+        return brought, approved
+
+    return people
 
 
 def _remove(record: str) -> None:
@@ -149,9 +169,22 @@ def _events(decisions: Decisions, start_s: float, acts: dict[str, str]) -> Itera
     after_s = decisions.at_s - start_s
     for found in decisions.found:
         yield Event(after_s, "found" if found.open else "gone", found.subject, found.kind)
-    acts |= {plan.id: ", ".join(f"{a.kind} {a.subject}" for a in plan.actions) for plan in decisions.plans}
+    acts |= {plan.id: _acts(plan.actions) for plan in decisions.plans}
     for verdict in decisions.verdicts:
         yield Event(after_s, verdict.verdict, acts.get(verdict.plan, f"plan {verdict.plan}"), verdict.why)
+
+
+def _acts(actions: tuple[Action, ...]) -> str:
+    """What a plan does, in a few words."""
+    more = f" and {len(actions) - 1} more" if len(actions) > 1 else ""
+    return f"{actions[0].kind} {actions[0].subject}{more}" if actions else "nothing"
+
+
+def _brought(course: tuple[Event, ...]) -> str:
+    """What became of the plan that a person brought: the first plan of all."""
+    last = [event for event in course if event.subject == course[0].subject][-1]
+    why = f" ({last.why})" if last.why and last.what in ("refused", "withdrawn", "proposed") else ""
+    return f"; the plan brought was {last.what}{why}"
 
 
 def _first(course: tuple[Event, ...], what: str, fault: Fault | None, start_s: float) -> float | None:
@@ -163,18 +196,19 @@ def _first(course: tuple[Event, ...], what: str, fault: Fault | None, start_s: f
 
 
 def _headline(answer: HealAnswer, revision: Revision) -> str:
-    note = "synthetic network, embedded" if revision.synthetic else "embedded network"
+    brought = _brought(answer.timeline) if answer.plan else ""
+    note = f"{'synthetic network, embedded' if revision.synthetic else 'embedded network'}){brought}"
     turns = counted(answer.turns, "turn")
     if answer.fault == "none":
         acts = sum(event.what == "commanded" for event in answer.timeline)
-        return f"No fault in {turns}, and {counted(acts, 'act') if acts else 'no act'} taken ({note})"
+        return f"No fault in {turns}, and {counted(acts, 'act') if acts else 'no act'} taken ({note}"
     what = "slower link" if answer.fault == "delay" else "silent device"
     if answer.found_after_s is None:
-        return f"The {what} {answer.subject} was not found in {turns} ({note})"
+        return f"The {what} {answer.subject} was not found in {turns} ({note}"
     found = f"The {what} {answer.subject} was found after {answer.found_after_s:.0f} s"
     if answer.mended_after_s is None:
-        return f"{found}; {_not_mended(answer)} ({note})"
-    return f"{found}, mended and verified after {answer.mended_after_s:.0f} s ({note})"
+        return f"{found}; {_not_mended(answer)} ({note}"
+    return f"{found}, mended and verified after {answer.mended_after_s:.0f} s ({note}"
 
 
 def _not_mended(answer: HealAnswer) -> str:

@@ -142,6 +142,20 @@ def write_new(path: str | Path, data: bytes) -> None:
             temporary.unlink()
 
 
+def read_plan(path: str) -> Plan:
+    """The plan that a file holds.
+
+    Raises:
+        InputError: the file cannot be read, or holds no plan.
+    """
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Plan)
+    except OSError as error:
+        raise InputError([os_problem(error, Path(path))]) from error
+    except msgspec.MsgspecError as error:
+        raise InputError.of(path, f"is no plan ({error})", "name a file that build or place wrote") from error
+
+
 def provenance(revision: Revision) -> str:
     """The part of a citation that says which data and which version of Karez an answer rests on."""
     seed = "" if revision.seed is None else f", seed {revision.seed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 from karez.errors import InputError
@@ -9,6 +10,7 @@ from karez.loop.runner import Start, replay, started
 from karez.loop.state import State
 from karez.operations import Answer, ReplayQuestion
 from karez.operations.networks import counted, load_living, provenance, require_readable
+from karez.record.log import read
 from karez.record.verify import verify
 from karez.twin import World
 from karez.twin.store import Revision
@@ -19,6 +21,7 @@ class ReplayAnswer(Answer, frozen=True, kw_only=True):
 
     turns: int
     commands: int
+    ended: bool
     events: int
     last_hash: str
 
@@ -36,12 +39,15 @@ def run(question: ReplayQuestion) -> ReplayAnswer:
     decided = list(replay(world, path))
     commands = sum(len(decisions.commands) for decisions in decided)
     note = " (synthetic network)" if revision.synthetic else ""
+    ended = deque(read(path), maxlen=1)[0].kind == "end"
+    cut = "" if ended else "; the record has no end, so the run was cut off or still goes on"
     what = f"{counted(len(decided), 'turn')} and {counted(commands, 'command')}"
     return ReplayAnswer(
-        headline=f"{what} decided again: the same, byte for byte{note}",
+        headline=f"{what} decided again: the same, byte for byte{cut}{note}",
         citation=f"record of {counted(events, 'event')} ending in {last_hash[:12]}; {provenance(revision)}",
         turns=len(decided),
         commands=commands,
+        ended=ended,
         events=events,
         last_hash=last_hash,
     )

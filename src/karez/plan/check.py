@@ -47,8 +47,6 @@ def _form(plan: Plan) -> Iterator[Problem]:
     # A bound derived in floating point may pass the value by rounding, and by no more.
     if proof.bound > proof.value + 1e-9 * abs(proof.value):
         yield Problem(where, f"bound {proof.bound} is above its value {proof.value}", ANEW)
-    if not plan.actions:
-        yield Problem(where, "has nothing to do", "no need to apply it")
     for read in plan.reads:
         yield from _sense(where, read)
     touched = Counter(row for action in plan.actions for row in action.touched)
@@ -84,6 +82,8 @@ def _shape(action: Action) -> Iterator[Problem]:
         yield Problem(where, "does not say whose service it may touch", "fill in blast_radius")
     for cell in action.sets:
         yield from _may_set(where, action, cell, kind)
+    if kind.may_add and len(action.adds) != 1:
+        yield Problem(where, f"adds {len(action.adds)} rows", f"add one row to {kind.may_add}")
     for new in action.adds:
         yield from _may_add(where, new, kind)
     seen = [read for read in action.expects if not list(_sense(where, read))]

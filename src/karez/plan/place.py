@@ -178,8 +178,9 @@ def _path(world: World, network: Transport, way: list[int]) -> list[int]:
 def _job(world: World, job_id: str) -> _Job:
     jobs = world["jobs"]
     if not jobs.has(job_id):
-        some = ", ".join(text(value) for value in jobs.ids[:3]) or "none"
-        raise InputError.of("jobs", f"there is no job {job_id!r}", f"name one of the {len(jobs)} ({some} ...)")
+        some = ", ".join(text(value) for value in jobs.ids[:3])
+        fix = f"name one of the {len(jobs)} ({some} ...)" if some else "add jobs to the network"
+        raise InputError.of("jobs", f"there is no job {job_id!r}", fix)
     if world["assignments"].has(job_id):
         server = world["assignments"].cell(job_id, "server")
         raise Infeasible(f"job {job_id} already has a place: {server}; end it first")

@@ -10,6 +10,7 @@ import sqlite3
 import struct
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -48,6 +49,7 @@ class Record:
         """
         if path.exists() and not resume:
             raise InputError.of(str(path), "exists already", "name a new file; a record is never written over")
+        self._path = path
         last = deque(read(path), maxlen=1) if resume else ()
         self.head, self._next = (last[0].hash, last[0].seq + 1) if last else (GENESIS, 0)
         try:
@@ -64,9 +66,15 @@ class Record:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the record, so that it is one file that can be read from anywhere."""
-        self._base.execute("PRAGMA journal_mode=DELETE")
-        self._base.close()
+        """Close the record, so that it is one file that can be read from anywhere.
+
+        On a full disk it stays in two: what was appended is in them all the same.
+        """
+        try:
+            with suppress(sqlite3.OperationalError):
+                self._base.execute("PRAGMA journal_mode=DELETE")
+        finally:
+            self._base.close()
 
     def append(self, kind: str, at_s: float, body: bytes) -> bytes:
         """The receipt (hash) of an event that is now on the disk.
@@ -78,9 +86,8 @@ class Record:
         try:
             self._base.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (self._next, at_s, kind, body, receipt))
         except sqlite3.Error as error:
-            raise InputError.of(
-                "record", f"cannot take another event ({error})", "make room; nothing was done"
-            ) from error
+            what = f"cannot take another event ({error})"
+            raise InputError.of(str(self._path), what, "make room; nothing was done") from error
         self.head = receipt
         self._next += 1
         return receipt
@@ -99,11 +106,9 @@ def read(path: Path) -> Iterator[Event]:
     """
     if not path.is_file():
         raise InputError.of(str(path), "there is no such record", "name the file that a run wrote")
-    base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
-        for row in base.execute("SELECT seq, at_s, kind, body, hash FROM events ORDER BY seq"):
-            yield Event(*row)
-    except sqlite3.DatabaseError as error:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+            for row in base.execute("SELECT seq, at_s, kind, body, hash FROM events ORDER BY seq"):
+                yield Event(*row)
+    except sqlite3.Error as error:
         raise InputError.of(str(path), f"is no record ({error})", "name the file that a run wrote") from error
-    finally:
-        base.close()

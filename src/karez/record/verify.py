@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 import struct
 import sys
+from contextlib import closing
 from pathlib import Path
 
 
@@ -21,20 +22,19 @@ def verify(path: Path) -> tuple[int, str]:
     """
     if not path.is_file():
         raise ValueError(f"not a record: there is no file {path}")
-    base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     before, count = bytes(32), 0
     try:
-        for seq, at_s, kind, body, digest in base.execute("SELECT * FROM events ORDER BY seq"):
-            if seq != count:
-                raise ValueError(f"event {count} is missing")
-            before = hashlib.sha256(before + struct.pack(">Qd", seq, at_s) + kind.encode() + b"\x00" + body).digest()
-            if before != digest:
-                raise ValueError(f"event {seq} was altered")
-            count += 1
-    except sqlite3.DatabaseError as error:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+            for seq, at_s, kind, body, digest in base.execute("SELECT * FROM events ORDER BY seq"):
+                if seq != count:
+                    raise ValueError(f"event {count} is missing")
+                event = struct.pack(">Qd", seq, at_s) + kind.encode() + b"\x00" + body
+                before = hashlib.sha256(before + event).digest()
+                if before != digest:
+                    raise ValueError(f"event {seq} was altered")
+                count += 1
+    except sqlite3.Error as error:
         raise ValueError(f"not a record: {error}") from error
-    finally:
-        base.close()
     return count, before.hex()
 
 
