@@ -137,7 +137,7 @@ def _row(figure: Mapping[str, Any], name: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
+    return f"{value:,.0f}" if value == round(value) or value >= 1_000 else f"{value:.3g}"
 
 
 def _git(*words: str) -> str | None:
