@@ -11,7 +11,7 @@ import numpy as np
 from karez.plan import Action
 from karez.twin import Twin, schema
 from karez.twin.schema import ColumnSpec, Value
-from karez.twin.table import Array, texts
+from karez.twin.table import Array, resolve, texts
 
 KINDS_OF = {"text": "US", "bool": "b", "int": "iu", "float": "iuf"}
 
@@ -71,7 +71,7 @@ def seen(actual: Twin, changes: Iterable[StateRows]) -> Twin:
         last = len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]
         ids = ids[last]
         columns = {name: _column(change.table, name, values)[last] for name, values in change.columns.items()}
-        known = np.isin(ids, table.ids)
+        known = resolve(ids, (table.columns["id"],)) >= 0
         if known.any() and columns:
             table = table.set(table.rows(ids[known]), **{name: array[known] for name, array in columns.items()})
         if not known.all():
@@ -104,7 +104,7 @@ def _known(change: StateRows, intended: Twin, aside: list[str]) -> Array:
     spec = schema.tables()[change.table]["id"]
     if not spec.refers_to:
         return np.ones(len(change.ids), bool)
-    known = np.isin(texts(change.ids), np.concatenate([intended[table].ids for table in spec.refers_to]))
+    known = resolve(texts(change.ids), tuple(intended[table].columns["id"] for table in spec.refers_to)) >= 0
     if not known.all():
         stranger = change.ids[int(np.argmin(known))]
         aside.append(f"{change.table} tells of {np.count_nonzero(~known)} rows that nobody intended ({stranger} first)")
