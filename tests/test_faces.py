@@ -31,6 +31,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "info": {"network": "net"},
     "diff": {"network": "grown", "before": 1, "after": 2},
     "circles": {"network": "net", "budget_us": 800, "weight": "station", "target_share": 0.5},
+    "curve": {"network": "net", "upto_us": 1500, "steps": 6, "weight": "station"},
     "build": {"network": "net", "target_share": 0.6, "output": "plan-FACE.json"},
     "check": {"plan": "plan.json", "network": "net"},
     "place": {"network": "net", "output": "place-FACE.json"},

@@ -30,7 +30,7 @@ LAST_PORT = 65_535
 # What is in no group is listed all the same, at the end.
 GROUPS = {
     "Networks": ("generate", "template", "import", "info", "diff"),
-    "Questions and plans": ("circles", "build", "check", "place", "steer", "report"),
+    "Questions and plans": ("circles", "curve", "build", "check", "place", "steer", "report"),
     "Networks that live": ("heal", "replay"),
 }
 OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
@@ -118,11 +118,24 @@ def _ask(operation: str, argv: list[str]) -> int:
     if given is None:
         return OK
     began_s, as_json, quiet = time.monotonic(), given.pop("json"), given.pop("quiet")
+    if not quiet:
+        _tell_of_waits()
     answer = operations.run(operation, _question(operation, given))
     _out(_shown(operation, answer, as_json=as_json, quiet=quiet))
     if not quiet:
         _say(f"karez {operation}: {time.monotonic() - began_s:.1f} s")
     return TARGET_MISSED if answer.meets_target is False else OK
+
+
+def _tell_of_waits() -> None:
+    """Let what Karez logs, which is why somebody has to wait, go to the standard error."""
+    logging = import_module("logging")
+    log = logging.getLogger("karez")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("karez: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
 
 
 def _parsed(of: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any] | None:

@@ -97,6 +97,15 @@ class CirclesQuestion(msgspec.Struct, frozen=True, kw_only=True):
     target_share: Annotated[Share | None, Meta(description="exit code 3 where typical coverage is below it")] = None
 
 
+class CurveQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Coverage for every budget at once: C2, one way, at typical delays."""
+
+    network: Network
+    upto_us: Annotated[float, Meta(description="largest budget, microseconds", gt=0, le=1_000_000)] = 2_000.0
+    steps: Annotated[int, Meta(description="number of budgets, evenly spaced", ge=1, le=1_000)] = 20
+    weight: Weight = "access_point"
+
+
 class BuildQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """The cheapest compute sites that bring coverage to a target, with a proven bound."""
 
@@ -175,6 +184,7 @@ OPERATIONS = {
         Operation("info", "what a network holds, and every problem in it", InfoQuestion),
         Operation("diff", "what changed between two revisions", DiffQuestion),
         Operation("circles", "who is within a millisecond of compute", CirclesQuestion),
+        Operation("curve", "coverage for every budget at once", CurveQuestion),
         Operation("build", "what to build to reach a target, with a bound", BuildQuestion, writes=True),
         Operation("check", "whether a plan still holds", CheckPlanQuestion),
         Operation("place", "where a job should run", PlaceQuestion, writes=True),
