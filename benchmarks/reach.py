@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -21,6 +22,7 @@ from karez.measure import reach
 from karez.measure.circles import Points, compute_sites, optical_graph, points
 from karez.measure.delay import constants, link_oneway_us
 from karez.measure.kernels import FAR
+from karez.measure.whatif import WhatIf
 from karez.twin.table import Array
 
 NAME = "reach"
@@ -28,6 +30,7 @@ STATIONS, SITES = 5_000_000, 500
 LIMIT_NS = round(BUDGET_US * 1_000)
 STEP_NS, STEPS = 10_000, 200
 TRIALS = 9
+OPEN, CHANGES, WARM = 100, 600, 60
 
 
 def run() -> list[Figure]:
@@ -58,7 +61,10 @@ def _trial(seed: int) -> list[Figure]:
     searched_ms = _median_ms(lambda: ready.towards(targets, LIMIT_NS))
     delays_ms = _median_ms(lambda: ready.delays_ns(targets))
     curve_ms = _median_ms(lambda: ready.curve(targets, STEP_NS, STEPS))
+    changes_us = _what_ifs(ready, seed)
     return [
+        _figure("what-if with the new table by metro, median", float(np.median(changes_us)), "us", bar=150.0),
+        _figure("what-if with the new table by metro, p99", float(np.percentile(changes_us, 99)), "us", bar=2_000.0),
         _figure("stations whose delay differs from scipy's, uncontracted", wrong, "", bar=0.0),
         _figure("one budget, all metros, 5 M stations", covered_ms, "ms", yardstick=limited_ms),
         _figure("times faster than scipy, one budget", limited_ms / covered_ms, "", "higher", bar=150.0),
@@ -81,6 +87,31 @@ def _disagreements(ready: reach.Reach, whole: csr_array, counted: Points, target
     ours = ready.delays_ns(targets).astype(float)
     ours[ours == FAR] = np.inf
     return int((ours != theirs).sum())
+
+
+def _what_ifs(ready: reach.Reach, seed: int) -> list[float]:
+    """The time of each of many changes, with 100 sites open: sites more and less, ways cut and given back."""
+    random = np.random.default_rng(seed)
+    core = np.flatnonzero(ready.vertex >= 0)
+    chosen = random.choice(core, OPEN + CHANGES, replace=False).tolist()
+    open_, shut = chosen[:OPEN], chosen[OPEN:]
+    whatif = WhatIf(ready, open_, LIMIT_NS)
+    tails = core[np.repeat(np.arange(len(ready.starts) - 1), np.diff(ready.starts))].tolist()
+    heads = core[ready.arcs[:, 0]].tolist()
+    times: list[float] = []
+    for step in range(CHANGES):
+        arc = int(random.integers(0, len(tails)))
+        changes: tuple[Callable[[], None], ...] = (
+            partial(whatif.add, shut[step]),
+            partial(whatif.remove, open_[step % OPEN]),
+            partial(whatif.set_delay, tails[arc], heads[arc], None),
+        )
+        for act in (changes[step % 3], whatif.undo):
+            begun = time.perf_counter()
+            act()
+            whatif.covered.sum()
+            times.append((time.perf_counter() - begun) * 1e6)
+    return times[WARM:]
 
 
 def _contracted(ready: reach.Reach) -> csr_array:

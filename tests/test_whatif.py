@@ -1,0 +1,97 @@
+"""What-ifs against preparing and searching anew, and against nothing having happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from karez.importers.generate import nation
+from karez.measure import reach
+from karez.measure.circles import compute_sites, points
+from karez.measure.delay import link_oneway_us
+from karez.measure.whatif import WhatIf
+from karez.twin import Twin
+from tests.test_reach import _all_points, networks
+
+LIMIT_NS = 300_000
+
+
+def _fresh(ready: reach.Reach, arcs: np.ndarray, targets: set[int], limit_ns: int) -> list[int]:
+    """The table of the network with other delays, from the start."""
+    changed = replace(ready, arcs=arcs, width=reach.NARROWEST_NS)
+    covered: list[int] = changed.covered(np.array(sorted(targets), np.int64), limit_ns).tolist()
+    return covered
+
+
+@given(networks(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_changes_give_what_a_new_search_gives_and_are_undone_exactly(
+    case: tuple[Twin, np.ndarray, np.ndarray], data: st.DataObject
+) -> None:
+    twin, delays, targets = case
+    ready = reach.prepared(twin, delays, np.ones(len(delays), bool), _all_points(twin))
+    whatif, open_, arcs = WhatIf(ready, targets, LIMIT_NS), set(targets.tolist()), ready.arcs.copy()
+    tails = np.repeat(np.arange(len(ready.starts) - 1), np.diff(ready.starts)).tolist()
+    site_of = {int(ready.vertex[site]): site for site in range(len(twin["sites"]))}
+    pairs: list[tuple[int, int]] = list(zip(tails, arcs[:, 0].tolist(), strict=True))
+    ways = [(tail, head) for tail, head in pairs if head in site_of and tail in site_of]
+    tables = [whatif.covered.tolist()]
+    assert tables[0] == _fresh(ready, arcs, open_, LIMIT_NS)
+    for _ in range(data.draw(st.integers(1, 8))):
+        site = data.draw(st.integers(0, len(twin["sites"]) - 1))
+        if ways and data.draw(st.sampled_from(["way", "site"])) == "way":
+            one, other = data.draw(st.sampled_from(ways))
+            ns = data.draw(st.sampled_from([0, 1, 5_000, 60_000, 250_000, None]))
+            whatif.set_delay(site_of[one], site_of[other], ns)
+            both = {(one, other), (other, one)}
+            mine = [at for at, pair in enumerate(pairs) if pair in both]
+            arcs[mine, 1] = reach.LONGEST_NS if ns is None else ns
+        elif site in open_:
+            whatif.remove(site)
+            open_.remove(site)
+        else:
+            whatif.add(site)
+            open_.add(site)
+        assert whatif.covered.tolist() == _fresh(ready, arcs, open_, LIMIT_NS)
+        tables.append(whatif.covered.tolist())
+    for table in reversed(tables[:-1]):
+        whatif.undo()
+        assert whatif.covered.tolist() == table
+
+
+def test_on_a_nation_a_thousand_what_ifs_end_where_they_began() -> None:
+    twin = nation(stations=20_000, sites=40, seed=5)
+    ns = np.rint(link_oneway_us(twin, figures="typical") * 1_000).astype(np.int64)
+    ready = reach.prepared(twin, ns, twin["links"]["layer"] == b"optical", points(twin, "station"))
+    open_, random = set(compute_sites(twin).tolist()), np.random.default_rng(0)
+    whatif = WhatIf(ready, sorted(open_), 1_000_000)
+    before = whatif.covered
+    for step in range(1_000):
+        site = int(random.integers(0, len(twin["sites"])))
+        (whatif.remove if site in open_ else whatif.add)(site)
+        open_ ^= {site}
+        if step % 100 == 0:
+            assert whatif.covered.tolist() == ready.covered(np.array(sorted(open_)), 1_000_000).tolist()
+    for _ in range(1_000):
+        whatif.undo()
+    assert whatif.covered.tolist() == before.tolist()
+
+
+def test_what_cannot_be_is_said() -> None:
+    twin = nation(stations=20_000, sites=40, seed=5)
+    ns = np.rint(link_oneway_us(twin, figures="typical") * 1_000).astype(np.int64)
+    ready = reach.prepared(twin, ns, np.ones(len(ns), bool), points(twin, "station"))
+    site = int(compute_sites(twin)[0])
+    whatif = WhatIf(ready, [site], 1_000_000)
+    with pytest.raises(ValueError, match="open already"):
+        whatif.add(site)
+    with pytest.raises(ValueError, match="not open"):
+        whatif.remove(site + 1)
+    with pytest.raises(ValueError, match="not joined"):
+        whatif.set_delay(site, site, 1)
+    with pytest.raises(IndexError):
+        whatif.undo()
