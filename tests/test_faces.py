@@ -27,10 +27,12 @@ FACES = ("cli", "http", "python")
 EXAMPLES: dict[str, dict[str, Any]] = {
     "template": {"output": "template-FACE"},
     "import": {"source": "tables-1", "output": "imported-FACE"},
+    "export": {"network": "net", "output": "exported-FACE.json"},
     "generate": {"output": "generated-FACE", "stations": STATIONS, "seed": 7},
     "info": {"network": "net"},
     "diff": {"network": "grown", "before": 1, "after": 2},
     "circles": {"network": "net", "budget_us": 800, "weight": "station", "target_share": 0.5},
+    "whatif": {"network": "net", "remove": "c000001", "budget_us": 800},
     "curve": {"network": "net", "upto_us": 1500, "steps": 6, "weight": "station"},
     "build": {"network": "net", "target_share": 0.6, "output": "plan-FACE.json"},
     "check": {"plan": "plan.json", "network": "net"},

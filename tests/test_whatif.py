@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import karez
+from karez.errors import InputError
 from karez.importers.generate import nation
 from karez.measure import reach
-from karez.measure.circles import compute_sites, points
+from karez.measure.circles import circles, compute_sites, points
 from karez.measure.delay import link_oneway_us
 from karez.measure.whatif import WhatIf
-from karez.twin import Twin
+from karez.twin import Twin, store
 from tests.test_reach import _all_points, networks
 
 LIMIT_NS = 300_000
@@ -95,3 +98,26 @@ def test_what_cannot_be_is_said() -> None:
         whatif.set_delay(site, site, 1)
     with pytest.raises(IndexError):
         whatif.undo()
+
+
+def test_the_operation_says_what_circles_would_say_of_the_changed_network(tmp_path: Path) -> None:
+    folder = str(tmp_path / "net")
+    karez.generate(output=folder, stations=20_000)
+    twin, _ = store.load(tmp_path / "net")
+    backbone = twin["links"].ids[twin["links"]["kind"] == b"backbone"]
+    cut = [link.decode() for link in backbone[:200].tolist()]
+    shut = [site.decode() for site in twin["sites"].ids[compute_sites(twin)[20:]].tolist()]
+    answer = karez.whatif(network=folder, remove=",".join(shut), cut=", ".join(cut), weight="station")
+    now = circles(twin, budget_us=1_000.0, weight="station").shares["typical"].pooled_share
+    servers = twin["servers"].take(~np.isin(twin["servers"]["site"], np.array([site.encode() for site in shut])))
+    changed = twin.replace(servers, twin["links"].set(twin["links"].rows(cut), up=False))
+    then = circles(changed, budget_us=1_000.0, weight="station").shares["typical"].pooled_share
+    assert answer.before_share == pytest.approx(now, abs=1e-6)
+    assert answer.after_share == pytest.approx(then, abs=1e-6)
+    assert answer.after_share < answer.before_share
+    assert 0 < sum(metro.after_share < metro.before_share for metro in answer.metros) == len(answer.metros)
+    with pytest.raises(InputError) as caught:
+        karez.whatif(network=folder, add=f"{shut[0]},nowhere", remove="c000999", cut="x,y")
+    assert [problem.where for problem in caught.value.problems] == ["add", "cut", "add", "remove"]
+    with pytest.raises(InputError, match="no change"):
+        karez.whatif(network=folder)

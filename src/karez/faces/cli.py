@@ -29,8 +29,8 @@ LAST_PORT = 65_535
 
 # What is in no group is listed all the same, at the end.
 GROUPS = {
-    "Networks": ("generate", "template", "import", "info", "diff"),
-    "Questions and plans": ("circles", "curve", "build", "check", "place", "steer", "report"),
+    "Networks": ("generate", "template", "import", "export", "info", "diff"),
+    "Questions and plans": ("circles", "curve", "whatif", "build", "check", "place", "steer", "report"),
     "Networks that live": ("heal", "replay"),
 }
 OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}

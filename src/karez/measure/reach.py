@@ -116,11 +116,16 @@ def curve(twin: Twin, *, weight: Weight, step_us: float, steps: int) -> Array:
 
     Typical figures of the latency library, optical links, pooled; NaN where there is no weight.
     """
-    oneway_ns = np.rint(link_oneway_us(twin, figures="typical") * NS_PER_US).astype(np.int64)
-    ready = prepared(twin, oneway_ns, twin["links"]["layer"] == b"optical", points(twin, weight))
-    below = ready.curve(compute_sites(twin), round(step_us * NS_PER_US), steps).sum(axis=0)
-    total = _fixed(points(twin, weight).weight).sum()
+    counted = points(twin, weight)
+    below = typical(twin, counted).curve(compute_sites(twin), round(step_us * NS_PER_US), steps).sum(axis=0)
+    total = fixed(counted.weight).sum()
     return below / total if total else np.full(steps, np.nan)
+
+
+def typical(twin: Twin, counted: Points) -> Reach:
+    """The network of a twin's optical links at typical figures of the latency library, ready for questions."""
+    oneway_ns = np.rint(link_oneway_us(twin, figures="typical") * NS_PER_US).astype(np.int64)
+    return prepared(twin, oneway_ns, twin["links"]["layer"] == b"optical", counted)
 
 
 def prepared(twin: Twin, oneway_ns: Array, used: Array, counted: Points) -> Reach:
@@ -235,7 +240,7 @@ def _single(host: Array, offset: Array, member: Array, points: Points) -> _Singl
     order = np.lexsort((offset, metro, host))
     host, offset, member, metro = host[order], offset[order], member[order], metro[order]
     first = np.flatnonzero(_changes(host) | _changes(metro))
-    weight = _fixed(points.weight[member])
+    weight = fixed(points.weight[member])
     return _Single(
         host=host[first].astype(np.int32),
         metro=metro[first],
@@ -253,7 +258,7 @@ def _double(chains: _Chains, vertex: Array, owner: Array, place: Array, member: 
     metro = points.metro[member].astype(np.int32)
     first = np.flatnonzero(_changes(owner) | _changes(metro))
     bounds = np.append(first, len(owner))
-    weight, offset = _fixed(points.weight[member]), chains.offsets[place]
+    weight, offset = fixed(points.weight[member]), chains.offsets[place]
     mine = owner[first]
     spans = np.stack([offset[first], offset[bounds[1:] - 1], chains.whole[mine]], axis=1)
     return _Double(
@@ -275,5 +280,6 @@ def _changes(values: Array) -> Array:
     return changes
 
 
-def _fixed(weight: Array) -> Array:
+def fixed(weight: Array) -> Array:
+    """Weights as they are summed: whole millionths (int64)."""
     return np.asarray(np.rint(weight * WEIGHT_SCALE).astype(np.int64))

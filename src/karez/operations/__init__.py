@@ -63,12 +63,35 @@ class TemplateQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A network out of a folder of CSV or Parquet files, one a table."""
+    """A network out of files of many formats; what had to be dropped or assumed is told."""
 
-    source: Annotated[PathName, Meta(description="folder of TABLE.csv or TABLE.parquet files")]
+    source: Annotated[
+        PathName,
+        Meta(description="folder of TABLE.csv or TABLE.parquet files, one file, or topohub:GROUP/NAME"),
+    ]
     output: Annotated[PathName, Meta(description="folder of the network; a new revision where it exists")]
+    format: Annotated[
+        Literal["auto", "tables", "xlsx", "geojson", "graphml", "sndlib", "rfc8345", "gnpy", "topohub"],
+        Meta(description="format of the source; auto goes by its name and content"),
+    ] = "auto"
     guess: Annotated[bool, Meta(description="map foreign names and units by guessing; the mapping is shown")] = False
+    crs: Annotated[
+        Literal["wgs84", "gcj02", "bd09"], Meta(description="what the positions are in; they are moved to WGS 84")
+    ] = "wgs84"
+    route_factor: Annotated[
+        float, Meta(description="length of a link that nobody told, as a multiple of the straight line", ge=1, le=5)
+    ] = 1.4
+    strict: Annotated[bool, Meta(description="refuse the source where a row would be dropped")] = False
+    caida: Annotated[bool, Meta(description="allow networks of CAIDA, whose terms of use apply")] = False
     dry_run: Annotated[bool, Meta(description="check and show, write nothing")] = False
+
+
+class ExportQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Sites, stations and links of a network as RFC 8345 JSON, which other systems read."""
+
+    network: Network
+    output: Annotated[PathName, Meta(description="JSON file to write; must not exist yet")]
+    revision: Annotated[int, Meta(description="revision to read; 0 is the newest", ge=0)] = 0
 
 
 class InfoQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +126,17 @@ class CurveQuestion(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     upto_us: Annotated[float, Meta(description="largest budget, microseconds", gt=0, le=1_000_000)] = 2_000.0
     steps: Annotated[int, Meta(description="number of budgets, evenly spaced", ge=1, le=1_000)] = 20
+    weight: Weight = "access_point"
+
+
+class WhatIfQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What coverage would be with sites more or less and links cut: C2, one way, at typical delays."""
+
+    network: Network
+    add: Annotated[str, Meta(description="ids of sites to open, with commas between")] = ""
+    remove: Annotated[str, Meta(description="ids of compute sites to shut, with commas between")] = ""
+    cut: Annotated[str, Meta(description="ids of links to cut, with commas between")] = ""
+    budget_us: Budget = 1_000.0
     weight: Weight = "access_point"
 
 
@@ -179,12 +213,14 @@ OPERATIONS = {
     operation.name: operation
     for operation in (
         Operation("template", "write empty tables to fill in", TemplateQuestion, writes=True),
-        Operation("import", "read a network from a folder of CSV or Parquet", ImportQuestion, writes=True),
+        Operation("import", "read a network from files of many formats", ImportQuestion, writes=True),
+        Operation("export", "write a network as RFC 8345 JSON", ExportQuestion, writes=True),
         Operation("generate", "make a synthetic network on real places", GenerateQuestion, writes=True),
         Operation("info", "what a network holds, and every problem in it", InfoQuestion),
         Operation("diff", "what changed between two revisions", DiffQuestion),
         Operation("circles", "who is within a millisecond of compute", CirclesQuestion),
         Operation("curve", "coverage for every budget at once", CurveQuestion),
+        Operation("whatif", "coverage with sites more or less and links cut", WhatIfQuestion),
         Operation("build", "what to build to reach a target, with a bound", BuildQuestion, writes=True),
         Operation("check", "whether a plan still holds", CheckPlanQuestion),
         Operation("place", "where a job should run", PlaceQuestion, writes=True),
