@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Command, Guard, Reply
 from karez.adapters.network import StateRows, seen
 from karez.errors import InputError, KarezError
-from karez.loop.runner import People, Runner, decided, nobody, replay
+from karez.loop.runner import People, Runner, decided, nobody, replay, resumed
 from karez.loop.state import Approval, Decisions, Found, Inputs, Level, Policy, State
 from karez.loop.turn import turn
 from karez.operations.heal import timeline
@@ -207,6 +208,99 @@ def test_an_act_whose_answer_was_lost_ends_neither_the_loop_nor_in_a_link_that_s
     assert run.state.running == ()
 
 
+class Blind(EmbeddedNetwork):
+    """A network that cannot be observed for a while."""
+
+    from_s, until_s = 4.0, 40.0
+
+    def observe(self, at_s: float) -> tuple[StateRows, ...]:
+        if self.from_s <= at_s < self.until_s:
+            self.live(at_s)
+            raise ConnectionError("nobody answers")
+        return super().observe(at_s)
+
+
+def test_what_the_guard_undid_alone_is_verified_like_any_other_undoing(tmp_path: Path) -> None:
+    network = Blind(ring(), seed=1, start_s=0.0)
+    run = Run(
+        tmp_path / "r", Fault("deaf", "l03", 5.0, 30.0), network=network, people=bring(2.0, plan_of(HOPELESS)), turns=80
+    )
+    assert run.drained() == (False, False)
+    assert run.state.running == ()
+
+
+def test_an_act_whose_answer_was_lost_is_undone_though_the_device_is_deaf_to_that_for_a_while(tmp_path: Path) -> None:
+    network = failing("drain_link", does=True)
+    run = Run(
+        tmp_path / "r", Fault("deaf", "l03", 2.5, 30.0), network=network, people=bring(2.0, plan_of(DRAIN)), turns=80
+    )
+    assert run.drained() == (False, False)
+
+
+def test_an_undoing_that_outlives_its_leader_is_sent_again_by_the_next() -> None:
+    state, plan = State.of(ring()), plan_of(HOPELESS)
+    state, decisions = turn(state, Inputs(at_s=1.0, plans=(plan,)), Policy(level="act"))
+    state, _ = turn(
+        state, Inputs(at_s=2.0, replies=(Reply(command=plan.id, at_s=1.0, done=True),)), Policy(level="act")
+    )
+    epochs = []
+    for at_s in (20.0, 60.0, 100.0):
+        state, decisions = turn(state, Inputs(at_s=at_s), Policy(level="act", epoch=1 if at_s < 30 else 2))
+        epochs += [(command.id, command.epoch) for command in decisions.commands]
+    assert epochs == [(f"{plan.id}/undo", 1), (f"{plan.id}/undo", 2), (f"{plan.id}/undo", 2)]
+
+
+def test_what_takes_its_time_goes_on_when_the_rest_of_its_plan_was_undone(tmp_path: Path) -> None:
+    plan = plan_of(ORDER, HOPELESS)
+    run = Run(tmp_path / "r", people=lambda at_s, state: ((plan,) if at_s == 2 else (), approve_all(at_s, state)[1]))
+    assert run.words == ["proposed", "commanded", "applied", "remedy", "undone", "applied", "verified", "ended"]
+    assert run.drained() == (False, False)
+    assert run.state.intended["equipment"].has("e1")
+
+
+@pytest.mark.parametrize("does", [True, False])
+def test_an_order_whose_answer_was_lost_is_known_by_sight(tmp_path: Path, does: bool) -> None:
+    class Lost(Failing):
+        def apply(self, action: Action, at_s: float) -> str:
+            if does:
+                super().apply(action, at_s)
+            raise ConnectionError("the answer was lost")
+
+    network = Lost(ring(), seed=1, start_s=0.0)
+    run = Run(tmp_path / "r", network=network, people=lambda at_s, state: _order_at_2(at_s), turns=40)
+    assert run.state.intended["equipment"].has("e1") == does
+    assert run.words == ["proposed", "commanded", "refused", "remedy", *(["ended"] if does else [])]
+
+
+def test_an_order_whose_loop_died_before_the_answer_is_known_by_sight(tmp_path: Path) -> None:
+    class Mortal(Guard):
+        def execute(self, command: Command, receipt: bytes, world: World, *, at_s: float) -> Reply:
+            super().execute(command, receipt, world, at_s=at_s)
+            raise KeyboardInterrupt
+
+    def mortal(runner: Runner, at_s: float) -> None:
+        runner.guard = Mortal(runner.network, decided(runner.record))
+
+    network = EmbeddedNetwork(ring(), seed=1, start_s=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        Run(tmp_path / "r", network=network, people=lambda at_s, state: _order_at_2(at_s), before=mortal)
+    with Record(tmp_path / "r", resume=True) as record:
+        runner = Runner.resume(resumed(ring(), tmp_path / "r"), network, record, Policy(level="act", epoch=2))
+        decisions = [runner.turn(at_s) for at_s in map(float, range(4, 60))]
+    assert [verdict.verdict for one in decisions for verdict in one.verdicts] == ["applied", "ended"]
+    assert runner.state.intended["equipment"].has("e1")
+
+
+def test_a_newer_act_on_one_row_leaves_the_guard_what_it_owes_on_another() -> None:
+    second = with_(DRAIN, subject="l45", sets=(Cell("links", "l45", "drained", False, True),), blast_radius=("l45",))
+    guard = guard_of(EmbeddedNetwork(ring(), seed=1, start_s=0.0))
+    guard.execute(Command(plan="p", actions=(DRAIN, second), reads=(), epoch=1), b"", ring(), at_s=1.0)
+    guard.execute(Command(plan="q", actions=(second,), reads=(), epoch=1), b"", ring(), at_s=2.0)
+    guard.confirm("q")
+    guard.tick(100.0)
+    assert guard.network.look("link_states", ["l03", "l45"]).columns["drained"] == (False, True)
+
+
 # The guard
 
 
@@ -260,6 +354,59 @@ def test_an_act_on_what_the_network_does_not_have_is_refused(action: Action) -> 
     assert (network.look("equipment_states", ["r0"]), network.look("server_states", ["s0", "s3"])) == before
 
 
+# What is held
+
+
+def _drains_more(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
+    more = with_(DRAIN, subject="l12", sets=(Cell("links", "l12", "drained", False, True),), blast_radius=("l12",))
+    return ((plan_of(more, because=("delay_drift/l03",)),) if at_s == 35.0 else ()), ()
+
+
+def test_all_that_was_done_for_one_finding_is_taken_back_when_it_is_gone(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", SLOW, people=_drains_more, turns=150)
+    assert run.words.count("verified") == 3
+    assert (run.drained("l03"), run.drained("l12")) == ((False, False), (False, False))
+
+
+def test_a_plan_that_calls_itself_a_release_and_is_none_takes_nothing_off_the_list(tmp_path: Path) -> None:
+    other = with_(DRAIN, subject="l12", sets=(Cell("links", "l12", "drained", False, True),), blast_radius=("l12",))
+    plan = with_(plan_of(other), planner="release", question={"finding": "delay_drift/l03"})
+    run = Run(tmp_path / "r", SLOW, people=bring(35.0, plan), turns=150)
+    assert run.drained("l03") == (False, False)
+
+
+def test_a_plan_that_calls_itself_a_release_of_nothing_does_not_end_the_loop(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", people=bring(2.0, with_(plan_of(DRAIN), planner="release")), turns=10)
+    assert run.words == ["commanded", "applied", "verified"]
+
+
+def test_a_release_that_is_refused_rests_before_it_is_planned_again() -> None:
+    act = with_(DRAIN, expects=())
+    text = msgspec.json.encode((act,)).decode()
+    world = ring()
+    findings: dict[str, Sequence[Value]] = {
+        "id": ["f"],
+        "kind": ["delay_drift"],
+        "subject": ["l03"],
+        "since_s": [1.0],
+        "open": [False],
+        "held": [text],
+    }
+    world = World(
+        world.intended.replace(world["links"].set(world["links"].rows(["l03"]), drained=True)),
+        world.actual.replace(
+            Table.of("findings", findings),
+            Table.of("action_budgets", {"id": ["undrain_link:links/l03"], "free_at_s": [1e9]}),
+        ),
+    )
+    state, planned = State.of(world), list[float]()
+    for at_s in map(float, range(1, 31)):
+        state, decisions = turn(state, Inputs(at_s=at_s), Policy(level="act"))
+        planned += [at_s] * len(decisions.plans)
+    assert planned == [1.0, 11.0, 21.0]
+
+
+# The linter of plans
 # The linter of plans
 
 ILL = {
@@ -279,6 +426,12 @@ ILL = {
     "a reversible act that adds a row": plan_of(with_(DRAIN, adds=ORDER.adds)),
     "the state of a fold": plan_of(with_(ORDER, adds=(NewRow("action_budgets", "drain_link", {"free_at_s": 0.0}),))),
     "an expiry that is no number": plan_of(with_(DRAIN, expires_at_s=math.nan)),
+    "a number that no column holds": plan_of(with_(RESTART, sets=(Cell("equipment", "r2", "boots", 0, 2**70),))),
+    "a question about no number": with_(
+        plan_of(ORDER), planner="build", question={"target_share": math.nan, "budget_us": 1.0, "figures": "low"}
+    ),
+    "a drain that drains nothing": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "drained", False, False),))),
+    "a drain that undrains": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "drained", True, False),))),
     "two acts on one cell": plan_of(DRAIN, with_(DRAIN, blast_radius=("l03", "l01"))),
 }
 
@@ -325,6 +478,15 @@ def test_a_word_of_nobody_changes_nothing(tmp_path: Path) -> None:
 
     def people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
         return (plan,) if at_s == 1 else (), (Approval(plan.id, ""),) if at_s > 1 else ()
+
+    assert Run(tmp_path / "r", level="advise", people=people, turns=5).words == ["proposed"]
+
+
+def test_a_name_that_no_record_can_hold_approves_nothing_and_ends_nothing(tmp_path: Path) -> None:
+    plan = plan_of(DRAIN)
+
+    def people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
+        return (plan,) if at_s == 1 else (), (Approval(plan.id, "\udcff"),)
 
     assert Run(tmp_path / "r", level="advise", people=people, turns=5).words == ["proposed"]
 
@@ -422,6 +584,33 @@ def test_what_the_network_has_and_the_plan_has_not_does_not_end_the_loop(tmp_pat
     assert "verified" in run.words
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        StateRows("nothing", ("x",), {"up": (True,)}),
+        StateRows("links", ("l03",), {"up": (False,)}),
+        StateRows("findings", ("delay_drift/l03",), {"open": (False,)}),
+        StateRows("order_states", ("x",), {"delivered": (True,)}),
+        StateRows("link_states", ("l03", "l01"), {"up": (False,)}),
+    ],
+    ids=["no table", "what is intended", "what the loop found", "half a row", "half a column"],
+)
+def test_what_no_network_can_tell_is_set_aside(tmp_path: Path, more: StateRows) -> None:
+    run = Run(tmp_path / "r", SLOW, network=telling(more, from_s=10.0), turns=90)
+    assert run.words == ["commanded", "applied", "verified"] * 2
+    assert list(replay(ring(), run.path)) == run.decisions
+
+
+def test_what_was_read_back_is_believed_no_more_than_what_was_observed(tmp_path: Path) -> None:
+    class Odd(EmbeddedNetwork):
+        def look(self, table: str, ids: Sequence[str]) -> StateRows:
+            told = super().look(table, ids)
+            return StateRows(told.table, told.ids, {**told.columns, "oneway_us": (math.nan,) * len(told.ids)})
+
+    run = Run(tmp_path / "r", network=Odd(ring(), seed=1, start_s=0.0), people=bring(2.0, plan_of(DRAIN)), turns=5)
+    assert list(replay(ring(), run.path)) == run.decisions
+
+
 def test_a_sample_without_a_value_blinds_nobody(tmp_path: Path) -> None:
     nothing = StateRows("link_states", ("l03",), {"oneway_us": (math.nan,)})
     run = Run(tmp_path / "r", SLOW, network=telling(nothing, from_s=8.0, until_s=9.0), turns=40)
@@ -443,6 +632,16 @@ def test_a_link_that_is_only_planned_is_no_way_around() -> None:
     later = links.set(links.rows(["l12", "l45"]), valid_from_s=1e12)
     known = states.take(~np.isin(states.ids, [b"l12", b"l45"]))
     assert heal(_slow_world(later, known), "f", at_s=10.0) is None
+
+
+def test_a_mending_names_the_whole_revision_that_it_was_made_from() -> None:
+    world = ring()
+    links = world["links"]
+    planned = links.set(links.rows(["l45"]), valid_from_s=1e12)
+    slow = _slow_world(planned, world["link_states"])
+    plan = heal(slow, "f", at_s=10.0)
+    assert plan is not None
+    assert plan.revision == slow.intended.digest
 
 
 def test_a_detour_is_read_though_nobody_has_observed_it_yet() -> None:
@@ -487,6 +686,34 @@ def test_a_turn_that_could_not_be_recorded_is_as_if_it_had_not_been(tmp_path: Pa
             else:
                 runner.turn(at_s)
     assert len(list(replay(ring(), tmp_path / "r"))) == 146
+
+
+def _with_a_full_disk(path: Path, plan: Plan, *, from_s: float, until_s: float) -> tuple[EmbeddedNetwork, list[str]]:
+    """The network after a run in which a person brings a plan at 2 s, and the disk is full for a while."""
+    network, words, record = EmbeddedNetwork(ring(), seed=1, start_s=0.0), list[str](), Full(path)
+    with record:
+        runner = Runner.start(ring(), network, record, Policy(level="act"), at_s=0.0)
+        for at_s in map(float, range(1, 60)):
+            record.full = from_s <= at_s < until_s
+            with suppress(InputError):
+                words += [verdict.verdict for verdict in runner.turn(at_s, bring(2.0, plan)).verdicts]
+    return network, words
+
+
+def test_what_a_person_brought_in_a_turn_that_could_not_be_recorded_is_told_to_the_next(tmp_path: Path) -> None:
+    _, words = _with_a_full_disk(tmp_path / "r", plan_of(DRAIN), from_s=2.0, until_s=5.0)
+    assert words == ["commanded", "applied", "verified"]
+
+
+def test_the_guard_takes_back_what_nobody_confirms_though_the_disk_is_full(tmp_path: Path) -> None:
+    network, _ = _with_a_full_disk(tmp_path / "r", plan_of(HOPELESS), from_s=4.0, until_s=100.0)
+    assert network.look("link_states", ["l03"]).columns["drained"] == (False,)
+
+
+def test_who_brings_a_plan_while_the_network_cannot_be_observed_is_told_so(tmp_path: Path) -> None:
+    network = Blind(ring(), seed=1, start_s=0.0)
+    run = Run(tmp_path / "r", network=network, people=bring(4.0, plan_of(DRAIN)), turns=10)
+    assert run.words == ["refused"]
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,29 @@ def test_at_keeps_the_rows_that_hold_then(spans: list[tuple[int, int]], at_s: in
     assert kept == [f"l{n:03d}".encode() for n, (start, end) in enumerate(spans) if start <= at_s < end]
 
 
+def test_at_leaves_out_what_stands_on_a_site_that_does_not_hold_then() -> None:
+    twin = sound_twin(sites=2, stations=1, links=0)
+    server: Columns = {"id": ["p0", "p1"], "site": ["s0", "s1"], "chip": ["X"] * 2, "chips": [8] * 2}
+    endpoint: Columns = {
+        "id": ["e0", "e1"],
+        "server": ["p0", "p1"],
+        "model": ["M"] * 2,
+        "prefill_tokens_per_s": [1.0] * 2,
+        "decode_tokens_per_s": [1.0] * 2,
+        "price_cny_per_mtoken": [1.0] * 2,
+    }
+    place: Columns = {"id": ["k0", "k1"], "site": ["s0", "s1"]}
+    later = twin["sites"].set(np.array([1]), valid_from_s=100.0)
+    rows = [Table.of(n, c) for n, c in (("servers", server), ("endpoints", endpoint), ("places", place))]
+    twin = twin.replace(later, *rows)
+    for at_s, there in ((0.0, 1), (100.0, 2)):
+        assert {name: len(twin.at(at_s)[name]) for name in ("servers", "endpoints", "places")} == {
+            "servers": there,
+            "endpoints": there,
+            "places": there,
+        }
+
+
 def test_at_shares_tables_that_hold_for_ever() -> None:
     twin = sound_twin()
     assert all(twin.at(0.0)[name] is twin[name] for name in schema.tables())

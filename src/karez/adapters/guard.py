@@ -57,8 +57,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a command: done, or not and why; the reads that no longer held; what was read back.
 
-    `stands` has the ids of actions that were taken before another failed and that cannot be undone. `undone_alone`
-    says that this is about the guard's own undoing of a command that nobody confirmed.
+    `begun` says that some of its acts were taken, or may have been, before one failed; `stands` has the ids of those
+    of them that cannot be undone. `undone_alone` says that this is about the guard's own undoing of a command that
+    nobody confirmed.
     """
 
     command: str
@@ -67,6 +68,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     changed: tuple[Read, ...] = ()
     read_back: tuple[StateRows, ...] = ()
+    begun: bool = False
     stands: tuple[str, ...] = ()
     undone_alone: bool = False
 
@@ -77,7 +79,6 @@ class _Armed:
 
     limit_s: float
     undo: tuple[Action, ...]
-    touched: frozenset[tuple[str, str]]
 
 
 @dataclass
@@ -132,7 +133,7 @@ class Guard:
 
     def _fresh(self, world: World, reads: Iterable[Read]) -> World:
         """The world with the state rows that the reads name asked for again; what is not answered is not there."""
-        wanted = sorted({(read.table, read.row) for read in reads if _observed(read.table)})
+        wanted = sorted({(read.table, read.row) for read in reads if schema.is_observed(read.table)})
         actual = world.actual
         for table, group in groupby(wanted, key=lambda pair: pair[0]):
             names = [row for _, row in group]
@@ -167,20 +168,22 @@ class Guard:
             # Its time is up at once: the next tick takes it back.
             self._armed[command.id].limit_s = -np.inf
         stands = tuple(action.id for action in taken if action not in undo)
-        return Reply(command=command.id, at_s=at_s, done=False, why=why, stands=stands)
+        return Reply(command=command.id, at_s=at_s, done=False, why=why, begun=bool(taken), stands=stands)
 
     def _arm(self, command: Command, taken: list[Action], at_s: float) -> None:
         undo = [action for action in taken if KINDS[action.kind].effect == "reversible"]
         if undo and not command.undoes:
             limit_s = at_s + max(KINDS[action.kind].within_s for action in undo) + GRACE_S
             back = tuple(inverse(action, expires_at_s=np.inf) for action in reversed(undo))
-            self._armed[command.id] = _Armed(limit_s, back, command.touched)
+            self._armed[command.id] = _Armed(limit_s, back)
 
     def _supersede(self, command: Command) -> None:
         """What was to be undone on rows that a newer command has set is no longer to be."""
         for other, armed in list(self._armed.items()):
-            if other not in (command.id, command.undoes) and armed.touched & command.touched:
-                del self._armed[other]
+            if other not in (command.id, command.undoes):
+                armed.undo = tuple(action for action in armed.undo if not command.touched.intersection(action.touched))
+                if not armed.undo:
+                    del self._armed[other]
 
     def _undo(self, command: str, at_s: float) -> Reply:
         armed = self._armed[command]
@@ -200,11 +203,6 @@ class Guard:
             )
         except Exception:  # noqa: BLE001  The act is done; what it did will be observed, or it is undone.
             return ()
-
-
-def _observed(table: str) -> bool:
-    """Whether the network tells of the table; findings and what folds learned are the loop's own."""
-    return table.endswith("_states")
 
 
 def _lacking(actual: Twin, table: str, gone: set[str]) -> Twin:

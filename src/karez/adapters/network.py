@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from karez.plan import Action
-from karez.twin import Twin, schema
+from karez.twin import Twin, World, schema
 from karez.twin.schema import ColumnSpec, Value
 from karez.twin.table import Array, resolve, texts
 
@@ -42,18 +42,25 @@ class Network(Protocol):
         ...
 
 
-def sound(changes: Iterable[StateRows], intended: Twin) -> tuple[tuple[StateRows, ...], tuple[str, ...]]:
-    """What was told and can be believed, and a sentence on each row or column that was set aside.
+def sound(changes: Iterable[StateRows], world: World) -> tuple[tuple[StateRows, ...], tuple[str, ...]]:
+    """What was told and can be believed, and a sentence on each table, row or column that was set aside.
 
     A network may tell of things that nobody intended, and of values that are none. Neither may end a loop, or blind it.
     """
     kept: list[StateRows] = []
     aside: list[str] = []
     for change in changes:
+        if not schema.is_observed(change.table):
+            aside.append(f"{change.table} is nothing that a network tells of")
+            continue
+        if any(len(values) != len(change.ids) for values in change.columns.values()):
+            aside.append(f"{change.table} has columns that are not as long as its ids")
+            continue
         good = np.ones(len(change.ids), bool)
         for name, values in change.columns.items():
             good &= _believable(change.table, name, values, aside)
-        good &= _known(change, intended, aside)
+        good &= _known(change, world.intended, aside)
+        good &= _whole(change, world.actual, aside)
         rows = np.flatnonzero(good).tolist()
         if len(rows) < len(good):
             columns = {name: tuple(values[row] for row in rows) for name, values in change.columns.items()}
@@ -108,6 +115,17 @@ def _known(change: StateRows, intended: Twin, aside: list[str]) -> Array:
     if not known.all():
         stranger = change.ids[int(np.argmin(known))]
         aside.append(f"{change.table} tells of {np.count_nonzero(~known)} rows that nobody intended ({stranger} first)")
+    return np.asarray(known)
+
+
+def _whole(change: StateRows, actual: Twin, aside: list[str]) -> Array:
+    """Which rows were known before, or come with all that a row must have."""
+    specs = schema.tables()[change.table]
+    missing = [name for name, spec in specs.items() if spec.required and name not in ("id", *change.columns)]
+    known = np.isin(texts(change.ids), actual[change.table].ids)
+    if not missing or known.all():
+        return np.ones(len(change.ids), bool)
+    aside.append(f"{change.table} tells of {np.count_nonzero(~known)} new rows without {', '.join(missing)}")
     return np.asarray(known)
 
 

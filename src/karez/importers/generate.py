@@ -20,9 +20,9 @@ from scipy.spatial import Delaunay, cKDTree
 from karez.errors import InputError, Problem
 from karez.twin import Table, Twin, schema
 from karez.twin.facts import library
+from karez.twin.geo import great_circle_km
 from karez.twin.schema import Value
 from karez.twin.table import Array, texts
-from karez.units import EARTH_RADIUS_KM
 
 MIN_STATIONS_A_PLACE = 8
 STATIONS_AN_ACCESS_RING = 8
@@ -352,7 +352,7 @@ def _backbone(places: _Places, core: Array) -> tuple[Array, Array]:
     corners = Delaunay(_plane(places.lon, places.lat)).simplices
     pairs = np.unique(np.sort(np.vstack([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [0, 2]]]), axis=1), axis=0)
     a, b = pairs.T
-    near = _great_circle_km(places.lon[a], places.lat[a], places.lon[b], places.lat[b]) < BACKBONE_LONGEST_KM
+    near = great_circle_km(places.lon[a], places.lat[a], places.lon[b], places.lat[b]) < BACKBONE_LONGEST_KM
     _, _, starts = _owned(core)
     return starts[a[near]], starts[b[near]]
 
@@ -360,15 +360,6 @@ def _backbone(places: _Places, core: Array) -> tuple[Array, Array]:
 def _plane(lon: Array, lat: Array) -> Array:
     """Positions on a plane in km, good enough to tell who is whose neighbour."""
     return np.stack([lon * KM_PER_DEGREE_LON * np.cos(np.radians(PLANE_LAT)), lat * KM_PER_DEGREE_LAT], axis=1)
-
-
-def _great_circle_km(lon_a: Array, lat_a: Array, lon_b: Array, lat_b: Array) -> Array:
-    """Distance over the ground in km. Source: haversine formula."""
-    phi_a, phi_b = np.radians(lat_a), np.radians(lat_b)
-    half = np.sin((phi_b - phi_a) / 2) ** 2
-    half += np.cos(phi_a) * np.cos(phi_b) * np.sin(np.radians(lon_b - lon_a) / 2) ** 2
-    distance: Array = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
-    return distance
 
 
 def _position(places: _Places, points: _Points) -> tuple[Array, Array]:
@@ -477,7 +468,7 @@ def _links(places: _Places, map_: _Map) -> list[Table]:
     a, lon_a, lat_a = (np.concatenate(parts) for parts in zip(*ends[0::2], strict=True))
     b, lon_b, lat_b = (np.concatenate(parts) for parts in zip(*ends[1::2], strict=True))
     counts = [len(pair[0]) for _, _, pair in drawn]
-    length_km = ROUTE_FACTOR * _great_circle_km(lon_a, lat_a, lon_b, lat_b)
+    length_km = ROUTE_FACTOR * great_circle_km(lon_a, lat_a, lon_b, lat_b)
     links = Table.of(
         "links",
         {

@@ -14,7 +14,7 @@ import numpy as np
 
 from karez.adapters.guard import AGAIN_S, Command, Reply
 from karez.loop.state import Inputs, Policy, Running, Said, State
-from karez.plan import Action, applied, changed, expected, inverse
+from karez.plan import Action, applied, changed, expected, inverse, taken
 from karez.plan.kinds import KINDS
 from karez.twin import Twin
 from karez.twin.table import Array
@@ -42,7 +42,7 @@ def followed(state: State, at_s: float, policy: Policy, said: Said) -> State:
             state = _without_rows(_gone(state, running), running.command)
         elif running.phase == "verifying" and not _unseen(state, running.command):
             state = _verified(state, running, at_s, said)
-        elif running.phase in ("sent", "verifying") and at_s > running.limit_s:
+        elif running.phase == "failed" or (running.phase != "long" and at_s > running.limit_s):
             state = _given_up(state, running, at_s, policy, said)
     return state
 
@@ -72,8 +72,7 @@ def held(state: State) -> list[tuple[str, tuple[Action, ...]]]:
 def _answered(state: State, running: Running, reply: Reply, at_s: float, said: Said) -> State:
     command = running.command
     if reply.undone_alone:
-        said.verdict(command.plan, "undone", reply.why or "the guard undid it alone: nobody confirmed it in time")
-        return _gone(_reverted(state, command), running) if reply.done else state
+        return _replaced(state, running, msgspec.structs.replace(running, phase="failed"))
     if reply.done:
         said.verdict(command.plan, "applied")
         state = replace(state, intended=applied(command.actions, state.intended))
@@ -82,8 +81,11 @@ def _answered(state: State, running: Running, reply: Reply, at_s: float, said: S
     said.verdict(command.plan, "refused", f"{reply.why}: {reads}" if reads else reply.why)
     if command.undoes:
         return _replaced(state, running, _again(running, at_s))
-    stands = [action for action in command.actions if action.id in reply.stands]
-    return replace(_gone(state, running), intended=applied(stands, state.intended))
+    if not reply.begun:
+        return _gone(state, running)
+    begun = [action for action in command.actions if _is_reversible(action) or action.id in reply.stands]
+    command = msgspec.structs.replace(command, actions=tuple(begun))
+    return _replaced(state, running, msgspec.structs.replace(running, command=command, phase="failed"))
 
 
 def _after(running: Running, at_s: float) -> Running:
@@ -116,38 +118,59 @@ def _verified(state: State, running: Running, at_s: float, said: Said) -> State:
     if command.undoes:
         # Where the guard was first, the undoing was refused, and the intended twin still has what was undone.
         return replace(state, intended=applied(command.actions, state.intended))
+    kept = dict(held(state))
     if running.releases:
-        return _keeping(state, running.releases, ())
-    if not all(KINDS[action.kind].effect == "reversible" for action in command.actions):
+        left = (act for act in kept.get(running.releases, ()) if not _changed(state.intended, [act]))
+        return _keeping(state, running.releases, tuple(left))
+    if not all(map(_is_reversible, command.actions)):
         return state
     for finding in running.because[:1]:
-        state = _keeping(state, finding, command.actions)
+        state = _keeping(state, finding, (*kept.get(finding, ()), *command.actions))
     return state
 
 
 def _given_up(state: State, running: Running, at_s: float, policy: Policy, said: Said) -> State:
     """What follows from an act that was not seen in time: undo what can be undone, name the remedy of the rest."""
     command = running.command
-    why = "; ".join(_unseen(state, command)) if running.phase == "verifying" else "the guard's reply"
-    undo = [action for action in command.actions if KINDS[action.kind].effect == "reversible"]
-    for action in command.actions:
-        kind = KINDS[action.kind]
-        if kind.remedy:
-            said.verdict(command.plan, "remedy", f"not seen in time: {why}; {_remedy(action)}")
+    why = _why_given_up(state, running)
     if command.undoes:
-        again = _renewed(command, at_s)
-        said.verdict(command.plan, "undone", f"sent again, not seen in time: {why}")
-        return _sent(_gone(state, running), again, at_s, said)
+        said.verdict(command.plan, "undone", f"sent again, {why}")
+        return _sent(_gone(state, running), _renewed(command, at_s, policy), at_s, said)
+    undo = [action for action in command.actions if _is_reversible(action)]
+    stands = [action for action in command.actions if action not in undo and _stands(state, running, action)]
+    for action in command.actions:
+        if action in stands and running.phase == "sent":
+            said.verdict(command.plan, "applied", "the network shows it, though the guard's reply was lost")
+        elif action not in undo:
+            said.verdict(command.plan, "remedy", f"{why}; {_remedy(action)}")
+    state = _staying(state, running, stands)
     if not undo:
         said.confirmed.append(command.id)
-        return _gone(state, running)
-    said.verdict(command.plan, "undone", f"not seen in time: {why}")
+        return state
+    said.verdict(command.plan, "undone", why)
     back = Command(plan=command.plan, actions=_inverses(undo, at_s), reads=(), epoch=policy.epoch, undoes=command.id)
-    return _sent(_gone(state, running), back, at_s, said)
+    return _sent(state, back, at_s, said)
+
+
+def _why_given_up(state: State, running: Running) -> str:
+    if running.phase == "failed":
+        return "it was not done whole, or not confirmed in time"
+    unseen = _unseen(state, running.command) if running.phase == "verifying" else ("the guard's reply",)
+    return f"not seen in time: {'; '.join(unseen)}"
+
+
+def _stands(state: State, running: Running, action: Action) -> bool:
+    """Whether an act of a command that was given up, and cannot be undone, was taken: by sight, where it shows."""
+    reads = taken(action)
+    if running.phase == "verifying" or not reads:
+        return running.phase != "sent"
+    return not changed(reads, state.world)
 
 
 def _remedy(action: Action) -> str:
     kind = KINDS[action.kind]
+    if not kind.remedy:
+        return f"find out what became of {action.kind} {action.subject}, which cannot be undone"
     return f"{kind.remedy} ({kind.remedy_price_cny:,.0f} CNY)" if kind.remedy_price_cny else kind.remedy
 
 
@@ -155,10 +178,10 @@ def _inverses(actions: Iterable[Action], at_s: float) -> tuple[Action, ...]:
     return tuple(inverse(action, expires_at_s=at_s + REPLY_S) for action in reversed(list(actions)))
 
 
-def _renewed(command: Command, at_s: float) -> Command:
-    """The same command, which may be started for a while from now."""
+def _renewed(command: Command, at_s: float, policy: Policy) -> Command:
+    """The same command, which may be started for a while from now, by the leader of now."""
     actions = (msgspec.structs.replace(action, expires_at_s=at_s + REPLY_S) for action in command.actions)
-    return msgspec.structs.replace(command, actions=tuple(actions))
+    return msgspec.structs.replace(command, actions=tuple(actions), epoch=policy.epoch)
 
 
 def _sent(state: State, command: Command, at_s: float, said: Said) -> State:
@@ -176,6 +199,10 @@ def _ended(state: State, command: Command, at_s: float) -> bool:
         for action in command.actions
         if _is_long(action)
     )
+
+
+def _is_reversible(action: Action) -> bool:
+    return KINDS[action.kind].effect == "reversible"
 
 
 def _is_long(action: Action) -> bool:
@@ -196,13 +223,6 @@ def _any_of(ids: list[bytes], ended: list[bytes]) -> Array:
     return np.array([row in ended for row in ids], bool)
 
 
-def _reverted(state: State, command: Command) -> State:
-    """The intended twin without what the command set, where it is still so."""
-    acts = [action for action in command.actions if action.sets and not _changed(state.intended, [action])]
-    undo = [inverse(action, expires_at_s=0.0) for action in acts if KINDS[action.kind].effect == "reversible"]
-    return replace(state, intended=applied(undo, state.intended))
-
-
 def _changed(intended: Twin, actions: Iterable[Action]) -> bool:
     cells = [cell for action in actions for cell in action.sets]
     return any(
@@ -219,6 +239,18 @@ def _keeping(state: State, finding: str, actions: tuple[Action, ...]) -> State:
     kept = tuple(msgspec.structs.replace(action, blast_radius=(action.subject,), expects=()) for action in actions)
     text = msgspec.json.encode(kept).decode() if kept else ""
     return state.known(findings.set(findings.rows([finding]), held=text))
+
+
+def _staying(state: State, running: Running, actions: Iterable[Action]) -> State:
+    """The state with these of the command's acts taken, of which only those stay under way that take their time."""
+    actions = tuple(actions)
+    new = [act for act in actions if not any(state.intended[row.table].has(row.row) for row in act.adds)]
+    state = replace(state, intended=applied(new, state.intended))
+    left = tuple(action for action in actions if _is_long(action))
+    if not left:
+        return _gone(state, running)
+    command = msgspec.structs.replace(running.command, actions=left)
+    return _replaced(state, running, msgspec.structs.replace(running, command=command, phase="long"))
 
 
 def _gone(state: State, running: Running) -> State:

@@ -10,7 +10,7 @@ import numpy as np
 from karez.adapters.guard import Command
 from karez.loop import budget
 from karez.loop.follow import REPLY_S, held
-from karez.loop.state import Approval, Policy, Running, Said, State
+from karez.loop.state import Approval, Inputs, Policy, Running, Said, State
 from karez.plan import Plan, applied, changed
 from karez.plan.check import check
 from karez.plan.heal import heal, release
@@ -35,6 +35,12 @@ def reviewed(state: State, at_s: float, said: Said) -> State:
         else:
             kept.append(plan)
     return replace(state, waiting=tuple(kept))
+
+
+def unheard(inputs: Inputs, said: Said) -> None:
+    """Tell people that nothing came of what they brought or approved, since the network could not be observed."""
+    for plan in (*(plan.id for plan in inputs.plans), *(approval.plan for approval in inputs.approvals)):
+        said.verdict(plan, "refused", f"the network could not be observed: {inputs.failed}")
 
 
 def brought(state: State, plans: Sequence[Plan], at_s: float, policy: Policy, said: Said) -> State:
@@ -67,14 +73,15 @@ def mended(state: State, at_s: float, policy: Policy, said: Said) -> State:
     """The state after every open finding that nobody is on was planned for, and what is held for none was released."""
     state = replace(state, resting=tuple((name, until_s) for name, until_s in state.resting if until_s > at_s))
     kept = held(state)
-    on_it = _minded(state) | {name for name, _ in state.resting} | {finding for finding, _ in kept}
+    busy = _minded(state) | {name for name, _ in state.resting}
+    on_it = busy | {finding for finding, _ in kept}
     findings = state.findings
     for finding in (row.decode() for row in findings.ids[findings["open"]].tolist()):
         if finding not in on_it:
             plan = heal(state.world, finding, at_s=at_s)
             state = _tried(state, plan, finding, at_s, policy, said)
     for finding, actions in kept:
-        if finding not in on_it - {finding} and not state.open(finding) and finding not in _released(state):
+        if finding not in busy | _released(state) and not state.open(finding):
             plan = release(state.world, finding, actions, at_s=at_s)
             state = _tried(state, plan, finding, at_s, policy, said)
     return state
@@ -101,7 +108,7 @@ def _released(state: State) -> set[str]:
 
 
 def _releases(plan: Plan) -> str:
-    return str(plan.question["finding"]) if plan.planner == "release" else ""
+    return str(plan.question.get("finding", "")) if plan.planner == "release" else ""
 
 
 def _outlived(state: State, plan: Plan, at_s: float) -> str:
@@ -150,8 +157,9 @@ def _clash(state: State, plan: Plan) -> str:
     if clashes:
         return f"{clashes[0][0]}[{clashes[0][1]}] is being changed"
     doubtful = [read for read in plan.reads if (read.table, read.row) in under_way]
-    sent = [action for one in unsettled if one.phase == "sent" for action in one.command.actions]
-    stale = changed(doubtful, World(applied(sent, state.intended), state.actual)) if doubtful else ()
+    ahead = [one.command for one in unsettled if one.phase == "sent" or one.command.undoes]
+    acts = [action for command in ahead for action in command.actions]
+    stale = changed(doubtful, World(applied(acts, state.intended), state.actual)) if doubtful else ()
     return f"relied on {stale[0]}, which is being changed" if stale else ""
 
 

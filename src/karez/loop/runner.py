@@ -49,7 +49,8 @@ def nobody(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval,
 class Runner:
     """A loop over one network, writing to one record.
 
-    `replies` are what the guard said, and `unheard` what the network told, since the last turn that was recorded.
+    `replies` are what the guard said, `unheard` what the network told, and `plans` and `approvals` what people brought,
+    since the last turn that was recorded.
     """
 
     network: Network
@@ -59,6 +60,8 @@ class Runner:
     state: State
     replies: tuple[Reply, ...] = ()
     unheard: tuple[StateRows, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    approvals: tuple[Approval, ...] = ()
 
     @classmethod
     def start(
@@ -82,13 +85,18 @@ class Runner:
         """What was decided at `at_s`; by then the guard has done it, and the record holds it.
 
         Raises:
-            InputError: the record takes no more; nothing was decided or done.
+            InputError: the record takes no more; nothing was decided or done, but what the guard takes back alone.
         """
         inputs = self._told(at_s, people)
         state, decisions = turn(self.state, inputs, self.policy)
         event = Turned(inputs=inputs, policy=self.policy, decisions=decisions)
-        receipt = self.record.append("turn", at_s, encode(event))
-        self.state, self.unheard = state, ()
+        try:
+            receipt = self.record.append("turn", at_s, encode(event))
+        except InputError:
+            self.replies = (*self.replies, *self.guard.tick(at_s))
+            raise
+        self.state, self.replies = state, ()
+        self.unheard, self.plans, self.approvals = (), (), ()
         for command in decisions.confirmed:
             self.guard.confirm(command)
         done = (self.guard.execute(command, receipt, state.world, at_s=at_s) for command in decisions.commands)
@@ -102,20 +110,27 @@ class Runner:
     def _told(self, at_s: float, people: People) -> Inputs:
         """All that this turn is told; what cannot be believed or recorded is set aside, and said."""
         changes, failed = self._observed(at_s)
-        believed, aside = sound(changes, self.state.intended)
+        believed, aside = sound(changes, self.state.world)
         plans, approvals = people(at_s, self.state)
-        good = tuple(plan for plan in plans if _recordable(plan))
-        if len(good) < len(plans):
-            aside = (*aside, f"{len(plans) - len(good)} plans hold numbers that are none")
+        self.plans = (*self.plans, *(plan for plan in plans if plan not in self.plans))
+        self.approvals = (*self.approvals, *(word for word in approvals if word not in self.approvals))
+        good = tuple(plan for plan in self.plans if _recordable(plan))
+        words = tuple(word for word in self.approvals if _recordable(word))
+        if lost := len(self.plans) + len(self.approvals) - len(good) - len(words):
+            aside = (*aside, f"{lost} plans or approvals hold what no record can")
         return Inputs(
             at_s=at_s,
             changes=believed,
-            replies=self.replies,
+            replies=tuple(self._believed(reply) for reply in self.replies),
             plans=good,
-            approvals=approvals,
+            approvals=words,
             aside=aside,
             failed=failed,
         )
+
+    def _believed(self, reply: Reply) -> Reply:
+        """The reply, with what was read back only where it can be believed."""
+        return msgspec.structs.replace(reply, read_back=sound(reply.read_back, self.state.world)[0])
 
     def _observed(self, at_s: float) -> tuple[tuple[StateRows, ...], str]:
         """What the network told, and why it told nothing."""
@@ -218,9 +233,9 @@ def _turned(body: bytes, seq: int) -> Turned:
         raise KarezError(f"event {seq} was altered: {error}") from error
 
 
-def _recordable(plan: Plan) -> bool:
-    """Whether a plan comes out of the record as it went in: JSON knows neither infinity nor NaN."""
+def _recordable(said: Plan | Approval) -> bool:
+    """Whether it comes out of the record as it went in: JSON knows neither infinity nor NaN, nor half a character."""
     try:
-        return bool(msgspec.json.decode(encode(plan), type=Plan) == plan)
-    except msgspec.MsgspecError:
+        return bool(msgspec.json.decode(encode(said), type=type(said)) == said)
+    except (msgspec.MsgspecError, UnicodeEncodeError):
         return False

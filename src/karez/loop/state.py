@@ -75,14 +75,14 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A command under way: sent to the guard, being verified, or taking its time.
+    """A command under way: sent to the guard, being verified, taking its time, or failed and to be taken back.
 
     `because` has the findings that it answers, `releases` the one whose mending it takes back. After `limit_s` it is
     given up.
     """
 
     command: Command
-    phase: Literal["sent", "verifying", "long"]
+    phase: Literal["sent", "verifying", "long", "failed"]
     because: tuple[str, ...] = ()
     releases: str = ""
     limit_s: float = 0.0

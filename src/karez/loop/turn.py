@@ -7,7 +7,7 @@ missed or run twice does no harm. Nothing here reads a clock, a file or the netw
 from __future__ import annotations
 
 from karez.loop.follow import answered, followed, overtaken
-from karez.loop.govern import approved, brought, mended, reviewed
+from karez.loop.govern import approved, brought, mended, reviewed, unheard
 from karez.loop.perceive import perceived
 from karez.loop.state import Decisions, Inputs, Policy, Said, State
 
@@ -15,11 +15,14 @@ from karez.loop.state import Decisions, Inputs, Policy, Said, State
 def turn(state: State, inputs: Inputs, policy: Policy) -> tuple[State, Decisions]:
     """What is known after the turn, and what is to be done.
 
-    Where the network could not be observed, replies are taken in and nothing else: without eyes the loop keeps still.
+    Where the network could not be observed, replies are taken in and people are told so, and nothing else: without eyes
+    the loop keeps still.
     """
     said = Said()
     state = answered(perceived(state, inputs, said), inputs, said)
-    if not inputs.failed:
+    if inputs.failed:
+        unheard(inputs, said)
+    else:
         state = _decided(state, inputs, policy, said)
     return state, said.decisions(inputs.at_s, state)
 

@@ -84,7 +84,7 @@ def check_certificate(plan: Plan, world: World) -> list[Problem]:
     """
     if plan.planner != PLANNER:
         return [_problem(f"was made by the planner {plan.planner!r}, not by {PLANNER!r}")]
-    unasked = [name for name, kinds in ASKED.items() if not isinstance(plan.question.get(name), kinds)]
+    unasked = [name for name, kinds in ASKED.items() if not _says(plan.question.get(name), kinds)]
     if unasked:
         return [_problem(f"does not say what was asked: {', '.join(unasked)}")]
     ground = _ground(plan, world)
@@ -215,6 +215,10 @@ def linear_program(cover: Cover, needed: float) -> tuple[Array, tuple[Array, flo
         return None
     duals = -np.asarray(found.ineqlin.marginals) * unit
     return np.asarray(found.x[:candidates]), (duals[:-1], float(duals[-1]) / needed)
+
+
+def _says(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
 
 
 def _items() -> list[dict[str, str]]:

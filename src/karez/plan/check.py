@@ -67,7 +67,8 @@ def _sense(where: str, read: Read) -> Iterator[Problem]:
 
 def _fits(table: str, column: str, value: Value) -> bool:
     dtype = schema.column(table, column).dtype
-    return isinstance(value, TYPES[dtype]) and (dtype == "bool") == isinstance(value, bool)
+    fits = isinstance(value, TYPES[dtype]) and (dtype == "bool") == isinstance(value, bool)
+    return fits and (not isinstance(value, int) or -(2**63) <= value < 2**63)
 
 
 def _shape(action: Action) -> Iterator[Problem]:
@@ -98,6 +99,8 @@ def _may_set(where: str, action: Action, cell: Cell, kind: Kind) -> Iterator[Pro
         yield Problem(where, f"may not set {cell.table}.{cell.column}", ANEW)
     elif cell.row != action.subject:
         yield Problem(where, f"sets a cell of {cell.row}", "one action is about one row")
+    elif cell.before == cell.after or (kind.to is not None and cell.after != kind.to):
+        yield Problem(where, f"does not set {cell.table}.{cell.column} from {cell.before!r} to {cell.after!r}", ANEW)
     elif not (_fits(cell.table, cell.column, cell.before) and _fits(cell.table, cell.column, cell.after)):
         yield Problem(where, f"sets {cell.table}.{cell.column} from {cell.before!r} to {cell.after!r}", ANEW)
 

@@ -42,7 +42,7 @@ def heal(world: World, finding: str, *, at_s: float) -> Plan | None:
     Raises:
         KeyError: there is no such finding.
     """
-    world = World(world.intended.at(at_s), world.actual)
+    revision, world = world.intended.digest, World(world.intended.at(at_s), world.actual)
     kind = str(world["findings"].cell(finding, "kind"))
     planner = PLANNERS.get(kind)
     if planner is None:
@@ -50,7 +50,7 @@ def heal(world: World, finding: str, *, at_s: float) -> Plan | None:
     candidates = planner(world, str(world["findings"].cell(finding, "subject")), at_s)
     allowed = [candidate for candidate in candidates if not candidate.refused]
     best = min(allowed, key=lambda candidate: (candidate.loss, candidate.name))
-    return _plan(world, finding, best, candidates, at_s) if best.actions else None
+    return _plan(revision, finding, best, candidates, at_s) if best.actions else None
 
 
 def release(world: World, finding: str, held: Sequence[Action], *, at_s: float) -> Plan:
@@ -61,7 +61,7 @@ def release(world: World, finding: str, held: Sequence[Action], *, at_s: float) 
         *(Read(c.table, c.row, c.column, "==", c.before) for action in actions for c in action.sets),
     )
     best = _Candidate("release", actions, reads, 0.0)
-    return msgspec.structs.replace(_plan(world, finding, best, (), at_s), planner="release", because=())
+    return msgspec.structs.replace(_plan(world.intended.digest, finding, best, (), at_s), planner="release", because=())
 
 
 def felt_us(world: World) -> Array:
@@ -175,12 +175,12 @@ def _offered_gbps(world: World, site: str) -> float:
     return float(demands["gbps"][(demands["a"] == name) | (demands["b"] == name)].sum())
 
 
-def _plan(world: World, finding: str, best: _Candidate, candidates: tuple[_Candidate, ...], at_s: float) -> Plan:
+def _plan(revision: str, finding: str, best: _Candidate, candidates: tuple[_Candidate, ...], at_s: float) -> Plan:
     others = (candidate for candidate in candidates if candidate is not best)
     return Plan(
         planner="heal",
         question={"finding": finding},
-        revision=world.intended.digest,
+        revision=revision,
         made_at_s=at_s,
         reads=best.reads,
         actions=best.actions,

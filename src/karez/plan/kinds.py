@@ -10,8 +10,9 @@ import msgspec
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for every action of one kind.
 
-    It may set only cells of the columns in `may_set` (table, column), on the row that it is about, and add rows only
-    to the table `may_add`: what is harmless by its kind cannot do anything else.
+    It may set only cells of the columns in `may_set` (table, column), on the row that it is about and to the value `to`
+    where there is but one, and add rows only to the table `may_add`: what is harmless by its kind cannot do anything
+    else.
     `reversible`: `inverse` names the kind that undoes it exactly. `compensable`: `remedy` names what is done instead,
     at `remedy_price_cny`. `irrevocable`: never on autonomy; a person approves it first.
     An `instant` action is verified within `within_s`, or else undone; a `long` one is observed each turn until
@@ -21,6 +22,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     meaning: str
     may_set: tuple[tuple[str, str], ...] = ()
+    to: bool | None = None
     may_add: str = ""
     effect: Literal["reversible", "compensable", "irrevocable"]
     duration: Literal["instant", "long"]
@@ -37,6 +39,7 @@ KINDS = {
             name="drain_link",
             meaning="keep traffic off a link by a high cost, at both ends",
             may_set=(("links", "drained"),),
+            to=True,
             effect="reversible",
             duration="instant",
             within_s=10.0,
@@ -46,6 +49,7 @@ KINDS = {
             name="undrain_link",
             meaning="let traffic back onto a link",
             may_set=(("links", "drained"),),
+            to=False,
             effect="reversible",
             duration="instant",
             within_s=10.0,

@@ -148,14 +148,19 @@ def inverse(action: Action, *, expires_at_s: float) -> Action:
     )
 
 
-def expected(action: Action) -> tuple[Read, ...]:
-    """What the actual twin must show once the action has taken effect."""
-    mirrored = (
+def taken(action: Action) -> tuple[Read, ...]:
+    """What the actual twin shows of an action that the network took: the cells it set, the order it placed."""
+    mirrored = tuple(
         Read(mirror, cell.row, cell.column, "==", cell.after)
         for cell in action.sets
         if (mirror := schema.mirror(cell.table)) and cell.column in schema.tables()[mirror]
     )
-    return (*mirrored, *action.expects)
+    return (*mirrored, Read("order_states", action.id)) if action.kind == "order_equipment" else mirrored
+
+
+def expected(action: Action) -> tuple[Read, ...]:
+    """What the actual twin must show once the action has taken effect."""
+    return (*taken(action), *action.expects)
 
 
 def _column(cell: Cell) -> tuple[str, str]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from karez.errors import Problem
 from karez.twin import schema
+from karez.twin.geo import great_circle_km
 from karez.twin.schema import ColumnSpec
 from karez.twin.table import MISSING, Array, Column, Table, resolve, text
 from karez.twin.twin import Twin, World
-from karez.units import EARTH_RADIUS_KM
 
 FAR_KM = 500.0
 EMPTY = "is empty"
@@ -172,19 +172,10 @@ def _near_when_swapped(view: _View, lon: Array, lat: Array) -> Array:
     found = np.flatnonzero(rows >= 0)
     near = np.zeros(len(rows), bool)
     centre_lon, centre_lat = (metros[name][rows[found]] for name in ("lon", "lat"))
-    far = _distance_km(lon[found], lat[found], centre_lon, centre_lat) > FAR_KM
+    far = great_circle_km(lon[found], lat[found], centre_lon, centre_lat) > FAR_KM
     found, centre_lon, centre_lat = found[far], centre_lon[far], centre_lat[far]
-    near[found] = _distance_km(lat[found], lon[found], centre_lon, centre_lat) <= FAR_KM
+    near[found] = great_circle_km(lat[found], lon[found], centre_lon, centre_lat) <= FAR_KM
     return near
-
-
-def _distance_km(lon: Array, lat: Array, to_lon: Array, to_lat: Array) -> Array:
-    # Source: the haversine formula on a sphere (R. W. Sinnott, Virtues of the Haversine, 1984).
-    # Bad input (nan, inf) has been reported by then; here it is merely near nothing.
-    with np.errstate(invalid="ignore"):
-        lon, lat, to_lon, to_lat = (np.radians(angle) for angle in (lon, lat, to_lon, to_lat))
-        half = np.sin((to_lat - lat) / 2) ** 2 + np.cos(lat) * np.cos(to_lat) * np.sin((to_lon - lon) / 2) ** 2
-        return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1))))
 
 
 # The columns that a test of whole rows looks at -> the test.

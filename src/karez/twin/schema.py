@@ -79,6 +79,11 @@ def is_state(table: str) -> bool:
     return table == "findings" or table.endswith(("_states", "_series", "_budgets"))
 
 
+def is_observed(table: str) -> bool:
+    """Whether networks tell of the table; findings and what folds learned are the loop's own."""
+    return table in tables() and table.endswith("_states")
+
+
 def mirror(table: str) -> str:
     """The table of the actual twin that shows what became of a row of `table`; empty where there is none."""
     state = f"{table.removesuffix('s')}_states"

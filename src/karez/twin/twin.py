@@ -50,14 +50,18 @@ class Twin:
         return self.tables[table].columns[column].resolve(ids)
 
     def at(self, at_s: float) -> Twin:
-        """The twin as it is at `at_s` (Unix time): rows whose validity does not hold then are left out."""
+        """The twin as it is at `at_s` (Unix time).
+
+        Rows whose validity does not hold then are left out, and so are rows that must refer to one of those: a server
+        is not there before its site is.
+        """
         cut = []
         for table in self.tables.values():
             if "valid_from_s" in table.columns:
                 valid = (table["valid_from_s"] <= at_s) & (at_s < table["valid_to_s"])
                 if not valid.all():
                     cut.append(table.take(valid))
-        return self.replace(*cut)
+        return _followed_by(self, self.replace(*cut)) if cut else self
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,26 @@ def _same(left: Array, right: Array) -> Array:
 
 def _strings(ids: Array) -> tuple[str, ...]:
     return tuple(text(value) for value in ids.tolist())
+
+
+def _followed_by(before: Twin, after: Twin) -> Twin:
+    """`after` without the rows that must refer to a row which was in `before` only, nor those that refer to them."""
+    while True:
+        less = [table.take(~lost) for table in after.tables.values() if (lost := _lost(before, after, table)).any()]
+        if not less:
+            return after
+        before, after = after, after.replace(*less)
+
+
+def _lost(before: Twin, after: Twin, table: Table) -> Array:
+    """Which rows must refer to a row that `before` had and `after` has not."""
+    lost = np.zeros(len(table), bool)
+    for spec in schema.tables()[table.name].values():
+        gone = [name for name in spec.refers_to if len(after[name]) < len(before[name])]
+        if gone and spec.required:
+            ids = np.concatenate([np.setdiff1d(before[name].ids, after[name].ids) for name in gone])
+            lost |= np.isin(table[spec.name], ids)
+    return lost
 
 
 def _aliases(twins: Sequence[Twin]) -> dict[str, dict[bytes, bytes]]:
