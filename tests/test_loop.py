@@ -142,6 +142,12 @@ def test_a_flapping_link_is_not_drained_again_and_again(tmp_path: Path) -> None:
     assert any("budget" in verdict.why for decisions in run.decisions for verdict in decisions.verdicts)
 
 
+@pytest.mark.parametrize("budget", [(float("inf"), 1), (float("nan"), 1), (-1.0, 1), (1.0, -1)])
+def test_a_budget_that_says_nothing_is_refused(budget: tuple[float, int]) -> None:
+    with pytest.raises(ValueError, match="drain_link is none"):
+        Policy(budgets={"drain_link": budget})
+
+
 def test_what_cannot_be_verified_is_undone(tmp_path: Path) -> None:
     run = Run(tmp_path / "r", DELAY, Fault("deaf", "l03", 0.0), turns=75)
     assert run.words[:4] == ["commanded", "applied", "undone", "applied"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -32,6 +33,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     budgets: dict[str, tuple[float, int]] = msgspec.field(
         default_factory=lambda: {"drain_link": (60.0, 3), "restart_device": (300.0, 1)}
     )
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that say nothing, and that no record could hold."""
+        for kind, (every_s, burst) in self.budgets.items():
+            if not (math.isfinite(every_s) and every_s >= 0 and burst >= 0):
+                raise ValueError(f"a budget of {every_s} s and {burst} at once for {kind} is none")
 
 
 class Approval(msgspec.Struct, frozen=True):
