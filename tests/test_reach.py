@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from karez.importers.generate import nation
 from karez.measure import reach
 from karez.measure.circles import Points, Weight, circles, compute_sites, optical_graph, points
+from karez.measure.core import LONGEST_NS
 from karez.measure.delay import constants, link_oneway_us
 from karez.measure.kernels import FAR, _reciprocal
 from karez.twin import Table, Twin
@@ -104,7 +105,7 @@ def _all_points(twin: Twin) -> Points:
     return Points(vertex, weight, np.concatenate([twin.resolve("sites", "metro"), stations.metro]))
 
 
-@given(networks(), st.sampled_from([1, 1_000, 50_000, 300_000, reach.LONGEST_NS]))
+@given(networks(), st.sampled_from([1, 1_000, 50_000, 300_000, LONGEST_NS]))
 @settings(max_examples=400, deadline=None)
 def test_every_delay_and_every_sum_is_as_networkx_has_it_on_the_whole_network(
     case: tuple[Twin, np.ndarray, np.ndarray], limit_ns: int

@@ -15,6 +15,7 @@ from karez.errors import InputError
 from karez.importers.generate import nation
 from karez.measure import reach
 from karez.measure.circles import circles, compute_sites, points
+from karez.measure.core import LONGEST_NS
 from karez.measure.delay import link_oneway_us
 from karez.measure.whatif import WhatIf
 from karez.twin import Twin, store
@@ -52,7 +53,7 @@ def test_any_changes_give_what_a_new_search_gives_and_are_undone_exactly(
             whatif.set_delay(site_of[one], site_of[other], ns)
             both = {(one, other), (other, one)}
             mine = [at for at, pair in enumerate(pairs) if pair in both]
-            arcs[mine, 1] = reach.LONGEST_NS if ns is None else ns
+            arcs[mine, 1] = LONGEST_NS if ns is None else ns
         elif site in open_:
             whatif.remove(site)
             open_.remove(site)

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
+from karez.measure.core import CoreLayout, core_layout
 from karez.measure.delay import FIGURES, Figures, constants, link_oneway_us_by
 from karez.twin import Twin
 from karez.twin.graph import Graph, Layout, delay_from_ns, delay_towards_ns, each_delay_ns, layout
@@ -103,7 +104,7 @@ def circles(
     round_trip: bool = False,
 ) -> Circles:
     """Coverage of `twin` by `definition` within `budget_us` microseconds; `weight` does not matter for C1."""
-    ask = _Ask(twin, _optical(twin), definition, budget_us, weight, round_trip)
+    ask = _Ask(twin, _layout(twin, definition, weight), definition, budget_us, weight, round_trip)
     delays = {figures: ask.graph(constants(figures)) for figures in FIGURES}
     found = {figures: _covered(ask, delays[figures], constants(figures)) for figures in FIGURES}
     typical = found["typical"]
@@ -133,7 +134,7 @@ def movers(
     round_trip: bool = False,
 ) -> list[Mover]:
     """The constants of the library by how far each alone moves the pooled share, the furthest first."""
-    ask = _Ask(twin, _optical(twin), definition, budget_us, weight, round_trip)
+    ask = _Ask(twin, _layout(twin, definition, weight), definition, budget_us, weight, round_trip)
     low, typical, high = (constants(figures) for figures in FIGURES)
     names = [name for name in typical if definition == "C3" or not name.startswith("air")]
     found = [
@@ -190,6 +191,11 @@ def points(twin: Twin, weight: Weight) -> Points:
     )
 
 
+def optical_core(twin: Twin, values: Mapping[str, float]) -> Graph:
+    """The graph of the sites and what joins them, of optical links with the constants `values`; see `core_layout`."""
+    return core_layout(twin, twin["links"]["layer"] == b"optical").graph(link_oneway_us_by(twin, values))
+
+
 def optical_graph(twin: Twin, values: Mapping[str, float]) -> Graph:
     """The graph of the optical links with the constants `values` (see `karez.measure.delay.constants`)."""
     return _optical(twin).graph(link_oneway_us_by(twin, values))
@@ -197,7 +203,7 @@ def optical_graph(twin: Twin, values: Mapping[str, float]) -> Graph:
 
 class _Ask(NamedTuple):
     twin: Twin
-    layout: Layout
+    layout: Layout | CoreLayout
     definition: Definition
     budget_us: float
     weight: Weight
@@ -213,6 +219,13 @@ class _Ask(NamedTuple):
 
 def _optical(twin: Twin) -> Layout:
     return layout(twin, twin["links"]["layer"] == b"optical")
+
+
+def _layout(twin: Twin, definition: Definition, weight: Weight) -> Layout | CoreLayout:
+    """The optical network, whole only where stations are asked for: between sites the core is as good."""
+    if weight == "station" and definition != "C1":
+        return _optical(twin)
+    return core_layout(twin, twin["links"]["layer"] == b"optical")
 
 
 class _Covered(NamedTuple):

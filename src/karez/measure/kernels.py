@@ -49,17 +49,19 @@ def arcs_by_tail(tail: Array, head: Array, ns: Array, both: Array, vertices: int
 @njit(cache=True)
 def walk_chains(
     starts: Array, heads: Array, delays: Array, links: Array, core: Array
-) -> tuple[Array, Array, Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Array, Array, Array, Array]:
     """The chains of vertices outside of `core`, each walked once from a core vertex.
 
     Gives where each chain starts among its members, the members in the order of the walk, each one's delay from the
-    first end, the two ends of each chain (the second -1 for a dead end) and its whole delay. What lies outside has at
-    most two arcs, and none that goes one way only.
+    first end and the link by which it was reached; and of each chain the two ends (the second -1 for a dead end), its
+    whole delay and its last link. What lies outside has at most two arcs, and none that goes one way only.
     """
     vertices = starts.size - 1
     seen = np.zeros(vertices, np.bool_)
     members = np.empty(vertices, np.int32)
     offsets = np.empty(vertices, np.int64)
+    via = np.empty(vertices, np.int32)
+    last = np.empty(vertices, np.int32)
     bounds = np.empty(vertices + 1, np.int64)
     first = np.empty(vertices, np.int32)
     second = np.empty(vertices, np.int32)
@@ -81,7 +83,7 @@ def walk_chains(
                     end = here
                     break
                 seen[here] = True
-                members[filled], offsets[filled] = here, delay
+                members[filled], offsets[filled], via[filled] = here, delay, links[arc]
                 filled += 1
                 ahead = -1
                 for other in range(starts[here], starts[here + 1]):
@@ -90,16 +92,18 @@ def walk_chains(
                 if ahead < 0:
                     break
                 arc = ahead
-            first[chains], second[chains], whole[chains] = start, end, delay
+            first[chains], second[chains], whole[chains], last[chains] = start, end, delay, links[arc]
             chains += 1
             bounds[chains] = filled
     return (
         bounds[: chains + 1].copy(),
         members[:filled].copy(),
         offsets[:filled].copy(),
+        via[:filled].copy(),
         first[:chains].copy(),
         second[:chains].copy(),
         whole[:chains].copy(),
+        last[:chains].copy(),
     )
 
 

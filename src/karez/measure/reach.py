@@ -7,25 +7,23 @@ slack, so a table by metro needs no station's delay. Weights are int64 fixed poi
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from karez.measure import kernels
 from karez.measure.circles import Points, Weight, compute_sites, points
+from karez.measure.core import LONGEST_NS, Chains, walk
 from karez.measure.delay import link_oneway_us
 from karez.measure.kernels import FAR
 from karez.twin import Twin
 from karez.twin.table import Array
 from karez.units import NS_PER_US
 
-LOG = logging.getLogger(__name__)
 # Weights are kept to a millionth.
 WEIGHT_SCALE = 1_000_000
 # Delays below this make buckets too narrow to pay; then a bucket is scanned again until it is empty.
 NARROWEST_NS = 1_000
-LONGEST_NS = int(FAR) // 2
 
 
 @dataclass(frozen=True)
@@ -133,46 +131,12 @@ def prepared(twin: Twin, oneway_ns: Array, used: Array, counted: Points) -> Reac
 
     `counted` has vertex, weight and metro of what is counted, as `circles.points` gives them.
     """
-    if not kernels.compiled():
-        LOG.info("compiling the search: this takes some seconds, once")
-    tail, head, ns, both = _links(twin, oneway_ns, used)
-    sites, vertices = len(twin["sites"]), len(twin["sites"]) + len(twin["stations"])
-    # Towards a target means along the links backwards, starting from it.
-    starts, heads, delays, links = kernels.arcs_by_tail(head, tail, ns, both, vertices)
-    core = _core(starts, tail, head, both, sites)
-    chains = _Chains(*kernels.walk_chains(starts, heads, delays, links, core))
-    return _assembled(twin, starts, heads, delays, core, chains, counted)
-
-
-@dataclass(frozen=True)
-class _Chains:
-    bounds: Array
-    members: Array
-    offsets: Array
-    first: Array
-    second: Array
-    whole: Array
-
-
-def _links(twin: Twin, oneway_ns: Array, used: Array) -> tuple[Array, Array, Array, Array]:
-    links = twin["links"]
-    a, b = twin.resolve("links", "a"), twin.resolve("links", "b")
-    rows = np.flatnonzero(used & links["up"] & (a >= 0) & (b >= 0) & (oneway_ns <= LONGEST_NS))
-    both = links["direction"][rows] == b"both"
-    return a[rows].astype(np.int32), b[rows].astype(np.int32), oneway_ns[rows].astype(np.int32), both
-
-
-def _core(starts: Array, tail: Array, head: Array, both: Array, sites: int) -> Array:
-    """Which vertices the search must know: sites, stations where links fork, and those with a one-way link."""
-    core = np.diff(starts) > 2
-    core[:sites] = True
-    core[tail[~both]] = True
-    core[head[~both]] = True
-    return core
+    walked = walk(twin, oneway_ns, used)
+    return _assembled(twin, walked.starts, walked.heads, walked.delays, walked.core, walked.chains, counted)
 
 
 def _assembled(
-    twin: Twin, starts: Array, heads: Array, delays: Array, core: Array, chains: _Chains, points: Points
+    twin: Twin, starts: Array, heads: Array, delays: Array, core: Array, chains: Chains, points: Points
 ) -> Reach:
     vertex = np.where(core, np.cumsum(core) - 1, -1).astype(np.int32)
     between = chains.second >= 0
@@ -210,7 +174,7 @@ def _least(tail: Array, head: Array, ns: Array, both: Array) -> tuple[Array, Arr
     return tails[kept], heads[kept], delays[kept], np.zeros(len(kept), bool)
 
 
-def _hung(vertices: int, vertex: Array, chains: _Chains, points: Points) -> tuple[_Single, _Double]:
+def _hung(vertices: int, vertex: Array, chains: Chains, points: Points) -> tuple[_Single, _Double]:
     """What is counted, by how it hangs on the core; points that nothing reaches hang nowhere."""
     chain = np.full(vertices, -1, np.int32)
     place = np.zeros(vertices, np.int64)
@@ -252,7 +216,7 @@ def _single(host: Array, offset: Array, member: Array, points: Points) -> _Singl
     )
 
 
-def _double(chains: _Chains, vertex: Array, owner: Array, place: Array, member: Array, points: Points) -> _Double:
+def _double(chains: Chains, vertex: Array, owner: Array, place: Array, member: Array, points: Points) -> _Double:
     order = np.argsort(place, kind="stable")
     owner, place, member = owner[order], place[order], member[order]
     metro = points.metro[member].astype(np.int32)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from karez.measure import repair
+from karez.measure.core import LONGEST_NS
 from karez.measure.kernels import FAR
-from karez.measure.reach import LONGEST_NS, Reach
+from karez.measure.reach import Reach
 from karez.twin.table import Array
 
 ROOM = 1 << 16

@@ -19,13 +19,13 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack, vstack
 
 from karez.errors import Infeasible, Problem
-from karez.measure.circles import access_points, compute_sites, optical_graph
+from karez.measure.circles import access_points, compute_sites, optical_core, optical_graph
 from karez.measure.delay import Figures, constants
 from karez.plan.plan import Action, Alternative, NewRow, Plan, Proof
 from karez.plan.reads import Read
 from karez.twin import Twin, World
 from karez.twin.facts import library
-from karez.twin.graph import Graph, delay_towards_ns, each_delay_ns, without_stations
+from karez.twin.graph import Graph, delay_towards_ns, each_delay_ns
 from karez.twin.schema import Value
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
@@ -231,7 +231,7 @@ def _needed(target_share: float, count: int) -> int:
 
 def _case(world: World, target_share: float, budget_us: float, figures: Figures, at_s: float) -> _Case:
     twin = world.intended.at(at_s + lead_time_s())
-    delays = without_stations(optical_graph(twin, constants(figures)))
+    delays = optical_core(twin, constants(figures))
     budget_ns = budget_us * NS_PER_US
     access, existing = access_points(twin), compute_sites(twin)
     reached = delay_towards_ns(delays, existing, limit_ns=budget_ns)[access] < budget_ns

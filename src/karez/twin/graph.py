@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.sparse.csgraph import dijkstra
 
 from karez.twin.table import Array
 from karez.twin.twin import Twin
@@ -79,7 +79,7 @@ def layout(twin: Twin, used: Array) -> Layout:
     rows = np.flatnonzero(used & links["up"] & (a >= 0) & (b >= 0))
     back = rows[links["direction"][rows] == b"both"]
     sites = len(twin["sites"])
-    return _laid_out(
+    return laid_out(
         np.concatenate([a[rows], b[back]]),
         np.concatenate([b[rows], a[back]]),
         np.concatenate([rows, back]),
@@ -118,34 +118,8 @@ def each_delay_ns(links: csr_array, sources: Array, *, limit_ns: float = np.inf)
         yield some, dijkstra(links, indices=sources[some], limit=limit_ns)
 
 
-def without_stations(graph: Graph) -> Graph:
-    """A graph whose delays between sites are the same, with only those stations that it cannot do without.
-
-    Stations that touch fewer than two sites lie on no way between sites. A chain of stations between two sites, with
-    equal delays both ways, becomes one link. Whatever else there is stays as it was.
-    """
-    if graph.vertices == graph.sites:
-        return graph
-    tail, head, ns = _arcs(graph.forward)
-    label = _components(graph, tail, head)
-    owner = np.maximum(label[tail], label[head])
-    inside = owner >= 0
-    useless, chain = _kinds_of_components(graph, tail[inside], head[inside], ns[inside], label)
-    keep = ~inside | ~(useless | chain)[owner]
-    ends, total = _chains(tail[inside], head[inside], ns[inside], label, chain)
-    kept = np.concatenate(
-        [np.arange(graph.sites), graph.sites + np.flatnonzero(~(useless | chain)[label[graph.sites :]])]
-    )
-    number = np.full(graph.vertices, -1)
-    number[kept] = np.arange(len(kept))
-    tails = number[np.concatenate([tail[keep], ends[:, 0], ends[:, 1]])]
-    heads = number[np.concatenate([head[keep], ends[:, 1], ends[:, 0]])]
-    arcs = np.arange(len(tails))
-    place = _laid_out(tails, heads, arcs, vertices=len(kept), sites=graph.sites)
-    return place.graph_ns(np.concatenate([ns[keep], total, total]))
-
-
-def _laid_out(tail: Array, head: Array, link: Array, *, vertices: int, sites: int) -> Layout:
+def laid_out(tail: Array, head: Array, link: Array, *, vertices: int, sites: int) -> Layout:
+    """The layout of directed links from `tail` to `head` (vertices), each with the delay of the twin's `link`."""
     order = np.lexsort((head, tail))
     tail, head = tail[order], head[order]
     first = np.ones(len(tail), bool)
@@ -175,54 +149,3 @@ def _nearest(links: csr_array, sources: Array, limit_ns: float) -> Array:
         return np.full(links.shape[0], np.inf)
     nearest: Array = dijkstra(links, indices=np.unique(sources), min_only=True, limit=limit_ns)
     return nearest
-
-
-def _arcs(links: csr_array) -> tuple[Array, Array, Array]:
-    tail = np.repeat(np.arange(links.shape[0]), np.diff(links.indptr))
-    return tail, links.indices.astype(np.int64), links.data
-
-
-def _components(graph: Graph, tail: Array, head: Array) -> Array:
-    """For each vertex the number of its group of stations joined without passing a site; -1 for a site."""
-    between = (tail >= graph.sites) & (head >= graph.sites)
-    size = graph.vertices - graph.sites
-    joined = csr_array(
-        (np.ones(between.sum(), np.int8), (tail[between] - graph.sites, head[between] - graph.sites)),
-        shape=(size, size),
-    )
-    return np.concatenate([np.full(graph.sites, -1), connected_components(joined, directed=False)[1]])
-
-
-def _kinds_of_components(graph: Graph, tail: Array, head: Array, ns: Array, label: Array) -> tuple[Array, Array]:
-    """Which groups of stations touch fewer than two sites, and which are a plain chain between exactly two."""
-    count = int(label.max(initial=-1)) + 1
-    out, into = tail < graph.sites, head < graph.sites
-    touches = np.concatenate(
-        [np.stack([label[head[out]], tail[out]], axis=1), np.stack([label[tail[into]], head[into]], axis=1)]
-    )
-    touched = np.bincount(np.unique(touches, axis=0)[:, 0], minlength=count)
-    owner = np.maximum(label[tail], label[head])
-    degree_out = np.bincount(tail, minlength=graph.vertices)
-    degree_in = np.bincount(head, minlength=graph.vertices)
-    forked = (label >= 0) & ((degree_out != 2) | (degree_in != 2))
-    uneven = _uneven(tail, head, ns)
-    bad = np.bincount(label[forked], minlength=count) + np.bincount(owner[uneven], minlength=count)
-    return touched < 2, (touched == 2) & (bad == 0)
-
-
-def _uneven(tail: Array, head: Array, ns: Array) -> Array:
-    """Whether the opposite of each arc is missing or has another delay."""
-    there, back = np.lexsort((head, tail)), np.lexsort((tail, head))
-    uneven = np.ones(len(tail), bool)
-    uneven[there] = (tail[there] != head[back]) | (head[there] != tail[back]) | (ns[there] != ns[back])
-    return uneven
-
-
-def _chains(tail: Array, head: Array, ns: Array, label: Array, chain: Array) -> tuple[Array, Array]:
-    """The two sites at the ends of each chain, and the delay along it."""
-    owner = np.maximum(label[tail], label[head])
-    mine = chain[owner]
-    total = np.bincount(owner[mine], weights=ns[mine], minlength=len(chain))[chain].astype(np.int64) // 2
-    starts = np.flatnonzero(mine & (label[tail] < 0))
-    starts = starts[np.argsort(owner[starts], kind="stable")]
-    return tail[starts].reshape(-1, 2), total
