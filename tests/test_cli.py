@@ -296,12 +296,12 @@ def values(field: questions.Field) -> st.SearchStrategy[Any]:
         return st.sampled_from(field.choices)
     if field.base is str:
         return st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda w: w[0] != "-")
-    strategies: dict[type, st.SearchStrategy[Any]] = {
-        bool: st.booleans(),
-        int: st.integers(20_000, 1_000_000),
-        float: st.floats(0, 1, exclude_min=True),
-    }
-    return strategies[field.base]
+    if field.base is bool:
+        return st.booleans()
+    facts = questions._facts(field.type)
+    low = next((facts[bound] for bound in ("ge", "gt") if facts.get(bound) is not None), 0)
+    high = next((facts[bound] for bound in ("le", "lt") if facts.get(bound) is not None), low + 1_000_000)
+    return st.integers(low, high) if field.base is int else st.floats(low, high, exclude_min=True)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
 from karez.errors import InputError
-from karez.importers.sheets import Sheet, files, sheet
+from karez.importers.sheets import files, sheet
 from karez.twin import schema
 from karez.twin.schema import ColumnSpec, TableSpec
 from karez.units import CONVERSIONS
@@ -91,7 +92,7 @@ def guess(folder: Path) -> list[Guess]:
     found: list[Guess] = []
     for path in paths:
         try:
-            found += _of_sheet(sheet(path), table_like(path.stem))
+            found += of_columns(path.name, sheet(path).frame.columns, table_like(path.stem))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -99,6 +100,7 @@ def guess(folder: Path) -> list[Guess]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def table_like(stem: str) -> str:
     """Our table whose name, or a common word for it, is `stem`; empty where there is none."""
     whole = "".join(_words(stem))
@@ -107,14 +109,19 @@ def table_like(stem: str) -> str:
     return ours.get(word) or TABLES.get(word) or TABLES.get(whole, "")
 
 
+def plain(column: str) -> str:
+    """Our word for what a column of any style is called, without a unit of its own: `Length` and `dist` are length."""
+    return _ours("".join(_words(column)))
+
+
 def _singular(word: str) -> str:
     return f"{word.removesuffix('ies')}y" if word.endswith("ies") else word.removesuffix("s")
 
 
-def _of_sheet(found: Sheet, table: str) -> list[Guess]:
-    columns = found.frame.columns
+def of_columns(file: str, columns: list[str], table: str) -> list[Guess]:
+    """A guess for each of the columns of one file or part of it, which holds rows of `table` (empty: of none)."""
     if not table:
-        return [Guess(found.file, column, "", "", 1.0, "no table is called like the file") for column in columns]
+        return [Guess(file, column, "", "", 1.0, "no table is called like the file") for column in columns]
     ranked = sorted(
         (rank, position, spec, factor, how)
         for position, column in enumerate(columns)
@@ -125,9 +132,9 @@ def _of_sheet(found: Sheet, table: str) -> list[Guess]:
     for _, position, target, factor, how in ranked:
         if target not in taken and position not in guesses:
             taken[target] = position
-            guesses[position] = Guess(found.file, columns[position], table, target, factor, how)
+            guesses[position] = Guess(file, columns[position], table, target, factor, how)
     return [
-        guesses.get(position) or Guess(found.file, column, table, "", 1.0, _why_not(column, table, columns, taken))
+        guesses.get(position) or Guess(file, column, table, "", 1.0, _why_not(column, table, columns, taken))
         for position, column in enumerate(columns)
     ]
 
@@ -166,7 +173,7 @@ def _why_not(column: str, table: str, columns: list[str], taken: dict[str, int])
         if target in taken:
             return f"left out: {columns[taken[target]]} is {target} already"
     specs: TableSpec = schema.tables()[table]
-    base = _ours("".join(_words(column)))
+    base = plain(column)
     unitless = [spec.name for spec in specs.values() if _split(spec)[1] and _split(spec)[0] == base]
     if unitless:
         return f"left out: its unit is not known; rename it to {unitless[0]}"

@@ -17,6 +17,9 @@ from karez.twin.table import Array
 
 SUFFIXES = (".csv", ".parquet")
 _NOTES = (".txt", ".md")
+# No row of a table is as long; what is, is no table, and would be held in memory several times over.
+LONGEST_LINE_BYTES = 8 * 2**20
+LARGEST_CSV_BYTES = 8 * 2**30
 _BOM = b"\xef\xbb\xbf"
 _REFETCH = "fetch or export it again"
 
@@ -60,12 +63,26 @@ def sheet(path: Path) -> Sheet:
         InputError: the file cannot be opened, is cut off, or is not what its suffix says.
     """
     try:
+        if path.suffix.lower() == ".csv":
+            _require_lines(path)
         data = path.read_bytes()
     except OSError as error:
         raise InputError([os_problem(error, path)]) from error
     if not data.strip():
         raise InputError.of(path.name, "is empty", "give it at least a line with the names of the columns")
     return _csv(path.name, data) if path.suffix.lower() == ".csv" else _parquet(path.name, data)
+
+
+def _require_lines(path: Path) -> None:
+    """Return only if the file is short enough and made of lines, so that reading it takes the memory it seems to."""
+    if path.stat().st_size > LARGEST_CSV_BYTES:
+        what = f"is too large ({path.stat().st_size / 2**30:,.1f} GiB; at most {LARGEST_CSV_BYTES >> 30} GiB)"
+        raise InputError.of(path.name, what, "give it as Parquet")
+    with path.open("rb") as file:
+        while len(block := file.read(LONGEST_LINE_BYTES)) == LONGEST_LINE_BYTES:
+            if b"\n" not in block:
+                what = f"holds a line of more than {LONGEST_LINE_BYTES >> 20} MiB"
+                raise InputError.of(path.name, what, "end each row with a line break, or give the table as Parquet")
 
 
 def _parquet(file: str, data: bytes) -> Sheet:

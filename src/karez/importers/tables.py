@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,13 +12,17 @@ import numpy as np
 
 from karez.errors import InputError, Problem
 from karez.importers.cells import Cells, cells, harmless
+from karez.importers.crs import to_wgs84
 from karez.importers.guesses import Guess, guess, table_like
+from karez.importers.networks import assumed_lengths, short_links
+from karez.importers.report import Imported, counted
 from karez.importers.sheets import Sheet, files, sheet
 from karez.twin import schema
 from karez.twin.check import EMPTY, NOWHERE, check
+from karez.twin.geo import great_circle_km
 from karez.twin.schema import ColumnSpec, Value
 from karez.twin.store import os_problem, remove, write_whole
-from karez.twin.table import Array, Table
+from karez.twin.table import Array, Table, resolve
 from karez.twin.twin import Twin
 
 README_HEAD = """Fill in the tables you have and delete the files of those you have not.
@@ -41,6 +46,15 @@ class _Draft:
         return f"{self.sheet.file} {self.names.get(column, column)}"
 
 
+@dataclass(frozen=True)
+class Source:
+    """What may hold a table: how messages call it, its name without a suffix, and how its cells are got."""
+
+    file: str
+    stem: str
+    sheet: Callable[[], Sheet]
+
+
 def read(folder: Path, guesses: Sequence[Guess] = ()) -> Twin:
     """The twin that the files in `folder` describe; `guesses` says what foreign files and columns are.
 
@@ -49,26 +63,57 @@ def read(folder: Path, guesses: Sequence[Guess] = ()) -> Twin:
     Raises:
         InputError: everything that is wrong with the folder, its files, columns, cells and references.
     """
+    sources, problems = sources_in(folder)
+    return joined(str(folder), sources, guesses, problems=problems).twin
+
+
+def sources_in(folder: Path) -> tuple[list[Source], list[Problem]]:
+    """The table files in `folder`, and a problem for everything else there.
+
+    Raises:
+        InputError: the folder cannot be read, or holds no table file.
+    """
     paths, problems = files(folder)
+    return [Source(path.name, path.stem, partial(sheet, path)) for path in paths], problems
+
+
+def joined(
+    where: str,
+    sources: Sequence[Source],
+    guesses: Sequence[Guess] = (),
+    *,
+    problems: Sequence[Problem] = (),
+    crs: str = "wgs84",
+    route_factor: float | None = None,
+) -> Imported:
+    """The twin that `sources` describe, and what was assumed; no row is ever dropped.
+
+    With a `route_factor`, links whose length nobody told get the great circle between their ends times it.
+
+    Raises:
+        InputError: `problems`, and everything that is wrong with the sources, their columns, cells and references.
+    """
+    found = list(problems)
     drafts: dict[str, _Draft] = {}
     broken: set[str] = set()
-    for path in paths:
+    for source in sources:
         try:
-            _add(drafts, path, [guess for guess in guesses if guess.file == path.name], problems, broken)
+            _add(drafts, source, [guess for guess in guesses if guess.file == source.file], found, broken)
         except InputError as error:
-            problems += error.problems
-            broken.add(_table_of(path, guesses))
+            found += error.problems
+            broken.add(_table_of(source, guesses))
     tables = {name: _table(name, draft) for name, draft in drafts.items() if name not in broken}
+    assumed = [*_moved(tables, crs), *_lengthened(tables, drafts, route_factor)]
     for name, draft in drafts.items():
-        problems += [*_column_problems(name, draft), *_cell_problems(name, draft)]
+        found += [*_column_problems(name, draft, route_factor), *_cell_problems(name, draft, route_factor)]
     for problem in check(Twin(tables)):
         if not _follows(problem, broken):
-            problems.append(_in_file(problem, drafts))
-    if not problems and not any(len(table) for table in tables.values()):
-        problems.append(Problem(str(folder), "no table has a row", "fill in the files"))
-    if problems:
-        raise InputError(sorted(problems, key=lambda problem: problem.where))
-    return Twin(tables)
+            found.append(_in_file(problem, drafts))
+    if not found and not any(len(table) for table in tables.values()):
+        found.append(Problem(where, "no table has a row", "fill in the files"))
+    if found:
+        raise InputError(sorted(found, key=lambda problem: problem.where))
+    return Imported(Twin(tables), (), (*assumed, *short_links(Twin(tables))))
 
 
 def template(folder: Path) -> list[Path]:
@@ -122,31 +167,60 @@ def _absent_word(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value) or "empty"
 
 
-def _table_of(path: Path, guesses: Sequence[Guess]) -> str:
-    return next((guess.table for guess in guesses if guess.file == path.name), path.stem)
+def _table_of(source: Source, guesses: Sequence[Guess]) -> str:
+    return next((guess.table for guess in guesses if guess.file == source.file), source.stem)
+
+
+def _moved(tables: dict[str, Table], crs: str) -> Iterator[str]:
+    """Move all positions to WGS 84, and say so."""
+    for name, table in tables.items():
+        if crs != "wgs84" and "lon" in table.columns and len(table):
+            lon, lat = to_wgs84(table["lon"], table["lat"], crs)
+            tables[name] = table.set(np.arange(len(table)), lon=lon, lat=lat)
+            yield f"{counted(len(table), 'position')} of {name} moved from {crs} to WGS 84"
+
+
+def _lengthened(tables: dict[str, Table], drafts: Mapping[str, _Draft], route_factor: float | None) -> Iterator[str]:
+    """Give a length to each link for which the file has none and whose ends are known, and say so."""
+    if route_factor is None or not tables.keys() >= {"links", "sites"}:
+        return
+    links = tables["links"]
+    # Rows of a table lie in the order of their ids, those of a draft as in the file.
+    order = np.argsort(_named(drafts["links"]), kind="stable")
+    told = drafts["links"].cells.get("length_km")
+    missing = told.empty[order] if told else np.ones(len(links), bool)
+    places = [tables[name] for name in ("sites", "stations") if name in tables]
+    ids = tuple(table.columns["id"] for table in places)
+    a, b = (resolve(links[end], ids) for end in ("a", "b"))
+    rows = np.flatnonzero(missing & (a >= 0) & (b >= 0))
+    if len(rows):
+        lon, lat = (np.concatenate([table[name] for table in places]) for name in ("lon", "lat"))
+        length_km = route_factor * great_circle_km(lon[a[rows]], lat[a[rows]], lon[b[rows]], lat[b[rows]])
+        tables["links"] = links.set(rows, length_km=length_km)
+        yield assumed_lengths(len(rows), route_factor)
 
 
 def _add(
-    drafts: dict[str, _Draft], path: Path, guesses: Sequence[Guess], problems: list[Problem], broken: set[str]
+    drafts: dict[str, _Draft], source: Source, guesses: Sequence[Guess], problems: list[Problem], broken: set[str]
 ) -> None:
     """Read one file into `drafts`; what is wrong with its name or columns goes to `problems`."""
-    name = _table_of(path, guesses)
+    name = _table_of(source, guesses)
     if not name:
         return
     if name not in schema.tables():
-        like = table_like(path.stem)
+        like = table_like(source.stem)
         fix = f"rename it to {like}" if like else "rename it to a table (the template has a file for each)"
-        raise InputError.of(path.name, "is named like no table", f"{fix}, or move it away")
+        raise InputError.of(source.file, "is named like no table", f"{fix}, or move it away")
     if name in drafts:
-        raise InputError.of(path.name, f"{drafts[name].sheet.file} holds the table {name} already", "join the two")
-    found = sheet(path)
+        raise InputError.of(source.file, f"{drafts[name].sheet.file} holds the table {name} already", "join the two")
+    found = source.sheet()
     targets = {guess.column: guess for guess in guesses}
     names: dict[str, str] = {}
     factors: dict[str, float] = {}
     for column in found.frame.columns:
-        known = targets.get(column) or Guess(path.name, column, name, column, 1.0, "same name")
+        known = targets.get(column) or Guess(source.file, column, name, column, 1.0, "same name")
         if known.target and (known.target not in schema.tables()[name] or known.target in names):
-            problems.append(_unwanted(path.name, name, known, names))
+            problems.append(_unwanted(source.file, name, known, names))
         elif known.target:
             names[known.target], factors[known.target] = column, known.factor
     specs = schema.tables()[name]
@@ -164,20 +238,24 @@ def _unwanted(file: str, table: str, guess: Guess, names: Mapping[str, str]) -> 
     return Problem(where, "unknown column", f"drop it, or map it to one of {', '.join(free)}")
 
 
-def _column_problems(name: str, draft: _Draft) -> Iterator[Problem]:
+def _needed(spec: ColumnSpec, route_factor: float | None) -> bool:
+    return spec.required and (route_factor is None or spec.where != "links.length_km")
+
+
+def _column_problems(name: str, draft: _Draft, route_factor: float | None) -> Iterator[Problem]:
     for spec in schema.tables()[name].values():
-        if spec.required and spec.name not in draft.cells:
+        if _needed(spec, route_factor) and spec.name not in draft.cells:
             yield Problem(draft.where(spec.name), "required column is missing", f"add it: {spec.description}")
 
 
-def _cell_problems(name: str, draft: _Draft) -> Iterator[Problem]:
+def _cell_problems(name: str, draft: _Draft, route_factor: float | None) -> Iterator[Problem]:
     """What is wrong with single cells, by line: they have no value that a twin could hold."""
     for column, found in draft.cells.items():
         spec, where = schema.column(name, column), draft.where(column)
         faults = [
             (found.bad, f"is not {_KINDS[spec.dtype]}", "correct it, or leave the cell empty where nobody knows"),
             (found.nan, "is nan", "leave the cell empty where nobody knows"),
-            (found.empty & spec.required, EMPTY, f"fill it in: {spec.description}"),
+            (found.empty & _needed(spec, route_factor), EMPTY, f"fill it in: {spec.description}"),
         ]
         for mask, what, fix in faults:
             if mask.any():
