@@ -184,7 +184,7 @@ def test_a_folder_that_is_not_there_is_told_before_the_work_is_done(net: Path, t
 
 def test_the_folder_that_is_read_is_not_written_to(net: Path) -> None:
     source = net.parent / "source"
-    assert "is the folder that is read" in refused("import", source=source, output=source)
+    assert "is the source that is read" in refused("import", source=source, output=source)
     assert not (source / "revisions").exists()
 
 
