@@ -163,6 +163,7 @@ def _question(operation: str, given: dict[str, Any]) -> msgspec.Struct:
 
 def _demo(argv: list[str]) -> int:
     demo = import_module("karez.faces.demo")
+    _tell_of_waits()
     made = _parser("demo", description=demo.__doc__, epilog=EXIT_CODES)
     made.add_argument("--output", default=demo.OUTPUT, help="folder that is made anew (default %(default)s)")
     made.add_argument("--stations", default="200000", help="base stations (default %(default)s)")

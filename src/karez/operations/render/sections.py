@@ -18,7 +18,14 @@ from karez.twin import Twin
 from karez.twin.table import Array, text
 
 SHOWN_ROWS, SHOWN_MOVERS = 300, 3
-UNITS = {"_cny": ", CNY", "_us": ", us", "_ms": ", ms", "_s": ", s", "_share": " share"}
+UNITS = {
+    "_cny_per_mtoken": ", CNY per million tokens",
+    "_cny": ", CNY",
+    "_us": ", us",
+    "_ms": ", ms",
+    "_s": ", s",
+    "_share": " share",
+}
 PLACES = "Places: GeoNames, CC BY 4.0."
 COAST = "Coast: Natural Earth, public domain. No boundaries are drawn."
 WEIGHTS = {
