@@ -16,7 +16,7 @@ from karez.measure import reach
 from karez.measure.circles import Points, Weight, circles, compute_sites, optical_graph, points
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import constants, link_oneway_us
-from karez.measure.kernels import FAR, _reciprocal
+from karez.measure.kernels import FAR, _reciprocal, compiled
 from karez.twin import Table, Twin
 from karez.twin.graph import delay_towards_ns
 from karez.twin.schema import Value
@@ -181,3 +181,12 @@ def test_the_curve_of_a_network_is_what_circles_says_for_each_budget(made: Twin)
             pooled = circles(made, budget_us=250.0 * (step + 1), weight=weight).shares["typical"].pooled_share
             # Weights are kept to a millionth here, and as floats there.
             assert share == pytest.approx(pooled, abs=1e-6)
+
+
+def test_once_compiled_nobody_is_told_to_wait(made: Twin, caplog: pytest.LogCaptureFixture) -> None:
+    _prepared(made)
+    assert compiled()
+    caplog.clear()
+    with caplog.at_level("INFO", logger="karez"):
+        _prepared(made)
+    assert caplog.records == []

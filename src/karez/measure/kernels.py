@@ -18,7 +18,7 @@ FAR = np.int32(2_000_000_000)
 
 def compiled() -> bool:
     """Whether an earlier run has left the compiled loops beside this file, so that nobody has to wait."""
-    return any((Path(__file__).parent / "__pycache__").glob("kernels.search-*.nbi"))
+    return any((Path(__file__).parent / "__pycache__").glob("kernels.walk_chains-*.nbi"))
 
 
 @njit(cache=True)
