@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from karez.adapters.network import Network, StateRows, seen
-from karez.plan import Action, Read, changed, inverse
+from karez.plan import Action, Read, changed, inverse, is_reversible
 from karez.plan.kinds import KINDS
 from karez.twin import Twin, World, schema
 from karez.twin.table import texts
@@ -161,7 +161,7 @@ class Guard:
             return _said(error), True
 
     def _failed(self, command: Command, taken: list[Action], why: str, at_s: float) -> Reply:
-        undo = [action for action in taken if KINDS[action.kind].effect == "reversible"]
+        undo = [action for action in taken if is_reversible(action)]
         self._armed.pop(command.id, None)
         if undo and not command.undoes:
             self._arm(command, undo, at_s)
@@ -171,7 +171,7 @@ class Guard:
         return Reply(command=command.id, at_s=at_s, done=False, why=why, begun=bool(taken), stands=stands)
 
     def _arm(self, command: Command, taken: list[Action], at_s: float) -> None:
-        undo = [action for action in taken if KINDS[action.kind].effect == "reversible"]
+        undo = [action for action in taken if is_reversible(action)]
         if undo and not command.undoes:
             limit_s = at_s + max(KINDS[action.kind].within_s for action in undo) + GRACE_S
             back = tuple(inverse(action, expires_at_s=np.inf) for action in reversed(undo))

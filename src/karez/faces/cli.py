@@ -147,6 +147,14 @@ def _parsed(of: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any] | No
     return vars(known) | ({"": unknown} if unknown else {})
 
 
+def _wholly_parsed(of: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any] | None:
+    """As `_parsed`, where nothing that is unknown may stand beside it."""
+    given = _parsed(of, argv)
+    if given and "" in given:
+        of.error(f"unknown: {' '.join(given[''])}")
+    return given
+
+
 def _question(operation: str, given: dict[str, Any]) -> msgspec.Struct:
     """The question; problems name fields as the command line does."""
     unknown = given.pop("", [])
@@ -167,11 +175,9 @@ def _demo(argv: list[str]) -> int:
     made = _parser("demo", description=demo.__doc__, epilog=EXIT_CODES)
     made.add_argument("--output", default=demo.OUTPUT, help="folder that is made anew (default %(default)s)")
     made.add_argument("--stations", default="200000", help="base stations (default %(default)s)")
-    given = _parsed(made, argv)
+    given = _wholly_parsed(made, argv)
     if given is None:
         return OK
-    if "" in given:
-        made.error(f"unknown: {' '.join(given[''])}")
     folder = Path(given["output"])
     wanted = {"output": str(folder / "network"), "stations": given["stations"]}
     demo.show(folder, _question("generate", wanted))
@@ -186,11 +192,9 @@ def _serve(argv: list[str]) -> int:
     )
     made.add_argument("--port", type=_port, default=8080, help="port to listen on (default %(default)s)")
     made.add_argument("--allow-writes", action="store_true", help="offer the operations that leave files, too")
-    given = _parsed(made, argv)
+    given = _wholly_parsed(made, argv)
     if given is None:
         return OK
-    if "" in given:
-        made.error(f"unknown: {' '.join(given[''])}")
     root = Path(given["root"])
     if not given["root"] or not root.is_dir():
         raise InputError.of("--root", f"{given['root'] or repr('')} is no folder", "give a folder of networks")

@@ -12,7 +12,6 @@ import numpy as np
 
 from karez.twin.table import Array
 
-CRS = ("wgs84", "gcj02", "bd09")
 # Source: Krasovsky 1940, semi-major axis and squared eccentricity.
 AXIS_M, ECCENTRICITY_2 = 6_378_245.0, 0.00669342162296594323
 # Source: eviltransform (outOfChina), degrees.

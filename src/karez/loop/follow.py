@@ -14,10 +14,10 @@ import numpy as np
 
 from karez.adapters.guard import AGAIN_S, Command, Reply
 from karez.loop.state import Inputs, Policy, Running, Said, State
-from karez.plan import Action, applied, changed, expected, inverse, taken
+from karez.plan import Action, applied, changed, expected, inverse, is_reversible, taken
 from karez.plan.kinds import KINDS
 from karez.twin import Twin
-from karez.twin.table import Array
+from karez.twin.table import texts
 
 # How long a command may go without any reply before it counts as lost, done or not.
 REPLY_S = 30.0
@@ -83,7 +83,7 @@ def _answered(state: State, running: Running, reply: Reply, at_s: float, said: S
         return _replaced(state, running, _again(running, at_s))
     if not reply.begun:
         return _gone(state, running)
-    begun = [action for action in command.actions if _is_reversible(action) or action.id in reply.stands]
+    begun = [action for action in command.actions if is_reversible(action) or action.id in reply.stands]
     command = msgspec.structs.replace(command, actions=tuple(begun))
     return _replaced(state, running, msgspec.structs.replace(running, command=command, phase="failed"))
 
@@ -122,7 +122,7 @@ def _verified(state: State, running: Running, at_s: float, said: Said) -> State:
     if running.releases:
         left = (act for act in kept.get(running.releases, ()) if not _changed(state.intended, [act]))
         return _keeping(state, running.releases, tuple(left))
-    if not all(map(_is_reversible, command.actions)):
+    if not all(map(is_reversible, command.actions)):
         return state
     for finding in running.because[:1]:
         state = _keeping(state, finding, (*kept.get(finding, ()), *command.actions))
@@ -136,7 +136,7 @@ def _given_up(state: State, running: Running, at_s: float, policy: Policy, said:
     if command.undoes:
         said.verdict(command.plan, "undone", f"sent again, {why}")
         return _sent(_gone(state, running), _renewed(command, at_s, policy), at_s, said)
-    undo = [action for action in command.actions if _is_reversible(action)]
+    undo = [action for action in command.actions if is_reversible(action)]
     stands = [action for action in command.actions if action not in undo and _stands(state, running, action)]
     for action in command.actions:
         if action in stands and running.phase == "sent":
@@ -201,26 +201,18 @@ def _ended(state: State, command: Command, at_s: float) -> bool:
     )
 
 
-def _is_reversible(action: Action) -> bool:
-    return KINDS[action.kind].effect == "reversible"
-
-
 def _is_long(action: Action) -> bool:
     return KINDS[action.kind].duration == "long"
 
 
 def _without_rows(state: State, command: Command) -> State:
     """The intended twin after long acts have ended: jobs give back their chips, what was ordered stays."""
-    ended = [new.row.encode() for action in command.actions if action.kind == "start_job" for new in action.adds]
+    ended = [new.row for action in command.actions if action.kind == "start_job" for new in action.adds]
     if not ended:
         return state
     table = state.intended["assignments"]
-    kept = table.take(~_any_of(table.ids.tolist(), ended))
+    kept = table.take(~np.isin(table.ids, texts(ended)))
     return replace(state, intended=state.intended.replace(kept))
-
-
-def _any_of(ids: list[bytes], ended: list[bytes]) -> Array:
-    return np.array([row in ended for row in ids], bool)
 
 
 def _changed(intended: Twin, actions: Iterable[Action]) -> bool:

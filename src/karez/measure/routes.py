@@ -18,7 +18,6 @@ from karez.twin import Table, World
 from karez.twin.table import Array, resolve
 
 DRAINED_COST_US = 1e7
-UNUSABLE = -1
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,11 @@ def run(question: WhatIfQuestion) -> WhatIfAnswer:
         what = f"holds nothing that the weight {question.weight!r} counts"
         raise InputError.of(question.network, what, "choose another weight, or add what it counts")
     budget_ns = int(np.ceil(question.budget_us * NS_PER_US))
-    before = reach.typical(twin, counted).covered(compute_sites(twin), budget_ns)
-    links = twin["links"]
-    broken = twin.replace(links.set(cut, up=False)) if len(cut) else twin
-    whatif = WhatIf(reach.typical(broken, counted), compute_sites(twin), budget_ns)
+    ready = reach.typical(twin, counted)
+    before = ready.covered(compute_sites(twin), budget_ns)
+    if len(cut):
+        ready = reach.typical(twin.replace(twin["links"].set(cut, up=False)), counted)
+    whatif = WhatIf(ready, compute_sites(twin), budget_ns)
     for site in added:
         whatif.add(int(site))
     for site in removed:

@@ -1,6 +1,18 @@
 """Decisions as values: what to do, what that relies on, what it costs and how good it is proven to be."""
 
-from karez.plan.plan import Action, Alternative, Cell, NewRow, Plan, Proof, applied, expected, inverse, taken
+from karez.plan.plan import (
+    Action,
+    Alternative,
+    Cell,
+    NewRow,
+    Plan,
+    Proof,
+    applied,
+    expected,
+    inverse,
+    is_reversible,
+    taken,
+)
 from karez.plan.reads import Read, changed
 
 __all__ = [
@@ -15,5 +27,6 @@ __all__ = [
     "changed",
     "expected",
     "inverse",
+    "is_reversible",
     "taken",
 ]

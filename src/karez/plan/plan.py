@@ -130,6 +130,11 @@ def applied(actions: Iterable[Action], intended: Twin) -> Twin:
     return intended
 
 
+def is_reversible(action: Action) -> bool:
+    """Whether the action has an exact inverse, by its kind."""
+    return KINDS[action.kind].effect == "reversible"
+
+
 def inverse(action: Action, *, expires_at_s: float) -> Action:
     """The action that undoes a reversible one exactly.
 
@@ -137,7 +142,7 @@ def inverse(action: Action, *, expires_at_s: float) -> Action:
         ValueError: actions of this kind cannot be undone.
     """
     kind = KINDS[action.kind]
-    if kind.effect != "reversible":
+    if not is_reversible(action):
         raise ValueError(f"{action.kind} is {kind.effect}: it has no inverse")
     return msgspec.structs.replace(
         action,
