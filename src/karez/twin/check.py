@@ -18,6 +18,8 @@ from karez.twin.table import MISSING, Array, Column, Table, resolve, text
 from karez.twin.twin import Twin, World
 
 FAR_KM = 500.0
+# A degree of latitude, and the most that one of longitude can be.
+KM_PER_DEGREE = 111.4
 EMPTY = "is empty"
 NAN = "is not a number (nan)"
 NOWHERE = "points at a row that does not exist"
@@ -136,8 +138,11 @@ def _each(values: Array, test: Callable[[Array], Array]) -> Array:
 def _repeated(view: _View, ids: Array) -> Array:
     """Whether a neighbour has the same id: rows lie in the order of their ids."""
     column: Column = view.table.columns["id"]
-    last = column.length - 1
-    rows = np.arange(column.length) if view.rows is None else view.rows
+    if view.rows is None:
+        same = ids[1:] == ids[:-1]
+        beside: Array = np.append(same, False) | np.append(False, same)
+        return beside
+    rows, last = view.rows, column.length - 1
     before = (column.at(np.maximum(rows - 1, 0)) == ids) & (rows > 0)
     after = (column.at(np.minimum(rows + 1, last)) == ids) & (rows < last)
     repeated: Array = before | after
@@ -169,9 +174,16 @@ def _near_when_swapped(view: _View, lon: Array, lat: Array) -> Array:
     """Whether a row is far from its metro, and would be near it with its coordinates exchanged."""
     metros = view.twin["metros"]
     rows = view.targets(schema.column(view.table.name, "metro"))
-    found = np.flatnonzero(rows >= 0)
     near = np.zeros(len(rows), bool)
-    centre_lon, centre_lat = (metros[name][rows[found]] for name in ("lon", "lat"))
+    if not len(metros):
+        return near
+    at = np.maximum(rows, 0)
+    centre_lon, centre_lat = metros["lon"][at], metros["lat"][at]
+    # Most rows are so near in degrees already that nothing needs to be measured.
+    with np.errstate(invalid="ignore"):
+        away = ~(np.abs(lon - centre_lon) + np.abs(lat - centre_lat) <= FAR_KM / KM_PER_DEGREE)
+    found = np.flatnonzero(away & (rows >= 0))
+    centre_lon, centre_lat = centre_lon[found], centre_lat[found]
     far = great_circle_km(lon[found], lat[found], centre_lon, centre_lat) > FAR_KM
     found, centre_lon, centre_lat = found[far], centre_lon[far], centre_lat[far]
     near[found] = great_circle_km(lat[found], lon[found], centre_lon, centre_lat) <= FAR_KM

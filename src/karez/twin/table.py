@@ -22,6 +22,10 @@ from karez.twin.schema import ColumnSpec, Value
 CHUNK_SHIFT = 9
 CHUNK_ROWS = 1 << CHUNK_SHIFT
 NONE, MISSING = -1, -2
+WORD_BYTES = 8
+# To make words of so many ids for each value that is looked up pays.
+WORTH_WORDS = 16
+BLOCK_ROWS = 1 << 16
 
 Array = np.ndarray
 
@@ -43,7 +47,12 @@ class Column:
     @classmethod
     def of(cls, values: Array) -> Column:
         """A column that holds a copy of `values` (one dimension)."""
-        array = _frozen(_narrowed(np.array(values, order="C")))
+        return cls.owning(_narrowed(np.array(values, order="C")))
+
+    @classmethod
+    def owning(cls, values: Array) -> Column:
+        """A column that takes over `values`: text no wider than it must be, floats with one zero and one nan."""
+        array = _frozen(values)
         column = cls(_cut(array), len(array))
         column._array = array
         return column
@@ -137,12 +146,15 @@ class Table:
 
     __slots__ = ("_digest", "columns", "length", "name")
 
-    def __init__(self, name: str, columns: Mapping[str, Column]) -> None:
-        """Take over complete columns of equal length, sorted by id; use `Table.of` for anything else."""
+    def __init__(self, name: str, columns: Mapping[str, Column], digest: bytes = b"") -> None:
+        """Take over complete columns of equal length, sorted by id; use `Table.of` for anything else.
+
+        `digest` is that of the content, where it is known.
+        """
         self.name = name
         self.columns = dict(columns)
         self.length = self.columns["id"].length
-        self._digest = b""
+        self._digest = digest
 
     @classmethod
     def of(cls, name: str, values: Mapping[str, Array | Sequence[Value]] | None = None) -> Table:
@@ -260,17 +272,51 @@ def scalar(value: np.generic) -> Value:
 
 def resolve(values: Array, targets: tuple[Column, ...]) -> Array:
     """The row of each value in the id columns `targets`, as `Column.resolve` has it (int64)."""
-    found = np.where(values == b"", NONE, MISSING)
+    found = np.empty(len(values), np.int64)
+    ids = [_searchable(target.array, len(values)) for target in targets]
+    # In blocks, so that what is computed on the way stays near the processor.
+    for start in range(0, len(values), BLOCK_ROWS):
+        block = values[start : start + BLOCK_ROWS]
+        found[start : start + len(block)] = _resolved(block, ids)
+    return found
+
+
+def _searchable(ids: Array, wanted: int) -> tuple[Array, Array]:
+    """Sorted ids, and the form in which they are searched: as words where that pays."""
+    short = ids.itemsize <= WORD_BYTES and len(ids) <= WORTH_WORDS * wanted
+    return ids, _words(ids) if short else ids
+
+
+def _resolved(values: Array, targets: Sequence[tuple[Array, Array]]) -> Array:
+    """The row of each value, looked up once for neighbours that are the same."""
+    firsts = np.append(True, values[1:] != values[:-1]) if len(values) else np.zeros(0, bool)
+    wanted = values[firsts]
+    found = np.where(wanted == b"", NONE, MISSING)
     first = 0
-    for target in targets:
-        ids = target.array
-        if len(ids):
-            # Comparing with wider text would widen every id; what is longer than all of them is none of them.
-            narrow = values.astype(ids.dtype) if values.itemsize > ids.itemsize else values
-            rows = np.minimum(np.searchsorted(ids, narrow), len(ids) - 1)
-            found = np.where(ids[rows] == values, rows + first, found)
-        first += target.length
-    return found.astype(np.int64)
+    for ids, searched in targets:
+        missing = np.flatnonzero(found == MISSING)
+        if len(ids) and len(missing):
+            rows = _rows(ids, searched, wanted[missing])
+            found[missing] = np.where(rows >= 0, rows + first, MISSING)
+        first += len(ids)
+    spread: Array = found[np.cumsum(firsts) - 1]
+    return spread
+
+
+def _rows(ids: Array, searched: Array, values: Array) -> Array:
+    """The row of each value in `ids`; -1 where it is not among them."""
+    # Comparing with wider text would widen every id; what is longer than all of them is none of them.
+    narrow = values.astype(ids.dtype) if values.itemsize > ids.itemsize else values
+    rows = np.searchsorted(searched, narrow if searched is ids else _words(narrow))
+    rows = np.minimum(rows, len(ids) - 1)
+    return np.where(ids[rows] == values, rows, -1)
+
+
+def _words(values: Array) -> Array:
+    """Text of at most eight bytes as whole numbers (uint64), which have its order and compare ten times as fast."""
+    letters = np.zeros((len(values), WORD_BYTES), np.uint8)
+    letters[:, : values.itemsize] = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.itemsize)
+    return letters.view(">u8").ravel().astype(np.uint64)
 
 
 def _bytes(value: Value) -> bytes | float | int | bool:
