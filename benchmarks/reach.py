@@ -55,7 +55,7 @@ def _trial(seed: int) -> list[Figure]:
     wrong = _disagreements(ready, whole, counted, targets)
     limited_ms = _median_ms(lambda: dijkstra(whole, indices=targets, min_only=True, limit=LIMIT_NS), 3)
     all_ms = _median_ms(lambda: dijkstra(whole, indices=targets, min_only=True), 3)
-    core, sources = _contracted(ready), ready.vertex[targets]
+    core, sources = _contracted(ready), ready.topology.number[targets]
     core_ms = _median_ms(lambda: dijkstra(core, indices=sources, min_only=True, limit=LIMIT_NS))
     covered_ms = _median_ms(lambda: ready.covered(targets, LIMIT_NS))
     searched_ms = _median_ms(lambda: ready.towards(targets, LIMIT_NS))

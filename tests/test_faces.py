@@ -32,8 +32,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "info": {"network": "net"},
     "diff": {"network": "grown", "before": 1, "after": 2},
     "circles": {"network": "net", "budget_us": 800, "weight": "station", "target_share": 0.5},
+    "survive": {"network": "net", "worst": 3},
     "whatif": {"network": "net", "remove": "c000001", "budget_us": 800},
     "curve": {"network": "net", "upto_us": 1500, "steps": 6, "weight": "station"},
+    "map": {"network": "net", "output": "map-FACE.png", "width": 400},
+    "tiers": {"network": "net"},
+    "compare": {"before": "net", "after": "net", "budget_us": 800, "weight": "station"},
     "build": {"network": "net", "target_share": 0.6, "output": "plan-FACE.json"},
     "check": {"plan": "plan.json", "network": "net"},
     "place": {"network": "net", "output": "place-FACE.json"},
@@ -54,7 +58,7 @@ class Ground:
     def ready(self, operation: str) -> None:
         """Make what the example of `operation` reads."""
         question = EXAMPLES[operation]
-        if question.get("network") == "net":
+        if "net" in (question.get("network"), question.get("before")):
             self._made("net", "generate", str(self.root / "net"), "--stations", str(STATIONS))
         if operation in ("import", "diff"):
             self._tables("tables-1", "id,name\nP1,North\nP2,South\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from karez.errors import InputError
 from karez.importers.generate import nation
 from karez.measure import reach
 from karez.measure.circles import circles, compute_sites, points
-from karez.measure.core import LONGEST_NS
 from karez.measure.delay import link_oneway_us
 from karez.measure.whatif import WhatIf
 from karez.twin import Twin, store
@@ -24,47 +22,66 @@ from tests.test_reach import _all_points, networks
 LIMIT_NS = 300_000
 
 
-def _fresh(ready: reach.Reach, arcs: np.ndarray, targets: set[int], limit_ns: int) -> list[int]:
-    """The table of the network with other delays, from the start."""
-    changed = replace(ready, arcs=arcs, width=reach.NARROWEST_NS)
-    covered: list[int] = changed.covered(np.array(sorted(targets), np.int64), limit_ns).tolist()
+def _fresh(twin: Twin, ns: np.ndarray, cut: np.ndarray, targets: set[int]) -> list[int]:
+    """The table of the network with these delays and without the links that are cut, from the start."""
+    ready = reach.prepared(twin, ns, ~cut, _all_points(twin))
+    covered: list[int] = ready.covered(np.array(sorted(targets), np.int64), LIMIT_NS).tolist()
     return covered
 
 
+class _World:
+    """A what-if, and beside it what it should be: delays, links that are cut, sites that are open."""
+
+    def __init__(self, twin: Twin, delays: np.ndarray, targets: np.ndarray) -> None:
+        everything = np.ones(len(delays), bool)
+        self.twin, self.original = twin, delays
+        self.whatif = WhatIf(reach.prepared(twin, delays, everything, _all_points(twin)), targets, LIMIT_NS)
+        self.ns, self.cut, self.open_ = delays.copy(), ~everything, set(targets.tolist())
+
+    def change(self, data: st.DataObject) -> None:
+        """One change of either kind, drawn by chance."""
+        site = data.draw(st.integers(0, len(self.twin["sites"]) - 1))
+        kinds = ["site", "close", *(["links", "restore"] * 2 if len(self.ns) else [])]
+        kind = data.draw(st.sampled_from(kinds))
+        if kind == "close":
+            self.whatif.close(site)
+            ends = np.stack([self.twin.resolve("links", end) for end in ("a", "b")])
+            self.cut |= (ends == site).any(axis=0)
+            self.open_ -= {site}
+        elif kind == "site":
+            (self.whatif.remove if site in self.open_ else self.whatif.add)(site)
+            self.open_ ^= {site}
+        else:
+            links = data.draw(st.lists(st.integers(0, len(self.ns) - 1), min_size=1, max_size=4))
+            ns = data.draw(st.sampled_from([0, 1, 5_000, 60_000, 250_000, None]))
+            self._set(links, ns) if kind == "links" else self._restore(links)
+
+    def _set(self, links: list[int], ns: int | None) -> None:
+        self.whatif.set_links(links, ns)
+        self.cut[links] = ns is None
+        self.ns[links] = 0 if ns is None else ns
+
+    def _restore(self, links: list[int]) -> None:
+        self.whatif.restore(links)
+        self.cut[links] = False
+        self.ns[links] = self.original[links]
+
+
 @given(networks(), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_any_changes_give_what_a_new_search_gives_and_are_undone_exactly(
     case: tuple[Twin, np.ndarray, np.ndarray], data: st.DataObject
 ) -> None:
-    twin, delays, targets = case
-    ready = reach.prepared(twin, delays, np.ones(len(delays), bool), _all_points(twin))
-    whatif, open_, arcs = WhatIf(ready, targets, LIMIT_NS), set(targets.tolist()), ready.arcs.copy()
-    tails = np.repeat(np.arange(len(ready.starts) - 1), np.diff(ready.starts)).tolist()
-    site_of = {int(ready.vertex[site]): site for site in range(len(twin["sites"]))}
-    pairs: list[tuple[int, int]] = list(zip(tails, arcs[:, 0].tolist(), strict=True))
-    ways = [(tail, head) for tail, head in pairs if head in site_of and tail in site_of]
-    tables = [whatif.covered.tolist()]
-    assert tables[0] == _fresh(ready, arcs, open_, LIMIT_NS)
+    world = _World(*case)
+    tables = [world.whatif.covered.tolist()]
+    assert tables[0] == _fresh(world.twin, world.ns, world.cut, world.open_)
     for _ in range(data.draw(st.integers(1, 8))):
-        site = data.draw(st.integers(0, len(twin["sites"]) - 1))
-        if ways and data.draw(st.sampled_from(["way", "site"])) == "way":
-            one, other = data.draw(st.sampled_from(ways))
-            ns = data.draw(st.sampled_from([0, 1, 5_000, 60_000, 250_000, None]))
-            whatif.set_delay(site_of[one], site_of[other], ns)
-            both = {(one, other), (other, one)}
-            mine = [at for at, pair in enumerate(pairs) if pair in both]
-            arcs[mine, 1] = LONGEST_NS if ns is None else ns
-        elif site in open_:
-            whatif.remove(site)
-            open_.remove(site)
-        else:
-            whatif.add(site)
-            open_.add(site)
-        assert whatif.covered.tolist() == _fresh(ready, arcs, open_, LIMIT_NS)
-        tables.append(whatif.covered.tolist())
+        world.change(data)
+        tables.append(world.whatif.covered.tolist())
+        assert tables[-1] == _fresh(world.twin, world.ns, world.cut, world.open_)
     for table in reversed(tables[:-1]):
-        whatif.undo()
-        assert whatif.covered.tolist() == table
+        world.whatif.undo()
+        assert world.whatif.covered.tolist() == table
 
 
 def test_on_a_nation_a_thousand_what_ifs_end_where_they_began() -> None:
@@ -95,8 +112,8 @@ def test_what_cannot_be_is_said() -> None:
         whatif.add(site)
     with pytest.raises(ValueError, match="not open"):
         whatif.remove(site + 1)
-    with pytest.raises(ValueError, match="not joined"):
-        whatif.set_delay(site, site, 1)
+    with pytest.raises(ValueError, match="negative"):
+        whatif.set_links([0], -1)
     with pytest.raises(IndexError):
         whatif.undo()
 

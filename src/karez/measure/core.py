@@ -1,13 +1,14 @@
 """The core of a network: its sites and what joins them, with chains and rings of stations known only by their ends.
 
 A station where no more than two links meet, both of them both ways, is no vertex that a way between sites could turn
-at. So chains of such stations are walked once, and become links between their ends. This is exact.
+at. So chains of such stations are walked once, and become ways between their ends. This is exact. What is joined with
+what does not depend on delays, so a network is walked once however many delays it is then given.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,32 +21,82 @@ from karez.twin.table import Array
 from karez.units import NS_PER_US
 
 LOG = logging.getLogger(__name__)
+# No way that takes longer counts.
 LONGEST_NS = int(FAR) // 2
 
 
-@dataclass(frozen=True)
-class Chains:
-    """Chains of stations as `kernels.walk_chains` finds them; links are rows of `links`."""
+class Chains(NamedTuple):
+    """Chains of stations, each in the order in which it was walked from its first end.
+
+    `bounds` says where each chain starts in `members` (vertices) and in `via` (the link by which each was reached);
+    `first` and `second` are the ends in the core (-1 for a dead end), `last` the link that leads to the second.
+    """
 
     bounds: Array
     members: Array
-    offsets: Array
     via: Array
     first: Array
     second: Array
-    whole: Array
     last: Array
 
 
-class Walked(NamedTuple):
-    """A network after the walk: arcs by the end that they lead to, which vertices are in the core, and the chains."""
+class Timed(NamedTuple):
+    """Delays on a topology, in ns: of each chain's members from its first end, whole chains, ways, and arcs.
 
-    starts: Array
-    heads: Array
-    delays: Array
+    `arcs` has head and delay of each arc of the search.
+    """
+
+    offsets: Array
+    whole: Array
+    way_ns: Array
+    arcs: Array
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What joins the core of a network, whatever the delays.
+
+    `number` has the core's number of each vertex (sites, then stations), -1 outside. A way is one of `links` (rows)
+    or, after them, one of the chains `joined` (rows of `chains`); `tails`, `heads` and `both` are its ends and whether
+    traffic may pass it both ways. Arcs of the search lead towards where traffic comes from: those of vertex v are
+    `starts[v]` to `starts[v + 1]`, and arc i is the fastest of the ways `ways[bounds[i] : bounds[i + 1]]`.
+    """
+
+    number: Array
+    vertices: int
     links: Array
-    core: Array
     chains: Chains
+    joined: Array
+    tails: Array
+    heads: Array
+    both: Array
+    starts: Array
+    ends: Array
+    bounds: Array
+    ways: Array
+
+    def timed(self, oneway_ns: Array) -> Timed:
+        """The delays of chains, ways and arcs, where the links have these (int32 ns, one a link of the twin)."""
+        chains = self.chains
+        offsets, whole = np.empty(len(chains.members), np.int64), np.empty(len(chains.first), np.int64)
+        kernels.offsets_of(chains.bounds, chains.via, chains.second, chains.last, oneway_ns, offsets, whole)
+        through = np.minimum(whole[self.joined], LONGEST_NS).astype(np.int32)
+        way_ns = np.concatenate([oneway_ns[self.links], through])
+        arcs = np.stack([self.ends, np.empty_like(self.ends)], axis=1)
+        kernels.fastest(self.bounds, self.ways, way_ns, arcs)
+        return Timed(offsets, whole, way_ns, arcs)
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether all of it may be passed both ways."""
+        return bool(self.both.all())
+
+    def turned(self) -> Topology:
+        """The same, with arcs that lead where traffic goes: for delays *from* a site."""
+        if self.is_symmetric:
+            return self
+        starts, ends, bounds, ways = _arcs(self.tails, self.heads, self.both, self.vertices)
+        return replace(self, starts=starts, ends=ends, bounds=bounds, ways=ways)
 
 
 @dataclass(frozen=True)
@@ -73,41 +124,61 @@ class CoreLayout:
 
 def core_layout(twin: Twin, used: Array) -> CoreLayout:
     """The core of the twin's links where `used` (one bool a link); links that are down or lead nowhere are left out."""
-    walked = walk(twin, np.zeros(len(used), np.int64), used)
-    core, chains = walked.core, walked.chains
-    number = np.cumsum(core) - 1
-    tail = np.repeat(np.arange(len(core)), np.diff(walked.starts))
-    inner = core[tail] & core[walked.heads]
-    joined = np.flatnonzero((chains.second >= 0) & (chains.first != chains.second))
-    one, other = number[chains.first[joined]], number[chains.second[joined]]
-    # The arcs of the walk lead from a target to where one comes from; the graph's lead the way of the traffic.
-    tails = np.concatenate([number[walked.heads[inner]], one, other])
-    heads = np.concatenate([number[tail[inner]], other, one])
+    made = topology(twin, used)
+    inner, chains, joined = len(made.links), made.chains, made.joined
+    back = np.flatnonzero(made.both[:inner])
+    tails = np.concatenate([made.tails[:inner], made.heads[back], made.tails[inner:], made.heads[inner:]])
+    heads = np.concatenate([made.heads[:inner], made.tails[back], made.heads[inner:], made.tails[inner:]])
     return CoreLayout(
-        links=walked.links[inner],
+        links=np.concatenate([made.links, made.links[back]]),
         via=chains.via,
         bounds=np.stack([chains.bounds[joined], chains.bounds[joined + 1]], axis=1),
         last=chains.last[joined],
-        layout=laid_out(tails, heads, np.arange(len(tails)), vertices=int(core.sum()), sites=len(twin["sites"])),
+        layout=laid_out(tails, heads, np.arange(len(tails)), vertices=made.vertices, sites=len(twin["sites"])),
     )
 
 
-def walk(twin: Twin, oneway_ns: Array, used: Array) -> Walked:
-    """The network of the links that are `used`, with their delays (int64 ns), after its chains were walked."""
+def topology(twin: Twin, used: Array) -> Topology:
+    """What joins the core by the links that are `used` (one bool a link); what is down or leads nowhere is left out."""
     if not kernels.compiled():
         LOG.info("compiling the search: this takes some seconds, once")
     links = twin["links"]
     a, b = twin.resolve("links", "a"), twin.resolve("links", "b")
-    rows = np.flatnonzero(used & links["up"] & (a >= 0) & (b >= 0) & (oneway_ns <= LONGEST_NS))
-    both = links["direction"][rows] == b"both"
-    tail, head, ns = (values[rows].astype(np.int32) for values in (a, b, oneway_ns))
+    rows = np.flatnonzero(used & links["up"] & (a >= 0) & (b >= 0)).astype(np.int32)
+    whole = len(rows) == len(links)
+    tail, head = (ends.astype(np.int32) if whole else ends[rows].astype(np.int32) for ends in (a, b))
+    both = (links["direction"] if whole else links["direction"][rows]) == b"both"
     sites, vertices = len(twin["sites"]), len(twin["sites"]) + len(twin["stations"])
-    # Towards a target means along the links backwards, starting from it.
-    starts, heads, delays, link = kernels.arcs_by_tail(head, tail, ns, both, vertices)
-    core = np.diff(starts) > 2
+    core = np.zeros(vertices, np.bool_)
     core[:sites] = True
-    core[tail[~both]] = True
-    core[head[~both]] = True
-    bounds, members, offsets, via, first, second, whole, last = kernels.walk_chains(starts, heads, delays, link, core)
-    chains = Chains(bounds, members, offsets, rows[via], first, second, whole, rows[last])
-    return Walked(starts, heads, delays, rows[link], core, chains)
+    kernels.mark_core(tail, head, both, core, np.zeros(vertices, np.uint8))
+    number = np.empty(vertices, np.int32)
+    size = kernels.numbered(core, number)
+    joins = np.empty((vertices, 2), np.int32)
+    inner, entries = kernels.parted(tail, head, core, joins)
+    bounds, members, via, first, second, last = kernels.walk_chains(tail, head, core, joins, entries)
+    chains = Chains(bounds, members, rows[via], number[first], np.where(second < 0, -1, number[second]), rows[last])
+    joined = np.flatnonzero((second >= 0) & (first != second)).astype(np.int32)
+    tails = np.concatenate([number[tail[inner]], chains.first[joined]])
+    heads = np.concatenate([number[head[inner]], chains.second[joined]])
+    ways_both = np.concatenate([both[inner], np.ones(len(joined), bool)])
+    starts, ends, arc_bounds, ways = _arcs(heads, tails, ways_both, size)
+    return Topology(
+        number=number,
+        vertices=size,
+        links=rows[inner],
+        chains=chains,
+        joined=joined,
+        tails=tails,
+        heads=heads,
+        both=ways_both,
+        starts=starts,
+        ends=ends,
+        bounds=arc_bounds,
+        ways=ways,
+    )
+
+
+def _arcs(tails: Array, heads: Array, both: Array, vertices: int) -> tuple[Array, Array, Array, Array]:
+    """Arcs by their tail, one for all ways that join the same two vertices in the same direction."""
+    return kernels.united(*kernels.arcs_by_tail(tails, heads, both, vertices))

@@ -22,89 +22,190 @@ def compiled() -> bool:
 
 
 @njit(cache=True)
-def arcs_by_tail(tail: Array, head: Array, ns: Array, both: Array, vertices: int) -> tuple[Array, Array, Array, Array]:
-    """Links as arcs sorted by their tail: where each vertex starts, head, delay and link of each arc."""
-    starts = np.zeros(vertices + 1, np.int64)
+def mark_core(tail: Array, head: Array, both: Array, core: Array, degree: Array) -> None:
+    """Mark in `core` every vertex at which more than two links meet, or one that goes one way only.
+
+    `degree` (zeros, one a vertex) is written over.
+    """
     for link in range(tail.size):
-        starts[tail[link] + 1] += 1
-        if both[link]:
-            starts[head[link] + 1] += 1
-    for vertex in range(vertices):
-        starts[vertex + 1] += starts[vertex]
-    free = starts[:-1].copy()
-    heads = np.empty(starts[-1], np.int32)
-    delays = np.empty(starts[-1], np.int32)
-    links = np.empty(starts[-1], np.int32)
+        for vertex in (tail[link], head[link]):
+            if degree[vertex] < 3:
+                degree[vertex] += 1
+            if degree[vertex] > 2 or not both[link]:
+                core[vertex] = True
+
+
+@njit(cache=True)
+def numbered(core: Array, number: Array) -> int:
+    """The number of marked vertices, after each got its own in `number`; the others have -1."""
+    size = 0
+    for vertex in range(core.size):
+        number[vertex] = -1
+        if core[vertex]:
+            number[vertex] = size
+            size += 1
+    return size
+
+
+@njit(cache=True)
+def parted(tail: Array, head: Array, core: Array, joins: Array) -> tuple[Array, Array]:
+    """Links within the core, and links by which chains are entered from it.
+
+    `joins` gets the links of each vertex outside, which has at most two; -1 where there is none.
+    """
+    inner, entries = 0, 0
     for link in range(tail.size):
-        at = free[tail[link]]
-        free[tail[link]] = at + 1
-        heads[at], delays[at], links[at] = head[link], ns[link], link
-        if both[link]:
-            at = free[head[link]]
-            free[head[link]] = at + 1
-            heads[at], delays[at], links[at] = tail[link], ns[link], link
-    return starts, heads, delays, links
+        inner += core[tail[link]] and core[head[link]]
+        entries += core[tail[link]] != core[head[link]]
+    within, into = np.empty(inner, np.int32), np.empty(entries, np.int32)
+    joins[:] = -1
+    inner, entries = 0, 0
+    for link in range(tail.size):
+        one, other = tail[link], head[link]
+        if core[one] and core[other]:
+            within[inner] = link
+            inner += 1
+            continue
+        if core[one] != core[other]:
+            into[entries] = link
+            entries += 1
+        for vertex in (one, other):
+            if not core[vertex]:
+                joins[vertex, 0 if joins[vertex, 0] < 0 else 1] = link
+    return within, into
 
 
 @njit(cache=True)
 def walk_chains(
-    starts: Array, heads: Array, delays: Array, links: Array, core: Array
-) -> tuple[Array, Array, Array, Array, Array, Array, Array, Array]:
-    """The chains of vertices outside of `core`, each walked once from a core vertex.
+    tail: Array, head: Array, core: Array, joins: Array, entries: Array
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """The chains of vertices outside of `core`, each walked once from the core.
 
-    Gives where each chain starts among its members, the members in the order of the walk, each one's delay from the
-    first end and the link by which it was reached; and of each chain the two ends (the second -1 for a dead end), its
-    whole delay and its last link. What lies outside has at most two arcs, and none that goes one way only.
+    Gives where each chain starts among its members, the members in the order of the walk and the link by which each
+    was reached; and of each chain the two ends (the second -1 for a dead end) and the last link.
     """
-    vertices = starts.size - 1
-    seen = np.zeros(vertices, np.bool_)
-    members = np.empty(vertices, np.int32)
-    offsets = np.empty(vertices, np.int64)
-    via = np.empty(vertices, np.int32)
-    last = np.empty(vertices, np.int32)
-    bounds = np.empty(vertices + 1, np.int64)
-    first = np.empty(vertices, np.int32)
-    second = np.empty(vertices, np.int32)
-    whole = np.empty(vertices, np.int64)
+    seen = np.zeros(core.size, np.bool_)
+    members, via = np.empty(core.size, np.int32), np.empty(core.size, np.int32)
+    bounds = np.empty(entries.size + 1, np.int32)
+    first, second = np.empty(entries.size, np.int32), np.empty(entries.size, np.int32)
+    last = np.empty(entries.size, np.int32)
     chains, filled = 0, 0
     bounds[0] = 0
-    for start in range(vertices):
-        if not core[start]:
+    for link in entries:
+        start = tail[link] if core[tail[link]] else head[link]
+        here = tail[link] + head[link] - start
+        if seen[here]:
             continue
-        for out in range(starts[start], starts[start + 1]):
-            here = heads[out]
-            if core[here] or seen[here]:
-                continue
-            arc, delay, end = out, np.int64(0), -1
-            while True:
-                delay += delays[arc]
-                here = heads[arc]
-                if core[here]:
-                    end = here
-                    break
-                seen[here] = True
-                members[filled], offsets[filled], via[filled] = here, delay, links[arc]
-                filled += 1
-                ahead = -1
-                for other in range(starts[here], starts[here + 1]):
-                    if links[other] != links[arc]:
-                        ahead = other
-                if ahead < 0:
-                    break
-                arc = ahead
-            first[chains], second[chains], whole[chains], last[chains] = start, end, delay, links[arc]
-            chains += 1
-            bounds[chains] = filled
+        end = -1
+        while True:
+            seen[here] = True
+            members[filled], via[filled] = here, link
+            filled += 1
+            ahead = joins[here, 0] if joins[here, 0] != link else joins[here, 1]
+            if ahead < 0:
+                break
+            link = ahead
+            here = tail[link] + head[link] - here
+            if core[here]:
+                end = here
+                break
+        first[chains], second[chains], last[chains] = start, end, link
+        chains += 1
+        bounds[chains] = filled
     return (
         bounds[: chains + 1].copy(),
         members[:filled].copy(),
-        offsets[:filled].copy(),
         via[:filled].copy(),
         first[:chains].copy(),
         second[:chains].copy(),
-        whole[:chains].copy(),
         last[:chains].copy(),
     )
+
+
+@njit(cache=True)
+def arcs_by_tail(tail: Array, head: Array, both: Array, vertices: int) -> tuple[Array, Array, Array]:
+    """Ways as arcs sorted by their tail: where each vertex starts, and head and way of each arc."""
+    starts = np.zeros(vertices + 1, np.int32)
+    for way in range(tail.size):
+        starts[tail[way] + 1] += 1
+        if both[way]:
+            starts[head[way] + 1] += 1
+    for vertex in range(vertices):
+        starts[vertex + 1] += starts[vertex]
+    free = starts[:-1].copy()
+    heads, ways = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
+    for way in range(tail.size):
+        at = free[tail[way]]
+        free[tail[way]] = at + 1
+        heads[at], ways[at] = head[way], way
+        if both[way]:
+            at = free[head[way]]
+            free[head[way]] = at + 1
+            heads[at], ways[at] = tail[way], way
+    return starts, heads, ways
+
+
+@njit(cache=True)
+def united(starts: Array, heads: Array, ways: Array) -> tuple[Array, Array, Array, Array]:
+    """Parallel arcs made one: where each vertex starts, heads, and which of the ways (in order) each stands for."""
+    vertices = starts.size - 1
+    seen_by, arc_of = np.full(vertices, -1, np.int32), np.empty(vertices, np.int32)
+    arc, size = np.empty(heads.size, np.int32), np.zeros(heads.size + 1, np.int32)
+    fewer, ends = np.empty(vertices + 1, np.int32), np.empty(heads.size, np.int32)
+    count = 0
+    for vertex in range(vertices):
+        fewer[vertex] = count
+        for at in range(starts[vertex], starts[vertex + 1]):
+            head = heads[at]
+            if seen_by[head] != vertex:
+                seen_by[head], arc_of[head], ends[count] = vertex, count, head
+                count += 1
+            arc[at] = arc_of[head]
+            size[arc[at] + 1] += 1
+    fewer[vertices] = count
+    for at in range(count):
+        size[at + 1] += size[at]
+    bounds, free = size[: count + 1].copy(), size[:count].copy()
+    ordered = np.empty(heads.size, np.int32)
+    for at in range(heads.size):
+        ordered[free[arc[at]]] = ways[at]
+        free[arc[at]] += 1
+    return fewer, ends[:count].copy(), bounds, ordered
+
+
+@njit(cache=True)
+def offsets_of(
+    bounds: Array, via: Array, second: Array, last: Array, oneway_ns: Array, offsets: Array, whole: Array
+) -> None:
+    """Fill in the delay of each member of each chain from its first end, and of each whole chain."""
+    for chain in range(second.size):
+        delay = np.int64(0)
+        for at in range(bounds[chain], bounds[chain + 1]):
+            delay += oneway_ns[via[at]]
+            offsets[at] = delay
+        whole[chain] = delay + oneway_ns[last[chain]] if second[chain] >= 0 else delay
+
+
+@njit(cache=True)
+def fastest(bounds: Array, ways: Array, way_ns: Array, arcs: Array) -> None:
+    """Fill in the delay of each arc: that of the fastest of its ways."""
+    for arc in range(bounds.size - 1):
+        least = way_ns[ways[bounds[arc]]]
+        for at in range(bounds[arc] + 1, bounds[arc + 1]):
+            least = min(least, way_ns[ways[at]])
+        arcs[arc, 1] = least
+
+
+@njit(cache=True)
+def reach_members(
+    found: Array, bounds: Array, members: Array, first: Array, second: Array, offsets: Array, whole: Array, out: Array
+) -> None:
+    """Write into `out` (a vertex each) the delay of each member of the chains, `FAR` where nothing reaches it."""
+    for chain in range(first.size):
+        ahead = np.int64(found[first[chain]])
+        back = np.int64(found[second[chain]]) + whole[chain] if second[chain] >= 0 else np.int64(FAR) * 4
+        for at in range(bounds[chain], bounds[chain + 1]):
+            out[members[at]] = min(ahead + offsets[at], back - offsets[at], np.int64(FAR))
 
 
 @njit(cache=True)

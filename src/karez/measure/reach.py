@@ -13,7 +13,7 @@ import numpy as np
 
 from karez.measure import kernels
 from karez.measure.circles import Points, Weight, compute_sites, points
-from karez.measure.core import LONGEST_NS, Chains, walk
+from karez.measure.core import LONGEST_NS, Timed, Topology, topology
 from karez.measure.delay import link_oneway_us
 from karez.measure.kernels import FAR
 from karez.twin import Twin
@@ -24,6 +24,7 @@ from karez.units import NS_PER_US
 WEIGHT_SCALE = 1_000_000
 # Delays below this make buckets too narrow to pay; then a bucket is scanned again until it is empty.
 NARROWEST_NS = 1_000
+GROUP_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -58,27 +59,27 @@ class _Double:
 
 @dataclass(frozen=True)
 class Reach:
-    """A network made ready: the core graph (delays *towards* its sources), and what hangs on it.
+    """A network made ready: the core with its delays *towards* its sources, and what of `points` hangs on it.
 
-    `arcs` has head and delay of each arc; `vertex` numbers the core's vertices among those of the network (sites, then
-    stations), `-1` where one is not in the core. A search writes into `scratch`: ask from one thread at a time.
+    `oneway_ns` (int32) are the delays of the twin's links. A search writes into `scratch`: ask from one thread only.
     """
 
-    starts: Array
-    arcs: Array
-    vertex: Array
+    topology: Topology
+    oneway_ns: Array
+    timed: Timed
+    points: Points
     width: int
     single: _Single
     double: _Double
     metros: int
-    members: int
     scratch: Array
 
     def towards(self, targets: Array, limit_ns: int) -> Array:
         """The delay of each core vertex towards the best target (rows of `sites`), ns; `FAR` from the limit on."""
-        found = np.empty(len(self.starts) - 1, np.int32)
-        sources = self.vertex[np.asarray(targets)].astype(np.int32)
-        kernels.search(self.starts, self.arcs, sources, int(limit_ns), self.width, self.scratch, found)
+        found = np.empty(self.topology.vertices, np.int32)
+        sources = self.topology.number[np.asarray(targets)]
+        arcs = self.timed.arcs
+        kernels.search(self.topology.starts, arcs, sources, int(limit_ns), self.width, self.scratch, found)
         return found
 
     def covered(self, targets: Array, limit_ns: int) -> Array:
@@ -101,7 +102,7 @@ class Reach:
 
     def delays_ns(self, targets: Array, limit_ns: int = LONGEST_NS) -> Array:
         """The delay of each point towards the best target (int32 ns); `FAR` where it is not below the limit."""
-        found, out = self.towards(targets, limit_ns), np.full(self.members, FAR, np.int32)
+        found, out = self.towards(targets, limit_ns), np.full(len(self.points.vertex), FAR, np.int32)
         one, two = self.single, self.double
         kernels.delays_single(found, one.host, one.bounds, one.offset, one.member, out)
         kernels.delays_double(found, two.ends, two.spans, two.bounds, two.offset, two.member, out)
@@ -131,110 +132,108 @@ def prepared(twin: Twin, oneway_ns: Array, used: Array, counted: Points) -> Reac
 
     `counted` has vertex, weight and metro of what is counted, as `circles.points` gives them.
     """
-    walked = walk(twin, oneway_ns, used)
-    return _assembled(twin, walked.starts, walked.heads, walked.delays, walked.core, walked.chains, counted)
+    made = topology(twin, used & (oneway_ns <= LONGEST_NS))
+    return timed(made, np.minimum(oneway_ns, LONGEST_NS).astype(np.int32), counted, metros=len(twin["metros"]))
 
 
-def _assembled(
-    twin: Twin, starts: Array, heads: Array, delays: Array, core: Array, chains: Chains, points: Points
-) -> Reach:
-    vertex = np.where(core, np.cumsum(core) - 1, -1).astype(np.int32)
-    between = chains.second >= 0
-    tail = np.repeat(np.arange(len(core), dtype=np.int32), np.diff(starts))
-    inner = core[tail] & core[heads]
-    joined = between & (chains.first != chains.second)
-    one, other = vertex[chains.first[joined]], vertex[chains.second[joined]]
-    whole = chains.whole[joined]
-    short = whole <= LONGEST_NS
-    tails = np.concatenate([vertex[tail[inner]], one[short]])
-    ends = np.concatenate([vertex[heads[inner]], other[short]])
-    ns = np.concatenate([delays[inner], whole[short].astype(np.int32)])
-    both = np.concatenate([np.zeros(int(inner.sum()), bool), np.ones(int(short.sum()), bool)])
-    core_starts, core_heads, core_delays, _ = kernels.arcs_by_tail(*_least(tails, ends, ns, both), int(core.sum()))
-    single, double = _hung(len(core), vertex, chains, points)
+def timed(made: Topology, oneway_ns: Array, counted: Points, *, metros: int) -> Reach:
+    """A topology with these delays (int32 ns, one a link of the twin), ready for questions."""
+    delays = made.timed(oneway_ns)
+    single, double = _hung(made, delays, counted)
     return Reach(
-        starts=core_starts.astype(np.int32),
-        arcs=np.stack([core_heads, core_delays], axis=1),
-        vertex=vertex,
-        width=max(int(core_delays.min()) if len(core_delays) else 0, NARROWEST_NS),
+        topology=made,
+        oneway_ns=oneway_ns,
+        timed=delays,
+        points=counted,
+        width=bucket_ns(delays),
         single=single,
         double=double,
-        metros=len(twin["metros"]),
-        members=len(points.vertex),
-        scratch=np.empty((len(core_heads) + int(core.sum()), 2), np.int32),
+        metros=metros,
+        scratch=np.empty((len(delays.arcs) + made.vertices, 2), np.int32),
     )
 
 
-def _least(tail: Array, head: Array, ns: Array, both: Array) -> tuple[Array, Array, Array, Array]:
-    """Arcs one by one, of parallel ones the fastest: many chains may join the same two hosts."""
-    tails, heads = np.concatenate([tail, head[both]]), np.concatenate([head, tail[both]])
-    delays = np.concatenate([ns, ns[both]])
-    order = np.lexsort((delays, heads, tails))
-    kept = order[_changes(tails[order]) | _changes(heads[order])]
-    return tails[kept], heads[kept], delays[kept], np.zeros(len(kept), bool)
+def bucket_ns(delays: Timed) -> int:
+    """The width of the buckets of a search: the shortest delay, where that is not too short to pay."""
+    return max(int(delays.arcs[:, 1].min()) if len(delays.arcs) else 0, NARROWEST_NS)
 
 
-def _hung(vertices: int, vertex: Array, chains: Chains, points: Points) -> tuple[_Single, _Double]:
+def _hung(made: Topology, delays: Timed, counted: Points) -> tuple[_Single, _Double]:
     """What is counted, by how it hangs on the core; points that nothing reaches hang nowhere."""
-    chain = np.full(vertices, -1, np.int32)
-    place = np.zeros(vertices, np.int64)
-    chain[chains.members] = np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds))
-    place[chains.members] = np.arange(len(chains.members))
-    there = np.flatnonzero(points.vertex >= 0)
-    at = points.vertex[there]
-    mine = chain[at]
-    in_core = np.flatnonzero(vertex[at] >= 0)
-    in_chain = np.flatnonzero(mine >= 0)
-    owner = mine[in_chain]
-    offset = chains.offsets[place[at[in_chain]]]
-    closed = chains.second[owner] == chains.first[owner]
-    nearest = np.where(closed, np.minimum(offset, chains.whole[owner] - offset), offset)
-    two = (chains.second[owner] >= 0) & ~closed
+    chains = made.chains
+    there = np.flatnonzero(counted.vertex >= 0)
+    number = made.number[counted.vertex[there]]
+    in_core = there[number >= 0]
+    # Outside the core are stations only, and each is counted once or not at all.
+    point = np.full(len(made.number), -1, np.int32)
+    point[counted.vertex[there[number < 0]]] = there[number < 0]
+    place = np.flatnonzero(point[chains.members] >= 0)
+    member = point[chains.members[place]]
+    owner = np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds))[place]
+    closed = chains.second == chains.first
+    two = ((chains.second >= 0) & ~closed)[owner]
+    one, offset = owner[~two], delays.offsets[place[~two]]
+    nearest = np.where(closed[one], np.minimum(offset, delays.whole[one] - offset), offset)
     single = _single(
-        host=np.concatenate([vertex[at[in_core]], vertex[chains.first[owner[~two]]]]),
-        offset=np.concatenate([np.zeros(len(in_core), np.int64), nearest[~two]]),
-        member=there[np.concatenate([in_core, in_chain[~two]])],
-        points=points,
+        host=np.concatenate([number[number >= 0], chains.first[one]]),
+        offset=np.concatenate([np.zeros(len(in_core), np.int64), nearest]),
+        member=np.concatenate([in_core, member[~two]]),
+        points=counted,
     )
-    return single, _double(chains, vertex, owner[two], place[at[in_chain[two]]], there[in_chain[two]], points)
+    return single, _double(made, delays, owner[two], place[two], member[two], counted)
 
 
 def _single(host: Array, offset: Array, member: Array, points: Points) -> _Single:
-    metro = points.metro[member].astype(np.int32)
-    order = np.lexsort((offset, metro, host))
+    offset, metro = np.minimum(offset, int(FAR)), points.metro[member].astype(np.int32)
+    order = _by_group(host, metro, offset)
     host, offset, member, metro = host[order], offset[order], member[order], metro[order]
     first = np.flatnonzero(_changes(host) | _changes(metro))
     weight = fixed(points.weight[member])
     return _Single(
-        host=host[first].astype(np.int32),
+        host=host[first],
         metro=metro[first],
         bounds=np.append(first, len(host)).astype(np.int32),
-        offset=np.minimum(offset, int(FAR)).astype(np.int32),
+        offset=offset.astype(np.int32),
         weight=weight,
         upto=np.concatenate([[0], np.cumsum(weight)]),
         member=member.astype(np.int32),
     )
 
 
-def _double(chains: Chains, vertex: Array, owner: Array, place: Array, member: Array, points: Points) -> _Double:
-    order = np.argsort(place, kind="stable")
-    owner, place, member = owner[order], place[order], member[order]
+def _by_group(host: Array, metro: Array, offset: Array) -> Array:
+    """The order by host, then metro, then offset (below 2^31)."""
+    metros = int(metro.max(initial=0)) + 1
+    if (int(host.max(initial=0)) + 1) * metros >= 1 << GROUP_BITS:
+        return np.lexsort((offset, metro, host))
+    # All three in one number sort several times as fast.
+    return np.argsort((host.astype(np.int64) * metros + metro << 31) | offset)
+
+
+def _double(made: Topology, delays: Timed, owner: Array, place: Array, member: Array, points: Points) -> _Double:
     metro = points.metro[member].astype(np.int32)
     first = np.flatnonzero(_changes(owner) | _changes(metro))
     bounds = np.append(first, len(owner))
-    weight, offset = fixed(points.weight[member]), chains.offsets[place]
+    weight, offset = fixed(points.weight[member]), _shortened(delays.offsets[place], delays.whole[owner])
     mine = owner[first]
-    spans = np.stack([offset[first], offset[bounds[1:] - 1], chains.whole[mine]], axis=1)
+    spans = np.stack([offset[first], offset[bounds[1:] - 1], np.minimum(delays.whole[mine], int(FAR))], axis=1)
     return _Double(
-        ends=vertex[np.stack([chains.first[mine], chains.second[mine]], axis=1)],
+        ends=np.stack([made.chains.first[mine], made.chains.second[mine]], axis=1),
         spans=spans.astype(np.int32),
         metro=metro[first],
         total=np.add.reduceat(weight, first) if len(first) else weight,
         bounds=bounds.astype(np.int32),
-        offset=offset.astype(np.int32),
+        offset=offset,
         weight=weight,
-        member=member.astype(np.int32),
+        member=member,
     )
+
+
+def _shortened(offset: Array, whole: Array) -> Array:
+    """Offsets (int32) in chains that are no longer than `FAR`: of longer ones the middle, out of all reach, is cut."""
+    if not (whole > FAR).any():
+        return offset.astype(np.int32)
+    from_second = np.maximum(int(FAR) - (whole - offset), LONGEST_NS)
+    return np.where((whole > FAR) & (offset > LONGEST_NS), from_second, offset).astype(np.int32)
 
 
 def _changes(values: Array) -> Array:

@@ -1,12 +1,13 @@
 """Compiled loops that mend a search and its sums after a change: only what the change reaches is looked at again.
 
-`found` has the least delay of each vertex and `parent` the vertex it comes from (itself for a source, -1 where nothing
-is within the limit). Every write is logged as (vertex, delay before, parent before), so that it can be taken back.
+All of them work on two bundles of arrays. `Net` is the network as it is now, changes included; `State` is what is
+known of it: `found` has the least delay of each vertex of the core, `parent` the vertex it comes from (itself for a
+source, -1 where nothing is within the limit), and `held` whether each vertex and each member of a chain is within it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -15,6 +16,64 @@ from karez.measure.kernels import FAR
 from karez.twin.table import Array
 
 Whole = int | np.integer[Any]
+NOWHERE = -1
+
+
+class Net(NamedTuple):
+    """The arcs of the search, the ways behind them, the chains, and what is counted at vertices and members.
+
+    `starts` and `arcs` are those of the topology; `into` and `tails` have the arcs that end at each vertex, as vertices
+    they start at and positions in `arcs`. `way_arcs` has the two arcs of each way (-1: none). `place` says where each
+    link is: the way that it is, or -2 less its position among the members of chains, or -1. `last_place` are the
+    positions of the last links of chains, after all members. `weight` and `metro` are those of the vertices and then
+    of the members; `hosted` lists the chains of each vertex.
+    """
+
+    starts: Array
+    arcs: Array
+    into: Array
+    tails: Array
+    bounds: Array
+    ways: Array
+    way_ns: Array
+    way_arcs: Array
+    arc_tail: Array
+    place: Array
+    link_ns: Array
+    chain_of: Array
+    chain_bounds: Array
+    chain_first: Array
+    chain_second: Array
+    chain_way: Array
+    offsets: Array
+    whole: Array
+    weight: Array
+    metro: Array
+    hosted_starts: Array
+    hosted: Array
+
+
+class State(NamedTuple):
+    """What is known, and room to work in; `size` counts what is in each list.
+
+    `log` has (vertex, delay before, parent before) of each write, `arc_log` (arc, delay before), `touched` the chains
+    whose own delays changed; `stamp` says for which change each vertex and chain was last counted.
+    """
+
+    found: Array
+    parent: Array
+    source: Array
+    held: Array
+    heap: Array
+    log: Array
+    arc_log: Array
+    touched: Array
+    stamp: Array
+    size: Array
+
+
+# Positions in `size`.
+LOGGED, ARCS, TOUCHED, TURN = 0, 1, 2, 3
 
 
 @njit(cache=True)
@@ -51,25 +110,97 @@ def _pop(heap: Array, size: int) -> int:
 
 
 @njit(cache=True)
-def _set(vertex: Whole, delay: Whole, origin: Whole, found: Array, parent: Array, log: Array, logged: int) -> int:
+def _set(found: Array, parent: Array, log: Array, logged: int, vertex: Whole, delay: Whole, origin: Whole) -> int:
     log[logged, 0], log[logged, 1], log[logged, 2] = vertex, found[vertex], parent[vertex]
     found[vertex], parent[vertex] = delay, origin
     return logged + 1
 
 
 @njit(cache=True)
-def _grown(array: Array, size: int) -> Array:
-    """The array, with room for more where it is full."""
-    if size + 1 < array.shape[0]:
-        return array
-    return np.concatenate((array, np.empty_like(array)))
+def _set_way(net: Net, state: State, way: Whole, ns: Whole) -> None:
+    """Give a way another delay, and each of its arcs that of the fastest of its ways."""
+    arcs, way_ns, ways, bounds = net.arcs, net.way_ns, net.ways, net.bounds
+    way_ns[way] = ns
+    for side in range(2):
+        arc = net.way_arcs[way, side]
+        if arc < 0:
+            continue
+        least = way_ns[ways[bounds[arc]]]
+        for at in range(bounds[arc] + 1, bounds[arc + 1]):
+            least = min(least, way_ns[ways[at]])
+        if least != arcs[arc, 1]:
+            at = state.size[ARCS]
+            state.arc_log[at, 0], state.arc_log[at, 1] = arc, arcs[arc, 1]
+            state.size[ARCS] = at + 1
+            arcs[arc, 1] = least
 
 
 @njit(cache=True)
-def spread(
-    starts: Array, arcs: Array, limit: int, found: Array, parent: Array, heap: Array, size: int, log: Array, logged: int
-) -> tuple[Array, Array, int]:
-    """Carry on from the vertices in `heap` (delay and vertex in one key) until nothing gets nearer."""
+def _set_link(net: Net, state: State, link: Whole, ns: Whole, longest: Whole) -> None:
+    """Give a link another delay, and all that it is part of."""
+    place, more = net.place[link], np.int64(ns) - net.link_ns[link]
+    if place == NOWHERE or more == 0:
+        return
+    net.link_ns[link] = ns
+    if place >= 0:
+        _set_way(net, state, place, ns)
+        return
+    at = -2 - place
+    members = net.chain_of.size
+    chain = net.chain_of[at] if at < members else at - members
+    for position in range(at, net.chain_bounds[chain + 1]):
+        net.offsets[position] += more
+    net.whole[chain] += more
+    state.touched[state.size[TOUCHED]] = chain
+    state.size[TOUCHED] += 1
+    if net.chain_way[chain] >= 0:
+        _set_way(net, state, net.chain_way[chain], min(net.whole[chain], longest))
+
+
+@njit(cache=True)
+def _forgotten(net: Net, state: State, logged: int) -> int:
+    """Forget what hangs on the vertices in the log; how long the log is then."""
+    starts, arcs, found, parent, source, log = net.starts, net.arcs, state.found, state.parent, state.source, state.log
+    at = 0
+    while at < logged:
+        vertex = log[at, 0]
+        for arc in range(starts[vertex], starts[vertex + 1]):
+            head = arcs[arc, 0]
+            if parent[head] == vertex and head != vertex and not source[head]:
+                logged = _set(found, parent, log, logged, head, FAR, -1)
+        at += 1
+    return logged
+
+
+@njit(cache=True)
+def _entered(net: Net, state: State, limit: int, forgotten: int) -> int:
+    """Come into what was forgotten from around it: the size of the heap, with the best way into each vertex."""
+    arcs, into, tails = net.arcs, net.into, net.tails
+    found, parent, heap, log = state.found, state.parent, state.heap, state.log
+    size = 0
+    for entry in range(forgotten):
+        vertex = log[entry, 0]
+        best, origin = np.int64(limit), -1
+        for position in range(into[vertex], into[vertex + 1]):
+            tail = tails[position, 0]
+            if found[tail] == FAR:
+                continue
+            there = np.int64(found[tail]) + arcs[tails[position, 1], 1]
+            if there < best:
+                best, origin = there, tail
+        if best < limit:
+            size = _push(heap, size, (best << 32) | vertex)
+            parent[vertex] = origin
+    # Only now may what was forgotten be seen again: above, whatever is reached lies around it.
+    for position in range(size):
+        found[heap[position] & 0xFFFFFFFF] = heap[position] >> 32
+    return size
+
+
+@njit(cache=True)
+def _spread(net: Net, state: State, limit: int, size: int, logged: int) -> int:
+    """Carry on from the vertices in the heap (delay and vertex in one key) until nothing gets nearer."""
+    starts, arcs, found, parent, heap, log = net.starts, net.arcs, state.found, state.parent, state.heap, state.log
     while size > 0:
         key = heap[0]
         size = _pop(heap, size)
@@ -79,154 +210,218 @@ def spread(
         for arc in range(starts[vertex], starts[vertex + 1]):
             head, there = arcs[arc, 0], delay + arcs[arc, 1]
             if there < limit and there < found[head]:
-                log = _grown(log, logged)
-                logged = _set(head, there, vertex, found, parent, log, logged)
-                heap = _grown(heap, size)
+                logged = _set(found, parent, log, logged, head, there, vertex)
                 size = _push(heap, size, (there << 32) | np.int64(head))
-    return heap, log, logged
+    return logged
 
 
 @njit(cache=True)
-def nearer(
-    starts: Array,
-    arcs: Array,
+def _mend(net: Net, state: State, limit: int, opened: Array, shut: Array) -> None:
+    """Bring `found` and `parent` up to date with the arcs in the log, and with sources opened and shut."""
+    arcs, arc_tail, arc_log, changed = net.arcs, net.arc_tail, state.arc_log, state.size[ARCS]
+    found, parent, source, heap, log = state.found, state.parent, state.source, state.heap, state.log
+    logged = 0
+    for vertex in shut:
+        source[vertex] = False
+        if found[vertex] == 0 and parent[vertex] == vertex:
+            logged = _set(found, parent, log, logged, vertex, FAR, -1)
+    for at in range(changed):
+        arc, before = arc_log[at, 0], arc_log[at, 1]
+        head = arcs[arc, 0]
+        if arcs[arc, 1] > before and parent[head] == arc_tail[arc] and not source[head]:
+            logged = _set(found, parent, log, logged, head, FAR, -1)
+    logged = _forgotten(net, state, logged)
+    size = _entered(net, state, limit, logged)
+    for vertex in opened:
+        source[vertex] = True
+        if limit > 0:
+            logged = _set(found, parent, log, logged, vertex, 0, vertex)
+            size = _push(heap, size, np.int64(vertex))
+    for at in range(changed):
+        arc = arc_log[at, 0]
+        head, tail = arcs[arc, 0], arc_tail[arc]
+        there = np.int64(found[tail]) + arcs[arc, 1]
+        if there < limit and there < found[head]:
+            logged = _set(found, parent, log, logged, head, there, tail)
+            size = _push(heap, size, (there << 32) | np.int64(head))
+    state.size[LOGGED] = _spread(net, state, limit, size, logged)
+
+
+@njit(inline="always")
+def _before_and_after(
+    found: Array, first: Array, second: Array, whole: Array, limit: int, chain: Whole
+) -> tuple[Whole, Whole]:
+    """The offsets between which the members of a chain are out of reach: from the one on, and up to the other."""
+    after = np.int64(-1)
+    if second[chain] >= 0:
+        after = np.int64(found[second[chain]]) + whole[chain] - limit
+    return limit - np.int64(found[first[chain]]), after if second[chain] >= 0 else np.int64(1) << 62
+
+
+@njit(cache=True)
+def recount(net: Net, state: State, limit: int, vertices: Array, chains: Array, table: Array) -> None:
+    """Bring `held` and `table` (a metro each) up to date for all that hangs on `vertices`, and for `chains`."""
+    found, starts, hosted = state.found, net.hosted_starts, net.hosted
+    for vertex in vertices:
+        _count(state.held, net.weight, net.metro, vertex, found[vertex] < limit, table)
+        _recount_chains(net, state, limit, hosted[starts[vertex] : starts[vertex + 1]], table)
+    _recount_chains(net, state, limit, chains, table)
+
+
+@njit(cache=True)
+def _recount_chains(net: Net, state: State, limit: int, chains: Array, table: Array) -> None:
+    first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
+    found, held, weight, metro, vertices = state.found, state.held, net.weight, net.metro, state.found.size
+    for chain in chains:
+        before, after = _before_and_after(found, first, second, whole, limit, chain)
+        for at in range(bounds[chain], bounds[chain + 1]):
+            near = offsets[at] < before or offsets[at] > after
+            _count(held, weight, metro, vertices + at, near, table)
+
+
+@njit(cache=True)
+def _count(held: Array, weight: Array, metro: Array, index: Whole, near: bool, table: Array) -> None:
+    if near != held[index]:
+        held[index] = near
+        # What is not counted has no metro either.
+        if weight[index]:
+            table[metro[index]] += weight[index] if near else -weight[index]
+
+
+@njit(cache=True)
+def change(
+    net: Net,
+    state: State,
     limit: int,
-    vertex: int,
-    delay: int,
-    origin: int,
-    found: Array,
-    parent: Array,
-    heap: Array,
-    log: Array,
-    logged: int,
-) -> tuple[Array, Array, int]:
-    """A vertex has become reachable within `delay` from `origin`: a new source, or a faster link."""
-    if delay >= limit or delay >= found[vertex]:
-        return heap, log, logged
-    log = _grown(log, logged)
-    logged = _set(vertex, delay, origin, found, parent, log, logged)
-    size = _push(heap, 0, (np.int64(delay) << 32) | np.int64(vertex))
-    return spread(starts, arcs, limit, found, parent, heap, size, log, logged)
-
-
-@njit(cache=True)
-def farther(
-    starts: Array,
-    arcs: Array,
-    into: Array,
-    tails: Array,
-    limit: int,
-    root: int,
-    found: Array,
-    parent: Array,
-    source: Array,
-    heap: Array,
-    log: Array,
-    logged: int,
-) -> tuple[Array, Array, int]:
-    """What hung on `root` must be reached otherwise: forget it, then come in from around it.
-
-    `into` and `tails` have the arcs that end at each vertex, as positions in `arcs` and the vertices they start at.
-    """
-    begun = logged
-    log = _grown(log, logged)
-    logged = _set(root, FAR, -1, found, parent, log, logged)
-    at = begun
-    while at < logged:
-        vertex = log[at, 0]
-        for arc in range(starts[vertex], starts[vertex + 1]):
-            head = arcs[arc, 0]
-            if parent[head] == vertex and head != vertex and not source[head]:
-                log = _grown(log, logged)
-                logged = _set(head, FAR, -1, found, parent, log, logged)
-        at += 1
-    size = 0
-    for entry in range(begun, logged):
-        vertex = log[entry, 0]
-        best, origin = np.int64(limit), -1
-        if source[vertex]:
-            best, origin = np.int64(0), vertex
-        for position in range(into[vertex], into[vertex + 1]):
-            tail = tails[position, 0]
-            if found[tail] == FAR:
-                continue
-            there = np.int64(found[tail]) + arcs[tails[position, 1], 1]
-            if there < best:
-                best, origin = there, tail
-        if best < limit:
-            heap = _grown(heap, size)
-            size = _push(heap, size, (best << 32) | vertex)
-            parent[vertex] = origin
-    # Only now may what was forgotten be seen again: above, whatever is reached lies around it.
-    for position in range(size):
-        found[heap[position] & 0xFFFFFFFF] = heap[position] >> 32
-    return spread(starts, arcs, limit, found, parent, heap, size, log, logged)
-
-
-@njit(cache=True)
-def taken_back(found: Array, parent: Array, log: Array, logged: int) -> None:
-    """Undo every write of the log, the last first."""
-    for at in range(logged - 1, -1, -1):
-        found[log[at, 0]], parent[log[at, 0]] = log[at, 1], log[at, 2]
-
-
-@njit(cache=True)
-def recounted(
-    hosts: Array,
-    found: Array,
-    limit: int,
-    groups: Array,
-    single_metro: Array,
-    single_bounds: Array,
-    single_offset: Array,
-    upto: Array,
-    single_covered: Array,
-    firsts: Array,
-    seconds: Array,
-    by_second: Array,
-    ends: Array,
-    spans: Array,
-    double_metro: Array,
-    total: Array,
-    double_bounds: Array,
-    double_offset: Array,
-    weight: Array,
-    double_covered: Array,
-    table: Array,
+    longest: int,
+    links: Array,
+    ns: Array,
+    opened: Array,
+    shut: Array,
 ) -> None:
-    """Bring `table` (a metro each) up to date for all that hangs on `hosts`.
+    """Give links other delays, open sources and shut some; what was written is in the lists of the state."""
+    state.size[LOGGED], state.size[ARCS], state.size[TOUCHED] = 0, 0, 0
+    for at in range(links.size):
+        _set_link(net, state, links[at], ns[at], longest)
+    _mend(net, state, limit, opened, shut)
 
-    `groups` says where each host's groups start, `firsts` where the segments that begin at it do, and `seconds` where
-    in `by_second` those that end at it do. What each group and segment had is kept in `single_covered` and
-    `double_covered`.
+
+@njit(cache=True)
+def take_back(
+    net: Net, state: State, longest: int, links: Array, ns: Array, opened: Array, shut: Array, log: Array
+) -> None:
+    """Undo a change: its links have the delays `ns` again, and every write of its `log` is undone, the last first."""
+    state.size[ARCS], state.size[TOUCHED] = 0, 0
+    for at in range(links.size - 1, -1, -1):
+        _set_link(net, state, links[at], ns[at], longest)
+    for at in range(log.shape[0] - 1, -1, -1):
+        state.found[log[at, 0]], state.parent[log[at, 0]] = log[at, 1], log[at, 2]
+    for vertex in opened:
+        state.source[vertex] = False
+    for vertex in shut:
+        state.source[vertex] = True
+
+
+@njit(cache=True)
+def _lost(net: Net, state: State, limit: int) -> Whole:
+    """The weight that the last change took out of reach."""
+    found, held, weight, stamp, log = state.found, state.held, net.weight, state.stamp, state.log
+    state.size[TURN] += 1
+    turn, lost = state.size[TURN], np.int64(0)
+    for entry in range(state.size[LOGGED]):
+        vertex = log[entry, 0]
+        if stamp[vertex] != turn:
+            stamp[vertex] = turn
+            if held[vertex] and found[vertex] >= limit:
+                lost += weight[vertex]
+            chains = net.hosted[net.hosted_starts[vertex] : net.hosted_starts[vertex + 1]]
+            lost += _lost_of_chains(net, state, limit, chains)
+    return lost + _lost_of_chains(net, state, limit, state.touched[: state.size[TOUCHED]])
+
+
+@njit(cache=True)
+def _lost_of_chains(net: Net, state: State, limit: int, chains: Array) -> Whole:
+    """The weight that the last change took out of reach in chains that were not looked at before."""
+    first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
+    found, held, weight, stamp = state.found, state.held, net.weight, state.stamp
+    vertices, turn, lost = state.found.size, state.size[TURN], np.int64(0)
+    for chain in chains:
+        if stamp[vertices + chain] == turn:
+            continue
+        stamp[vertices + chain] = turn
+        before, after = _before_and_after(found, first, second, whole, limit, chain)
+        for at in range(bounds[chain], bounds[chain + 1]):
+            if held[vertices + at] and offsets[at] >= before and offsets[at] <= after:
+                lost += weight[vertices + at]
+    return lost
+
+
+@njit(cache=True)
+def _bears(net: Net, state: State, chain: Whole) -> bool:
+    """Whether anything in the core is reached through a chain, as fast as by no other way."""
+    way = net.chain_way[chain]
+    if way < 0:
+        return False
+    for side in range(2):
+        arc = net.way_arcs[way, side]
+        fastest = arc >= 0 and net.way_ns[way] == net.arcs[arc, 1]
+        if fastest and state.parent[net.arcs[arc, 0]] == net.arc_tail[arc]:
+            return True
+    return False
+
+
+@njit(cache=True)
+def losses_in_chains(net: Net, state: State, limit: int, links: Array, lost: Array) -> None:
+    """Fill in the weight that the loss of each link takes out of reach, where nothing but its chain is concerned.
+
+    `lost` keeps -1 for all other links, which `losses` can tell of.
     """
-    for host in hosts:
-        slack = limit - np.int64(found[host])
-        for group in range(groups[host], groups[host + 1]):
-            low, high = single_bounds[group], single_bounds[group + 1]
-            start = low
-            while low < high:
-                middle = (low + high) >> 1
-                if single_offset[middle] < slack:
-                    low = middle + 1
-                else:
-                    high = middle
-            now = upto[low] - upto[start]
-            table[single_metro[group]] += now - single_covered[group]
-            single_covered[group] = now
-        for position in range(firsts[host], firsts[host + 1] + seconds[host + 1] - seconds[host]):
-            segment = position
-            if position >= firsts[host + 1]:
-                segment = by_second[seconds[host] + position - firsts[host + 1]]
-            ahead = limit - np.int64(found[ends[segment, 0]])
-            back = limit - np.int64(found[ends[segment, 1]])
-            near, far, length = spans[segment, 0], spans[segment, 1], spans[segment, 2]
-            now = np.int64(0)
-            if far < ahead or length - near < back:
-                now = total[segment]
-            elif near < ahead or length - far < back:
-                for at in range(double_bounds[segment], double_bounds[segment + 1]):
-                    if double_offset[at] < ahead or length - double_offset[at] < back:
-                        now += weight[at]
-            table[double_metro[segment]] += now - double_covered[segment]
-            double_covered[segment] = now
+    first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
+    found, held, weight, vertices, members = state.found, state.held, net.weight, state.found.size, net.chain_of.size
+    place, chain_of = net.place, net.chain_of
+    checked, bears = -1, False
+    for entry in range(links.size):
+        at = -2 - place[links[entry]]
+        if at < -1:
+            continue
+        if at == -1:
+            lost[entry] = 0
+            continue
+        chain = chain_of[at] if at < members else at - members
+        if chain != checked:
+            checked, bears = chain, _bears(net, state, chain)
+        if bears:
+            continue
+        begin, end = bounds[chain], bounds[chain + 1]
+        cut = min(at, end) if at < members else end
+        before, after = _before_and_after(found, first, second, whole, limit, chain)
+        gone = np.int64(0)
+        # Up to the cut only the first end is left, behind it only the second.
+        for position in range(begin, cut):
+            if held[vertices + position] and offsets[position] >= before:
+                gone += weight[vertices + position]
+        for position in range(cut, end):
+            if held[vertices + position] and offsets[position] <= after:
+                gone += weight[vertices + position]
+        lost[entry] = gone
+
+
+@njit(cache=True)
+def losses(
+    net: Net, state: State, limit: int, longest: int, bounds: Array, links: Array, vertex: Array, lost: Array
+) -> None:
+    """Fill in the weight that each failure takes out of reach, one failure after the other, each taken back.
+
+    Failure i cuts `links[bounds[i] : bounds[i + 1]]` and shuts the source `vertex[i]`, where that is one (-1: none).
+    """
+    none, before, cut = np.empty(0, np.int32), np.empty(links.size, np.int32), np.full(links.size, longest, np.int32)
+    for failure in range(vertex.size):
+        mine = links[bounds[failure] : bounds[failure + 1]]
+        for at in range(mine.size):
+            before[at] = net.link_ns[mine[at]]
+        gone = vertex[failure : failure + 1]
+        shut = gone if gone[0] >= 0 and state.source[gone[0]] else none
+        change(net, state, limit, longest, mine, cut[: mine.size], none, shut)
+        lost[failure] = _lost(net, state, limit)
+        log = state.log[: state.size[LOGGED]]
+        take_back(net, state, longest, mine, before[: mine.size], none, shut, log)

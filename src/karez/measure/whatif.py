@@ -1,4 +1,4 @@
-"""What if there were a site more or less, or a link faster, slower or cut: exact, in microseconds, and undone exactly.
+"""What if a site were opened, shut or closed, or a link faster, slower or cut: exact, in microseconds, undone exactly.
 
 A what-if stands on a prepared network, with some sites open and one budget. It holds the search and the table by metro,
 and mends both after each change where the change reaches; nothing else is looked at.
@@ -12,20 +12,23 @@ from typing import NamedTuple
 import numpy as np
 
 from karez.measure import repair
-from karez.measure.core import LONGEST_NS
+from karez.measure.core import LONGEST_NS, Topology
 from karez.measure.kernels import FAR
-from karez.measure.reach import Reach
+from karez.measure.reach import Reach, fixed
+from karez.measure.repair import LOGGED, NOWHERE, TOUCHED, Net, State
 from karez.twin.table import Array
 
-ROOM = 1 << 16
+NONE = np.empty(0, np.int32)
 
 
 class _Change(NamedTuple):
-    """What a change wrote: the log of the search, arcs with their delays before, the site that it opened or shut."""
+    """What a change did: links and their delays before, vertices opened and shut, and the log of the search."""
 
+    links: Array
+    before: Array
+    opened: Array
+    shut: Array
     log: Array
-    arcs: tuple[tuple[int, int], ...]
-    site: int
 
 
 class WhatIf:
@@ -33,16 +36,13 @@ class WhatIf:
 
     def __init__(self, reach: Reach, targets: Sequence[int] | Array, limit_ns: int) -> None:
         """Start with what is so; the first use compiles, which takes some seconds."""
-        self._reach, self._limit = reach, int(limit_ns)
-        self._arcs = reach.arcs.copy()
-        size = len(reach.starts) - 1
-        self._found = np.full(size, FAR, np.int32)
-        self._parent = np.full(size, -1, np.int32)
-        self._source = np.zeros(size, np.bool_)
-        self._heap, self._log = np.empty(ROOM, np.int64), np.empty((ROOM, 3), np.int32)
+        self._number, self._limit, self._original = reach.topology.number, int(limit_ns), reach.oneway_ns
+        self._net = _net(reach)
+        self._state = _state(self._net, reach.topology.vertices, len(reach.topology.chains.first))
+        self._table = np.zeros(reach.metros, np.int64)
+        self._links_of = _links_of_vertices(reach.topology)
         self._changes: list[_Change] = []
-        self._index()
-        self._open([int(reach.vertex[target]) for target in targets])
+        self._start(self._number[np.asarray(targets, np.int64)])
 
     @property
     def covered(self) -> Array:
@@ -55,50 +55,74 @@ class WhatIf:
         Raises:
             ValueError: it is open already.
         """
-        vertex = int(self._reach.vertex[site])
-        if self._source[vertex]:
+        vertex = self._number[site : site + 1]
+        if self._state.source[vertex[0]]:
             raise ValueError(f"site {site} is open already")
-        self._source[vertex] = True
-        self._changed(self._nearer(vertex, 0, vertex), (), vertex)
+        self._change(NONE, NONE, vertex, NONE)
 
     def remove(self, site: int) -> None:
-        """Shut a site (row of `sites`).
+        """Shut a site (row of `sites`); traffic still passes through it.
 
         Raises:
             ValueError: it is not open.
         """
-        vertex = int(self._reach.vertex[site])
-        if not self._source[vertex]:
+        vertex = self._number[site : site + 1]
+        if not self._state.source[vertex[0]]:
             raise ValueError(f"site {site} is not open")
-        self._source[vertex] = False
-        self._changed(self._farther(vertex), (), vertex)
+        self._change(NONE, NONE, NONE, vertex)
 
-    def set_delay(self, one: int, other: int, ns: int | None) -> None:
-        """Give the way between two neighbouring sites (rows of `sites`) another delay, both ways; None cuts it.
+    def close(self, site: int) -> None:
+        """Take a site (row of `sites`) away, with all links that end at it."""
+        vertex = self._number[site : site + 1]
+        links = np.unique(self.links_of_sites(np.array([site]))[1])
+        self._change(links, np.full(len(links), LONGEST_NS), NONE, vertex[self._state.source[vertex]])
 
-        Where several links or chains join the two, the way is the fastest of them, and this stands for all.
+    def set_links(self, links: Sequence[int] | Array, ns: int | None) -> None:
+        """Give links (rows of `links`) another delay, in the directions in which they are passed; None cuts them.
+
+        A link that the network was prepared without (it is down, say, or joins nothing that reaches a site) stays out.
 
         Raises:
-            ValueError: the two are not joined, or the delay is negative.
+            ValueError: the delay is negative.
         """
         if ns is not None and ns < 0:
             raise ValueError("a delay cannot be negative")
-        pair = [int(self._reach.vertex[site]) for site in (one, other)]
-        ways = [(pair[0], pair[1]), (pair[1], pair[0])]
-        arcs = [(tail, arc) for tail, head in ways for arc in self._between(tail, head)]
-        if not arcs:
-            raise ValueError(f"sites {one} and {other} are not joined")
-        before = tuple((arc, int(self._arcs[arc, 1])) for _, arc in arcs)
-        delay = LONGEST_NS if ns is None else min(ns, LONGEST_NS)
-        logs = []
-        for tail, arc in arcs:
-            head, was = int(self._arcs[arc, 0]), int(self._arcs[arc, 1])
-            self._arcs[arc, 1] = delay
-            if delay > was and self._parent[head] == tail and not self._source[head]:
-                logs.append(self._farther(head))
-            elif delay < was and self._found[tail] < FAR:
-                logs.append(self._nearer(head, int(self._found[tail]) + delay, tail))
-        self._changed(np.concatenate([np.empty((0, 3), np.int32), *logs]), before, -1)
+        rows = np.unique(np.asarray(links, np.int32))
+        self._change(rows, np.full(len(rows), LONGEST_NS if ns is None else min(ns, LONGEST_NS)), NONE, NONE)
+
+    def restore(self, links: Sequence[int] | Array) -> None:
+        """Give links (rows of `links`) the delays that they had at the start."""
+        rows = np.unique(np.asarray(links, np.int32))
+        self._change(rows, self._original[rows], NONE, NONE)
+
+    def links_of_sites(self, sites: Array) -> tuple[Array, Array]:
+        """The links that end at each of `sites` (rows): where each one's start in the second array, and their rows."""
+        starts, links = self._links_of
+        vertex = self._number[sites]
+        at, bounds = _spans(starts[vertex], starts[vertex + 1])
+        return bounds, links[at]
+
+    def losses(self, bounds: Array, links: Array, sites: Array) -> Array:
+        """The weight (int64, in millionths) that each of many failures alone would take out of reach.
+
+        Failure i cuts `links[bounds[i] : bounds[i + 1]]` (rows) and shuts `sites[i]` (a row; -1 for none).
+        """
+        lost, links = np.full(len(sites), -1, np.int64), links.astype(np.int32)
+        single = np.flatnonzero((np.diff(bounds) == 1) & (sites < 0))
+        quick = lost[single]
+        repair.losses_in_chains(self._net, self._state, self._limit, links[bounds[single]], quick)
+        lost[single] = quick
+        others = np.flatnonzero(lost < 0)
+        lost[others] = self._losses(bounds, links, sites, others)
+        return lost
+
+    def _losses(self, bounds: Array, links: Array, sites: Array, some: Array) -> Array:
+        """As `losses`, of some failures (positions), by doing each and taking it back."""
+        at, own = _spans(bounds[some], bounds[some + 1])
+        vertex = np.where(sites[some] >= 0, self._number[sites[some]], -1).astype(np.int32)
+        lost = np.zeros(len(some), np.int64)
+        repair.losses(self._net, self._state, self._limit, LONGEST_NS, own, links[at], vertex, lost)
+        return lost
 
     def undo(self) -> None:
         """Take the last change back, exactly.
@@ -107,101 +131,131 @@ class WhatIf:
             IndexError: there is none.
         """
         change = self._changes.pop()
-        repair.taken_back(self._found, self._parent, change.log, len(change.log))
-        for arc, delay in change.arcs:
-            self._arcs[arc, 1] = delay
-        if change.site >= 0:
-            self._source[change.site] = not self._source[change.site]
+        repair.take_back(self._net, self._state, LONGEST_NS, *change)
         self._recount(change.log)
 
-    def _index(self) -> None:
-        """Where the arcs that end at each vertex are, and what hangs on each host."""
-        reach, size = self._reach, len(self._reach.starts) - 1
-        tails = np.repeat(np.arange(size, dtype=np.int32), np.diff(reach.starts))
-        order = np.argsort(reach.arcs[:, 0], kind="stable")
-        self._into = np.searchsorted(reach.arcs[order, 0], np.arange(size + 1))
-        self._tails = np.stack([tails[order], order.astype(np.int32)], axis=1)
-        hosts, two = np.arange(size + 1), reach.double
-        self._groups = np.searchsorted(reach.single.host, hosts)
-        self._firsts = np.searchsorted(two.ends[:, 0], hosts)
-        self._by_second = np.argsort(two.ends[:, 1], kind="stable")
-        self._seconds = np.searchsorted(two.ends[self._by_second, 1], hosts)
-        self._single_covered = np.zeros(len(reach.single.host), np.int64)
-        self._double_covered = np.zeros(len(two.metro), np.int64)
-        self._table = np.zeros(reach.metros, np.int64)
+    def _start(self, vertices: Array) -> None:
+        self._change(NONE, NONE, np.unique(vertices).astype(np.int32), NONE)
+        self._changes.clear()
+        everything = np.arange(len(self._state.found), dtype=np.int32)
+        repair.recount(self._net, self._state, self._limit, everything, NONE, self._table)
 
-    def _open(self, sources: list[int]) -> None:
-        for vertex in sources:
-            self._source[vertex] = True
-            self._nearer(vertex, 0, vertex)
-        everything = np.arange(len(self._found), dtype=np.int32)
-        self._recount(np.stack([everything] * 3, axis=1))
-
-    def _between(self, tail: int, head: int) -> list[int]:
-        start, stop = int(self._reach.starts[tail]), int(self._reach.starts[tail + 1])
-        return [arc for arc in range(start, stop) if self._arcs[arc, 0] == head]
-
-    def _nearer(self, vertex: int, delay: int, origin: int) -> Array:
-        reach = self._reach
-        self._heap, self._log, logged = repair.nearer(
-            reach.starts,
-            self._arcs,
-            self._limit,
-            vertex,
-            delay,
-            origin,
-            self._found,
-            self._parent,
-            self._heap,
-            self._log,
-            0,
-        )
-        return self._log[:logged].copy()
-
-    def _farther(self, root: int) -> Array:
-        reach = self._reach
-        self._heap, self._log, logged = repair.farther(
-            reach.starts,
-            self._arcs,
-            self._into,
-            self._tails,
-            self._limit,
-            root,
-            self._found,
-            self._parent,
-            self._source,
-            self._heap,
-            self._log,
-            0,
-        )
-        return self._log[:logged].copy()
-
-    def _changed(self, log: Array, arcs: tuple[tuple[int, int], ...], site: int) -> None:
-        self._changes.append(_Change(log, arcs, site))
+    def _change(self, links: Array, ns: Array, opened: Array, shut: Array) -> None:
+        before = self._net.link_ns[links]
+        repair.change(self._net, self._state, self._limit, LONGEST_NS, links, ns.astype(np.int32), opened, shut)
+        log = self._state.log[: self._state.size[LOGGED]].copy()
+        self._changes.append(_Change(links, before, opened, shut, log))
         self._recount(log)
 
     def _recount(self, log: Array) -> None:
-        one, two = self._reach.single, self._reach.double
-        repair.recounted(
-            log[:, 0],
-            self._found,
-            self._limit,
-            self._groups,
-            one.metro,
-            one.bounds,
-            one.offset,
-            one.upto,
-            self._single_covered,
-            self._firsts,
-            self._seconds,
-            self._by_second,
-            two.ends,
-            two.spans,
-            two.metro,
-            two.total,
-            two.bounds,
-            two.offset,
-            two.weight,
-            self._double_covered,
-            self._table,
-        )
+        chains = self._state.touched[: self._state.size[TOUCHED]]
+        repair.recount(self._net, self._state, self._limit, log[:, 0], chains, self._table)
+
+
+def _spans(starts: Array, stops: Array) -> tuple[Array, Array]:
+    """All positions from each start to its stop, one span after the other, and where each span begins among them."""
+    bounds = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
+    return np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], stops - starts), bounds
+
+
+def _net(reach: Reach) -> Net:
+    made, delays = reach.topology, reach.timed
+    chains, vertices = made.chains, made.vertices
+    arc_tail = np.repeat(np.arange(vertices, dtype=np.int32), np.diff(made.starts))
+    by_head = np.argsort(made.ends, kind="stable").astype(np.int32)
+    weight, metro = _counted(reach)
+    chain_way = np.full(len(chains.first), -1, np.int32)
+    chain_way[made.joined] = len(made.links) + np.arange(len(made.joined))
+    hosts = np.concatenate([chains.first, chains.second[chains.second >= 0]])
+    hung = np.concatenate([np.arange(len(chains.first)), np.flatnonzero(chains.second >= 0)])
+    by_host = np.argsort(hosts, kind="stable")
+    return Net(
+        starts=made.starts,
+        arcs=delays.arcs.copy(),
+        into=np.searchsorted(made.ends[by_head], np.arange(vertices + 1)),
+        tails=np.stack([arc_tail[by_head], by_head], axis=1),
+        bounds=made.bounds,
+        ways=made.ways,
+        way_ns=delays.way_ns.copy(),
+        way_arcs=_arcs_of_ways(made),
+        arc_tail=arc_tail,
+        place=_places(made, len(reach.oneway_ns)),
+        link_ns=reach.oneway_ns.copy(),
+        chain_of=np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds)),
+        chain_bounds=chains.bounds,
+        chain_first=chains.first,
+        chain_second=chains.second,
+        chain_way=chain_way,
+        offsets=delays.offsets.copy(),
+        whole=delays.whole.copy(),
+        weight=weight,
+        metro=metro,
+        hosted_starts=np.searchsorted(hosts[by_host], np.arange(vertices + 1)),
+        hosted=hung[by_host].astype(np.int32),
+    )
+
+
+def _counted(reach: Reach) -> tuple[Array, Array]:
+    """Weight (int64, in millionths) and metro of each vertex of the core, then of each member of the chains."""
+    made, points = reach.topology, reach.points
+    index = np.full(len(made.number), -1, np.int64)
+    index[made.chains.members] = made.vertices + np.arange(len(made.chains.members))
+    index[made.number >= 0] = made.number[made.number >= 0]
+    at = np.where(points.vertex >= 0, index[points.vertex], -1)
+    there = at >= 0
+    size = made.vertices + len(made.chains.members)
+    weight, metro = np.zeros(size, np.int64), np.zeros(size, np.int32)
+    np.add.at(weight, at[there], fixed(points.weight[there]))
+    metro[at[there]] = points.metro[there]
+    return weight, metro
+
+
+def _arcs_of_ways(made: Topology) -> Array:
+    """The arcs of each way, -1 where it has fewer than two."""
+    arc = np.repeat(np.arange(len(made.ends), dtype=np.int32), np.diff(made.bounds))
+    order = np.argsort(made.ways, kind="stable")
+    ways, arc = made.ways[order], arc[order]
+    found = np.full((len(made.tails), 2), -1, np.int32)
+    again = np.zeros(len(ways), np.int64)
+    again[1:] = ways[1:] == ways[:-1]
+    found[ways, again] = arc
+    return found
+
+
+def _places(made: Topology, links: int) -> Array:
+    """Where each link is, as `repair.Net` has it."""
+    chains = made.chains
+    place = np.full(links, NOWHERE, np.int32)
+    place[made.links] = np.arange(len(made.links))
+    # The link by which the last member of a dead end was reached is its last link, too.
+    ended = np.flatnonzero(chains.second >= 0)
+    place[chains.last[ended]] = -2 - (len(chains.members) + ended)
+    place[chains.via] = -2 - np.arange(len(chains.via))
+    return place
+
+
+def _links_of_vertices(made: Topology) -> tuple[Array, Array]:
+    """Where the links of each vertex of the core start in the second array, which has them (rows)."""
+    chains, inner = made.chains, len(made.links)
+    ended = np.flatnonzero(chains.second >= 0)
+    vertices = np.concatenate([made.tails[:inner], made.heads[:inner], chains.first, chains.second[ended]])
+    links = np.concatenate([made.links, made.links, chains.via[chains.bounds[:-1]], chains.last[ended]])
+    order = np.argsort(vertices, kind="stable")
+    return np.searchsorted(vertices[order], np.arange(made.vertices + 1)), links[order]
+
+
+def _state(net: Net, vertices: int, chains: int) -> State:
+    room = len(net.arcs) + 2 * vertices + 1
+    ways, links = len(net.way_ns), len(net.place)
+    return State(
+        found=np.full(vertices, FAR, np.int32),
+        parent=np.full(vertices, -1, np.int32),
+        source=np.zeros(vertices, np.bool_),
+        held=np.zeros(len(net.weight), np.bool_),
+        heap=np.empty(room, np.int64),
+        log=np.empty((room, 3), np.int32),
+        arc_log=np.empty((2 * (ways + links) + 2, 2), np.int32),
+        touched=np.empty(links + 1, np.int32),
+        stamp=np.zeros(vertices + chains, np.int64),
+        size=np.zeros(4, np.int64),
+    )

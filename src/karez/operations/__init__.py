@@ -130,12 +130,56 @@ class CurveQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WhatIfQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """What coverage would be with sites more or less and links cut: C2, one way, at typical delays."""
+    """What coverage would be with sites more or less and links changed: C2, one way, at typical delays."""
 
     network: Network
     add: Annotated[str, Meta(description="ids of sites to open, with commas between")] = ""
     remove: Annotated[str, Meta(description="ids of compute sites to shut, with commas between")] = ""
+    close: Annotated[str, Meta(description="ids of sites to take away with all links that end there")] = ""
     cut: Annotated[str, Meta(description="ids of links to cut, with commas between")] = ""
+    restore: Annotated[str, Meta(description="ids of links that are down to bring up, with commas between")] = ""
+    upgrade: Annotated[str, Meta(description="LINK=DELAY, with commas between: one-way delays in microseconds")] = ""
+    budget_us: Budget = 1_000.0
+    weight: Weight = "access_point"
+
+
+class SurviveQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of coverage after the loss of any one duct, link or site: C2, one way, at typical delays."""
+
+    network: Network
+    budget_us: Budget = 1_000.0
+    weight: Weight = "access_point"
+    worst: Annotated[int, Meta(description="failures shown of each kind", ge=1, le=1_000)] = 10
+
+
+class TiersQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The tiers of 1, 5 and 20 ms, and how the backbone compares with what was measured between China's hubs."""
+
+    network: Network
+    fit: Annotated[bool, Meta(description="scale the length of fibre so that the mean between hubs is as measured")] = (
+        False
+    )
+
+
+class MapQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of the typical delay of every station (PNG), or its cells for other systems (GeoJSON, H3)."""
+
+    network: Network
+    output: Annotated[PathName, Meta(description="file to write, .png or .geojson; must not exist yet")]
+    budget_us: Budget = 1_000.0
+    metro: Annotated[str, Meta(description="id of the metropolis to show; all of the network when empty")] = ""
+    width: Annotated[int, Meta(description="width of the PNG in pixels", ge=200, le=8_000)] = 1_600
+    resolution: Annotated[int, Meta(description="resolution of the H3 cells in GeoJSON", ge=0, le=12)] = 7
+
+
+class CompareQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """How coverage differs between two networks, or two revisions of one, metropolis by metropolis."""
+
+    before: Annotated[PathName, Meta(description="folder of the network compared with")]
+    after: Annotated[PathName, Meta(description="folder of the network compared; may be the same one")]
+    before_revision: Annotated[int, Meta(description="revision of the first; 0 is the newest", ge=0)] = 0
+    after_revision: Annotated[int, Meta(description="revision of the second; 0 is the newest", ge=0)] = 0
+    definition: Definition = "C2"
     budget_us: Budget = 1_000.0
     weight: Weight = "access_point"
 
@@ -220,7 +264,11 @@ OPERATIONS = {
         Operation("diff", "what changed between two revisions", DiffQuestion),
         Operation("circles", "who is within a millisecond of compute", CirclesQuestion),
         Operation("curve", "coverage for every budget at once", CurveQuestion),
-        Operation("whatif", "coverage with sites more or less and links cut", WhatIfQuestion),
+        Operation("whatif", "coverage with sites more or less and links changed", WhatIfQuestion),
+        Operation("survive", "coverage after the worst loss of a duct, link or site", SurviveQuestion),
+        Operation("tiers", "1, 5 and 20 ms between hubs and cities, calibrated", TiersQuestion),
+        Operation("map", "write a picture or GeoJSON of every station's delay", MapQuestion, writes=True),
+        Operation("compare", "how coverage differs between two networks", CompareQuestion),
         Operation("build", "what to build to reach a target, with a bound", BuildQuestion, writes=True),
         Operation("check", "whether a plan still holds", CheckPlanQuestion),
         Operation("place", "where a job should run", PlaceQuestion, writes=True),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from karez.errors import InputError
 from karez.measure.circles import Circles, Mover, Region, Shares, circles, movers
 from karez.operations import Answer, CirclesQuestion
-from karez.operations.networks import air, duration, load, now_s, provenance, share
+from karez.operations.networks import air, duration, load, nothing_counted, now_s, provenance, share
 from karez.twin.store import Revision
 
 SHOWN_MOVERS = 3
@@ -56,8 +55,7 @@ def run(question: CirclesQuestion) -> CirclesAnswer:
         round_trip=question.round_trip,
     )
     if question.definition != "C1" and not found.total_weight:
-        what = f"holds nothing that the weight {question.weight!r} counts"
-        raise InputError.of(question.network, what, "choose another weight, or add what it counts")
+        raise nothing_counted(question.network, question.weight)
     moved = movers(
         twin,
         definition=question.definition,

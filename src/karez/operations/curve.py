@@ -8,7 +8,7 @@ from karez.errors import InputError
 from karez.measure import reach
 from karez.operations import Answer, CurveQuestion
 from karez.operations.circles import WORDS
-from karez.operations.networks import duration, load, now_s, provenance, share
+from karez.operations.networks import duration, load, nothing_counted, now_s, provenance, share
 from karez.units import NS_PER_US
 
 MARKS = (0.5, 0.75, 0.9)
@@ -40,8 +40,7 @@ def run(question: CurveQuestion) -> CurveAnswer:
     world, revision = load(question.network)
     shares = reach.curve(world.intended.at(now_s()), weight=question.weight, step_us=step_us, steps=question.steps)
     if shares[-1] != shares[-1]:
-        what = f"holds nothing that the weight {question.weight!r} counts"
-        raise InputError.of(question.network, what, "choose another weight, or add what it counts")
+        raise nothing_counted(question.network, question.weight)
     points = tuple(CurvePoint(step_us * (step + 1), float(value)) for step, value in enumerate(shares))
     return CurveAnswer(
         headline=_headline(points, question, synthetic=revision.synthetic),

@@ -19,7 +19,7 @@ from karez.measure.delay import FIGURES, constants
 from karez.plan.plan import Plan
 from karez.twin import World, states, store
 from karez.twin.store import LAST_S, Revision, os_problem
-from karez.units import US_PER_MS
+from karez.units import NS_PER_US, US_PER_MS
 
 # A field that is for programs: people see the rest of the answer, which says the same in short.
 DETAIL = Meta(extra={"detail": True})
@@ -140,6 +140,17 @@ def write_new(path: str | Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def nothing_counted(network: str, weight: str) -> InputError:
+    """The error for a network that has nothing to take a share of."""
+    what = f"holds nothing that the weight {weight!r} counts"
+    return InputError.of(network, what, "choose another weight, or add what it counts")
+
+
+def budget_ns(budget_us: float) -> int:
+    """The first whole nanosecond that is not within a budget."""
+    return math.ceil(budget_us * NS_PER_US)
 
 
 def read_plan(path: str) -> Plan:

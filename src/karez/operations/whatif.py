@@ -1,6 +1,8 @@
-"""What coverage would be with sites more or less and links cut."""
+"""What coverage would be with sites more or less, and links cut, restored or upgraded."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,11 +13,13 @@ from karez.measure.circles import compute_sites, points
 from karez.measure.whatif import WhatIf
 from karez.operations import Answer, WhatIfQuestion
 from karez.operations.circles import WORDS
+from karez.operations.networks import budget_ns, duration, load, nothing_counted, now_s, provenance, share
 from karez.operations.networks import counted as number
-from karez.operations.networks import duration, load, now_s, provenance, share
 from karez.twin import Table, Twin
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
+
+LONGEST_US = 1_000_000.0
 
 
 class MetroChange(msgspec.Struct, frozen=True):
@@ -46,30 +50,26 @@ def run(question: WhatIfQuestion) -> WhatIfAnswer:
     """
     world, revision = load(question.network)
     twin = world.intended.at(now_s())
-    added, removed, cut = _changes(question, twin)
+    changes = _changes(question, twin)
     counted = points(twin, question.weight)
     weight = np.zeros(len(twin["metros"]), np.int64)
     np.add.at(weight, counted.metro, reach.fixed(counted.weight))
     if not weight.sum():
-        what = f"holds nothing that the weight {question.weight!r} counts"
-        raise InputError.of(question.network, what, "choose another weight, or add what it counts")
-    budget_ns = int(np.ceil(question.budget_us * NS_PER_US))
-    ready = reach.typical(twin, counted)
-    before = ready.covered(compute_sites(twin), budget_ns)
-    if len(cut):
-        ready = reach.typical(twin.replace(twin["links"].set(cut, up=False)), counted)
-    whatif = WhatIf(ready, compute_sites(twin), budget_ns)
-    for site in added:
-        whatif.add(int(site))
-    for site in removed:
-        whatif.remove(int(site))
+        raise nothing_counted(question.network, question.weight)
+    # What is to be restored is down: it is prepared as if it were up, and cut before anything is measured.
+    ready = reach.typical(twin.replace(twin["links"].set(changes.restored, up=True)), counted)
+    whatif = WhatIf(ready, compute_sites(twin), budget_ns(question.budget_us))
+    if len(changes.restored):
+        whatif.set_links(changes.restored, None)
+    before = whatif.covered
+    changes.make(whatif)
     after = whatif.covered
     was, will = (float(covered.sum() / weight.sum()) for covered in (before, after))
     note = " (synthetic)" if revision.synthetic else ""
     return WhatIfAnswer(
         headline=(
             f"{share(will)} of {WORDS[question.weight]} would be within {duration(question.budget_us)} of compute, "
-            f"{share(was)} are now; {_said(added, removed, cut)}{note}"
+            f"{share(was)} are now; {changes.said}{note}"
         ),
         citation=(
             f"C2 < {question.budget_us:g} us, one way, towards the best compute site, optical layer; weight "
@@ -83,30 +83,95 @@ def run(question: WhatIfQuestion) -> WhatIfAnswer:
     )
 
 
-def _changes(question: WhatIfQuestion, twin: Twin) -> tuple[Array, Array, Array]:
-    """The rows of the sites to open and to shut and of the links to cut.
+class _Changes(NamedTuple):
+    """Rows of the sites to open, to shut and to close, of the links to cut and to restore, and new delays of links."""
+
+    added: Array
+    removed: Array
+    closed: Array
+    cut: Array
+    restored: Array
+    upgraded: dict[int, int]
+
+    def make(self, whatif: WhatIf) -> None:
+        """Do all of them."""
+        for site in self.added.tolist():
+            whatif.add(site)
+        for site in self.removed.tolist():
+            whatif.remove(site)
+        if len(self.restored):
+            whatif.restore(self.restored)
+        for link, ns in self.upgraded.items():
+            whatif.set_links([link], ns)
+        if len(self.cut):
+            whatif.set_links(self.cut, None)
+        for site in self.closed.tolist():
+            whatif.close(site)
+
+    @property
+    def said(self) -> str:
+        """The changes in words."""
+        done = (
+            (self.added, "site", "added"),
+            (self.removed, "site", "removed"),
+            (self.closed, "site", "closed"),
+            (self.cut, "link", "cut"),
+            (self.restored, "link", "restored"),
+            (self.upgraded, "link", "upgraded"),
+        )
+        return ", ".join(f"{number(len(rows), what)} {word}" for rows, what, word in done if len(rows))
+
+
+def _changes(question: WhatIfQuestion, twin: Twin) -> _Changes:
+    """What is asked for.
 
     Raises:
-        InputError: every id that is not there, and every site that is open or shut already.
+        InputError: every id that is not there, and every site or link that is already as asked.
     """
     problems: list[Problem] = []
-    added = _rows(twin["sites"], question.add, "add", problems)
-    removed = _rows(twin["sites"], question.remove, "remove", problems)
-    cut = _rows(twin["links"], question.cut, "cut", problems)
-    there = np.isin(added, compute_sites(twin))
-    missing = ~np.isin(removed, compute_sites(twin))
-    for where, rows, what in (
-        ("add", added[there], "has compute already"),
-        ("remove", removed[missing], "has no compute"),
+    added, removed, closed = (
+        _rows(twin["sites"], getattr(question, way), way, problems) for way in ("add", "remove", "close")
+    )
+    cut, restored = (_rows(twin["links"], getattr(question, way), way, problems) for way in ("cut", "restore"))
+    upgraded = _upgraded(question, twin["links"], problems)
+    there, up = np.isin(np.arange(len(twin["sites"])), compute_sites(twin)), twin["links"]["up"]
+    for where, table, rows, what in (
+        ("add", "sites", added[there[added]], "has compute already"),
+        ("remove", "sites", removed[~there[removed]], "has no compute"),
+        ("cut", "links", cut[~up[cut]], "is down already"),
+        ("restore", "links", restored[up[restored]], "is up already"),
     ):
         if len(rows):
-            names = tuple(text(row) for row in twin["sites"].ids[rows])
+            names = tuple(text(row) for row in twin[table].ids[rows])
             problems.append(Problem(where, what, "leave it out", names))
-    if not problems and not (len(added) or len(removed) or len(cut)):
-        problems.append(Problem("whatif", "is asked of no change", "give --add, --remove or --cut"))
+    asked = (added, removed, closed, cut, restored, upgraded)
+    if not problems and not any(len(rows) for rows in asked):
+        flags = "--add, --remove, --close, --cut, --restore or --upgrade"
+        problems.append(Problem("whatif", "is asked of no change", f"give {flags}"))
     if problems:
         raise InputError(problems)
-    return added, removed, cut
+    return _Changes(*asked)
+
+
+def _upgraded(question: WhatIfQuestion, links: Table, problems: list[Problem]) -> dict[int, int]:
+    """The new delay (ns) of each link (row) that is to be upgraded."""
+    parts = [part.partition("=") for part in (word.strip() for word in question.upgrade.split(",")) if part]
+    wrong = tuple(f"{name}{sign}{us}" for name, sign, us in parts if not _is_delay(us))
+    if wrong:
+        fix = "give LINK=DELAY with the one-way delay in microseconds, such as l0000001=120"
+        problems.append(Problem("upgrade", "is no link with a delay", fix, wrong))
+    rows = _rows(links, ",".join(name for name, _, _ in parts), "upgrade", problems)
+    delays = {name.encode(): round(float(us) * NS_PER_US) for name, _, us in parts if _is_delay(us)}
+    return {
+        row: delays[name] for row, name in zip(rows.tolist(), links.ids[rows].tolist(), strict=True) if name in delays
+    }
+
+
+def _is_delay(word: str) -> bool:
+    try:
+        return 0 <= float(word) <= LONGEST_US
+    except ValueError:
+        return False
 
 
 def _rows(table: Table, ids: str, where: str, problems: list[Problem]) -> Array:
@@ -115,16 +180,6 @@ def _rows(table: Table, ids: str, where: str, problems: list[Problem]) -> Array:
     if unknown:
         problems.append(Problem(where, f"{table.name} has no such row", "give ids of the network", unknown))
     return np.unique(table.rows([name for name in names if name not in unknown]))
-
-
-def _said(added: Array, removed: Array, cut: Array) -> str:
-    """The changes in words."""
-    parts = [
-        f"{number(len(rows), what)} {done}"
-        for rows, what, done in ((added, "site", "added"), (removed, "site", "removed"), (cut, "link", "cut"))
-        if len(rows)
-    ]
-    return ", ".join(parts)
 
 
 def _metros(twin: Twin, weight: Array, before: Array, after: Array) -> tuple[MetroChange, ...]:
