@@ -24,6 +24,7 @@ from karez.importers import formats, geojson, gnpy, graphml, report, rfc8345, sn
 from karez.importers.crs import to_wgs84, wgs84_to_bd09, wgs84_to_gcj02
 from karez.importers.networks import Demand, Draft, Line, Point, finished
 from karez.importers.quantities import factor, number, quantity
+from karez.importers.remarks import remarks
 from karez.importers.report import Dropped, Imported
 from karez.operations import ImportQuestion
 from karez.twin import Table, Twin
@@ -74,7 +75,7 @@ def test_points_and_lines_of_geojson_become_sites_stations_and_links_and_every_o
     assert drops(found) == {
         "feature 6": "an end is no property of it, and no site is within 1 km of where it ends",
         "feature 7": "its length_km cannot be read: give a number with its unit",
-        "feature 8": "its id is there already",
+        "feature 8": "the same id stands in several rows",
         "feature 9": "is a Polygon, neither a Point nor a LineString",
         "feature 10": "has no geometry",
     }
@@ -86,8 +87,8 @@ def test_the_nodes_of_a_zoo_graph_become_sites_and_parallel_edges_stay_two_links
     found = formats.read_any(str(CASES / "zoo.graphml"), route_factor=2.0)
     straight_km = float(great_circle_km(*(np.array(v) for v in (116.4, 39.9, 103.79, 36.06))))
     assert links(found) == [
-        ("0-1", "0", "1", round(2 * straight_km, 3), 10.0, "optical", "both"),
-        ("0-1#2", "0", "1", round(2 * straight_km, 3), 2.5, "optical", "both"),
+        ("0-1", "0", "1", round(2 * straight_km, 3), 2.5, "optical", "both"),
+        ("0-1#2", "0", "1", round(2 * straight_km, 3), 10.0, "optical", "both"),
         ("e3", "1", "2", round(1240 * 1.609344, 3), 100.0, "optical", "both"),
     ]
     assert found.twin["sites"]["name"].tolist() == [b"Beijing", b"Lanzhou", b"Shanghai"]
@@ -112,7 +113,7 @@ def test_an_sndlib_network_keeps_what_is_installed_and_its_demands(tmp_path: Pat
     ]
     assert [(r["id"], r["gbps"]) for r in found.twin["demands"].records()] == [("D1", 1.5)]
     assert drops(found) == {
-        "link L2": "its id is there already",
+        "link L2": "the same id stands in several rows",
         "demand D2": "an end is not there or was dropped",
         "demand D3": "its traffic is no number of at least 0",
     }
@@ -232,7 +233,7 @@ def test_what_lies_between_two_sites_of_gnpy_is_one_link_and_lengths_are_added_i
         "connection 15": "an end is not there or was dropped",
     }
     assert "position of 1 site: 0, 0, which GNPy writes for unknown" in found.assumed
-    assert "1 link shorter than a straight line: wrong length or position: fiber 4" in found.assumed
+    assert remarks(found.twin)["lengths"].endswith("shorter than a straight line (wrong length or position?): fiber 4")
 
 
 def test_a_splice_that_both_directions_share_makes_no_way_back_to_where_light_came_from() -> None:
@@ -358,11 +359,12 @@ def test_all_that_is_wrong_in_a_workbook_is_told_by_sheet_and_row(tmp_path: Path
     }
     told = refusal(workbook(tmp_path / "n.xlsx", wrong))
     for line in (
-        "n.xlsx sites lon: is not a number (rows row 2)",
-        "n.xlsx sites id: the same id stands in several rows (rows S1)",
-        "n.xlsx sites metro: points at a row that does not exist (rows S1)",
-        "n.xlsx links: cells hold an error of the spreadsheet (rows row 2)",
-        "n.xlsx links: cells to the right of the last column (rows row 3)",
+        "n.xlsx sites lon: is not a number (rows row 2 (S1))",
+        "n.xlsx sites id: the same id stands in several rows (rows row 3 (S1))",
+        "n.xlsx sites metro: points at a row that does not exist (rows row 3 (S1))",
+        "n.xlsx sites: 2 of its 2 rows cannot be used; see to its columns and units first",
+        "n.xlsx links: holds an error of the spreadsheet (rows row 2 (L1)); correct its formula",
+        "n.xlsx links: has cells right of the last column (rows row 3 (L2))",
         "n.xlsx places: names a column twice: id",
         "n.xlsx places: has a column without a name",
         "n.xlsx shapes: is named like no table",
@@ -381,7 +383,10 @@ def changed_part(path: Path, part: str, change: Callable[[bytes], bytes]) -> Pat
 
 @pytest.mark.parametrize(
     ("row", "what"),
-    [(1_048_577, "has a row 1,048,577; XLSX ends at 1,048,576"), (1_048_576, "what came after it was lost")],
+    [
+        (1_048_577, "has a row 1,048,577; XLSX ends at 1,048,576"),
+        (1_048_576, "what came after it may have been cut off"),
+    ],
 )
 def test_more_rows_than_xlsx_has_are_refused_with_what_to_use_instead(tmp_path: Path, row: int, what: str) -> None:
     path = workbook(tmp_path / "n.xlsx", SHEETS)
@@ -390,6 +395,37 @@ def test_more_rows_than_xlsx_has_are_refused_with_what_to_use_instead(tmp_path: 
     told = refusal(path)
     assert what in told
     assert "give a folder of CSV or Parquet files, which have no limit" in told
+
+
+def test_rows_without_their_numbers_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("karez.importers.xlsx.LAST_ROW", 40_000)
+    path = workbook(tmp_path / "n.xlsx", SHEETS)
+    more = b"<row><c/></row>" * 100_000
+    changed_part(path, "xl/worksheets/sheet1.xml", lambda data: data.replace(b"</sheetData>", more + b"</sheetData>"))
+    assert "sheet1 has a row 100,002; XLSX ends at 40,000" in refusal(path)
+
+
+def test_a_row_of_a_workbook_that_cannot_be_used_is_dropped_and_told_by_sheet_and_row(tmp_path: Path) -> None:
+    sheets: dict[str, Sequence[Sequence[object]]] = {
+        **SHEETS,
+        "links": [
+            *SHEETS["links"],
+            ["L3", "S1", "#REF!", "core", 1],
+            ["L4", "S1", "S2", "core", 1, True, "x"],
+            [],
+            ["L5", "S1", "S9", "core", 1],
+            ["L6", "S1", "S2", "core", 2],
+            ["L7", "S1", "S2", "core", 3],
+        ],
+    }
+    found = formats.read_any(str(workbook(tmp_path / "n.xlsx", sheets)))
+    assert [(each.where, each.column, each.row, each.why) for each in found.dropped] == [
+        ("n.xlsx links", "", "row 5 (L4)", "has cells right of the last column"),
+        ("n.xlsx links", "", "row 4 (L3)", "holds an error of the spreadsheet"),
+        ("n.xlsx links", "b", "row 7 (L5)", "points at a row that does not exist"),
+    ]
+    assert found.twin["links"].ids.tolist() == [b"L1", b"L2", b"L6", b"L7"]
+    assert check(found.twin) == []
 
 
 def test_a_workbook_that_is_cut_off_or_none_is_refused(tmp_path: Path) -> None:
@@ -509,6 +545,43 @@ def test_a_table_with_a_line_without_end_is_refused_before_it_is_read(tmp_path: 
     assert "links.csv: is too large (10.0 GiB; at most 8 GiB); give it as Parquet" in told
 
 
+def test_files_of_ten_gigabytes_are_refused_in_seconds_and_in_little_memory(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    sparse(tmp_path / "tables" / "sites.csv", b"id\n", 7 * 2**30)
+    with sparse(tmp_path / "tables" / "links.parquet", b"PAR1", 10 * 2**30).open("ab") as file:
+        file.write(b"PAR1")
+    sparse(tmp_path / "n.xml", b"<graphml>", 10 * 2**30)
+    script = """if True:
+        import resource, sys
+        from karez.errors import InputError
+        from karez.importers import formats
+        for source in sys.argv[1:]:
+            try:
+                formats.read_any(source)
+            except InputError as error:
+                print(error)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
+    words = [sys.executable, "-c", script, str(tmp_path / "tables"), str(tmp_path / "n.xml")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+    *told, peak_kb = done.stdout.splitlines()
+    assert [line.partition(";")[0].partition("(")[0] for line in told] == [
+        "links.parquet: cannot be read as Parquet and may be cut off ",
+        "sites.csv: holds a line of more than 8 MiB",
+        "n.xml: is too large to be read as a whole ",
+    ]
+    assert int(peak_kb) < 500_000
+
+
+@pytest.mark.parametrize("name", ["n.json", "n.xml", "n.xlsx"])
+def test_a_device_without_end_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/zero")
+    assert "is a device or a pipe, no file" in refusal(tmp_path / name)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "sites.csv").symlink_to("/dev/zero")
+    assert "is a device or a pipe, no file" in refusal(tmp_path / "tables")
+
+
 ODD: tuple[Any, ...] = (None, True, -1, 1e300, 7, "", "x\0", "京", [], [[]], {}, {"a": []}, [1, "b"], 10**400)
 DOCUMENTS = {"metro.geojson": geojson.of, "two-layers.json": rfc8345.of, "gnpy.json": gnpy.of}
 
@@ -593,6 +666,35 @@ def test_whatever_a_file_holds_the_twin_passes_all_checks_and_every_row_is_kept_
     assert kept + len(found.dropped) == len(points) + len(lines) + len(demands)
 
 
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_twin_of_a_draft_is_the_same_whatever_the_order_of_its_rows(data: st.DataObject) -> None:
+    ids, numbers = st.sampled_from(["", "a", "b", "c"]), st.sampled_from([math.nan, 0.0, 36.0, 50.0, 103.8])
+    tables = st.sampled_from(["sites", "stations"])
+    positions = st.tuples(numbers, numbers)
+    points = data.draw(
+        st.lists(
+            st.builds(lambda i, p, t, m: Point("p", i, p[0], p[1], table=t, metro=m), ids, positions, tables, ids),
+            max_size=6,
+        )
+    )
+    lines = data.draw(st.lists(st.builds(Line, st.just("l"), ids, ids, ids, numbers, numbers), max_size=6))
+    demands = data.draw(st.lists(st.builds(Demand, st.just("d"), ids.filter(bool), ids, ids, numbers), max_size=4))
+    found = []
+    for _ in range(2):
+        draft = Draft(
+            "f",
+            points=copy.deepcopy(data.draw(st.permutations(points))),
+            lines=copy.deepcopy(data.draw(st.permutations(lines))),
+            demands=copy.deepcopy(data.draw(st.permutations(demands))),
+        )
+        try:
+            found.append(finished(draft, crs="wgs84", route_factor=1.4).twin.digest)
+        except InputError:
+            found.append("")
+    assert found[0] == found[1]
+
+
 @given(st.lists(st.tuples(st.floats(72.5, 137.5), st.floats(1.2, 55.5)), min_size=1, max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_positions_come_back_from_gcj02_and_bd09(positions: list[tuple[float, float]]) -> None:
@@ -650,7 +752,8 @@ def test_positions_of_two_coordinate_systems_show_in_links_that_are_too_short() 
     points = [Point("a", "a", 103.8, 36.06), Point("b", "b", float(lon[0]), float(lat[0]))]
     true_km = float(great_circle_km(*(np.array(v) for v in (103.8, 36.06, 103.82, 36.06))))
     mixed = shuffled(points, lines=[Line("L", "a", "b", "L", length_km=true_km)])
-    assert mixed.assumed[-1] == "1 link shorter than a straight line: wrong length or position: L"
+    told = "1 link shorter than a straight line (wrong length or position?): L"
+    assert remarks(mixed.twin)["lengths"] == told
 
 
 @pytest.mark.parametrize(
@@ -732,6 +835,74 @@ def test_a_network_that_was_exported_is_imported_to_the_same_digest(
     assert json.loads(out)["answer"]["digest"] == karez.info(str(tmp_path / "net")).digest
     with pytest.raises(InputError, match="exists already"):
         karez.export(str(tmp_path / "net"), file)
+
+
+TABLES = {
+    "provinces": "id\nGS\n",
+    "metros": "id,province,lon,lat\nlz,GS,103.8,36.1\n",
+    "sites": "id,metro,kind,lon,lat\nS1,lz,core,103.8,36.1\nS2,lz,core,103.9,36.1\nS3,lz,core,0,0\n",
+    "stations": "id,metro,lon,lat\nT1,lz,103.8,36.1\nT2,lz,103.8,36.1\nT3,lz,103.8,36.1\n",
+    "links": "id,a,b,kind,length_km,up\nL1,S1,T1,access,1,\nL2,S2,T2,access,20,\nL3,S1,S2,core,99,no\n",
+    "chips": "id\nH\n",
+    "servers": "id,site,chip,chips\nV1,S1,H,8\nV2,S2,H,0\n",
+}
+
+
+def warned(folder: Path, **tables: str) -> dict[str, str]:
+    folder.mkdir()
+    for name, text in (TABLES | tables).items():
+        if text:
+            put(folder / f"{name}.csv", text)
+    return remarks(formats.read_any(str(folder)).twin)
+
+
+def test_what_is_odd_about_a_network_as_a_whole_is_told(tmp_path: Path) -> None:
+    assert warned(tmp_path / "parts") == {
+        "parts": "the network is in 4 parts (2 of them a single site or station); the largest has 2 of 6 sites and "
+        "stations; 2 stations reach no compute site",
+        "positions": "more than 500 km from their metro (wrong position, metro or coordinates?): sites S3",
+    }
+    whole = TABLES["links"].replace("no\n", "\nL4,T3,S1,access,1,\nL5,S3,S1,core,12000,\n")
+    sites = TABLES["sites"].replace("0,0", "103.9,36.2")
+    assert warned(tmp_path / "whole", links=whole, sites=sites) == {}
+    short = whole.replace("L3,S1,S2,core,99,", "L3,S1,S2,core,1,")
+    assert list(warned(tmp_path / "short", links=short, sites=sites)) == ["lengths"]
+
+
+def test_a_network_without_compute_or_without_a_site_is_read_and_told(tmp_path: Path) -> None:
+    assert warned(tmp_path / "none", servers="")["compute"].startswith("there is no server: nobody is within reach")
+    empty = warned(tmp_path / "zero", servers="id,site,chip,chips\nV1,S1,H,0\n")
+    assert empty["compute"].startswith("all servers have 0 chips: nobody is within reach")
+    assert "compute" not in empty["parts"]
+    nothing = warned(tmp_path / "nowhere", sites="", stations="", links="", servers="")
+    assert nothing == {"sites": "there is no site: nothing can be reached"}
+
+
+def test_an_import_of_tables_shows_dropped_rows_by_reason_and_all_of_them_to_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").mkdir()
+    many = "".join(f"X{n},lz,high,36\n" for n in range(100)) + "".join(f"Y{n},lz,103,36\n" for n in range(100))
+    for name, text in (TABLES | {"stations": TABLES["stations"] + many + "Z,lz,high,east\n"}).items():
+        put(tmp_path / "source" / f"{name}.csv", text)
+    words = (str(tmp_path / "source"), str(tmp_path / "net"))
+    code, out, _ = asked(capsys, *words)
+    assert code == 0
+    assert "101 rows dropped; 2 warnings; kept as revision 1" in out
+    assert "line 5 (X0), line 6 (X1), line 7 (X2)" in out
+    assert "the network is in 104 parts (102 of them a single site" in out
+    assert "X3" not in out
+    answer = json.loads(asked(capsys, *words, "--json")[1])["answer"]
+    assert (answer["rows_dropped"], len(answer["dropped_rows"])) == (101, 102)
+    assert {each["row"] for each in answer["dropped_rows"]} >= {f"line {5 + n} (X{n})" for n in range(100)}
+    assert [(each["where"], each["why"], each["rows"]) for each in answer["dropped"]] == [
+        ("stations.csv lon", "is not a number", 101),
+        ("stations.csv lat", "is not a number", 1),
+    ]
+    code, out, err = asked(capsys, *words, "--strict")
+    assert (code, out) == (2, "")
+    assert "stations.csv lon: is not a number (rows line 5 (X0), line 6 (X1)," in err
+    assert "stations.csv lat: is not a number (rows line 205 (Z))" in err
 
 
 def test_a_library_that_is_not_installed_is_named_with_the_extra_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from karez.errors import InputError, Problem
-from karez.importers.tables import Guess, guess, read, template
+from karez.importers.report import Imported
+from karez.importers.tables import Guess, guess, joined, read, sources_in, template
 from karez.twin import Table, Twin, schema
+from karez.twin.check import check
 from tests.strategies import sound_twin, sound_twins
 from tests.test_store import content, files_of_at_most, without_permission
 
@@ -112,6 +117,7 @@ def test_parquet_files_may_hold_whole_numbers_for_ids_and_floats_for_whole_numbe
 
 
 def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
     found = problems(
         tmp_path,
         {
@@ -130,41 +136,44 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
             "contain a header and footer with at least 12 bytes)",
             (),
         ),
-        ("links.csv b", "points at a row that does not exist", ("L2",)),
-        ("links.csv b", "both ends are the same", ("L3",)),
+        ("links.csv", "3 of its 3 rows cannot be used", ()),
         ("links.csv color", "unknown column", ()),
-        ("links.csv length_km", "is empty", ("line 3",)),
-        ("links.csv length_km", "is outside 0 to 20000 km", ("L1",)),
         ("notes.xlsx", "is neither CSV nor Parquet", ()),
-        ("sites.csv id", "the same id stands in several rows", ("S2",)),
-        ("sites.csv kind", "is none of core, aggregation, access", ("S2",)),
+        ("old", "is a folder", ()),
+        ("sites.csv", "2 of its 3 rows cannot be used", ()),
         ("sites.csv lat", "required column is missing", ()),
-        ("sites.csv lon", "is not a number", ("line 3",)),
-        ("sites.csv lon", "is nan", ("line 4",)),
-        ("sites.csv metro", "points at a row that does not exist", ("S2",)),
         ("unicorns.csv", "is named like no table", ()),
+        ("links.csv b", "both ends are the same", ("line 4 (L3)",)),
+        ("links.csv b", "points at a row that does not exist", ("line 3 (L2)",)),
+        ("links.csv length_km", "is empty", ("line 3 (L2)",)),
+        ("links.csv length_km", "is outside 0 to 20000 km", ("line 2 (L1)",)),
+        ("sites.csv id", "the same id stands in several rows", ("line 3 (S2)",)),
+        ("sites.csv kind", "is none of core, aggregation, access", ("line 3 (S2)",)),
+        ("sites.csv lon", "is not a number", ("line 3 (S2)",)),
+        ("sites.csv lon", "is nan", ("line 4 (S2)",)),
+        ("sites.csv metro", "points at a row that does not exist", ("line 3 (S2)",)),
     ]
     assert all(problem.fix for problem in found)
 
 
 def test_nan_is_refused_even_where_a_value_may_be_unknown(tmp_path: Path) -> None:
-    text = "id,price_cny_per_kwh,pue\nGS,nan,NaN\n"
+    text = "id,price_cny_per_kwh,pue\nNX,nan,NaN\nGS,,\n"
     assert told(problems(tmp_path, {"provinces.csv": text})) == [
-        ("provinces.csv price_cny_per_kwh", "is nan", ("line 2",)),
-        ("provinces.csv pue", "is nan", ("line 2",)),
+        ("provinces.csv price_cny_per_kwh", "is nan", ("line 2 (NX)",)),
+        ("provinces.csv pue", "is nan", ("line 2 (NX)",)),
     ]
 
 
 def test_exchanged_coordinates_are_told_by_file_and_row(tmp_path: Path) -> None:
     text = "id,metro,kind,lon,lat\nS1,lz,core,36.1,103.8\nS2,lz,access,103.9,36.0\n"
-    assert told(problems(tmp_path, {"sites.csv": text})) == [
-        ("sites.csv lat", "is outside -90 to 90 degree", ("S1",)),
-        ("sites.csv lon", "lon and lat look swapped", ("S1",)),
-    ]
+    swapped = ("sites.csv lon", "lon and lat look swapped", ("line 2 (S1)",))
+    # A link of one is lost with its site, and that is all there is of links.
+    orphaned = ("links.csv", "1 of its 1 rows cannot be used or refer to rows that cannot", ())
+    assert told(problems(tmp_path, {"sites.csv": text})) == [swapped, orphaned]
 
 
 def test_rows_without_an_id_are_named_by_their_line(tmp_path: Path) -> None:
-    text = "id,a,b,kind,length_km\n,S1,S2,core,-1\n,S1,S2,core,1\n"
+    text = "id,a,b,kind,length_km\n,S1,S2,core,-1\n,S1,S2,core,1\nL1,S1,S2,core,1\nL2,S1,S2,core,1\n"
     assert told(problems(tmp_path, {"links.csv": text})) == [
         ("links.csv id", "is empty", ("line 2", "line 3")),
         ("links.csv length_km", "is outside 0 to 20000 km", ("line 2",)),
@@ -173,7 +182,9 @@ def test_rows_without_an_id_are_named_by_their_line(tmp_path: Path) -> None:
 
 def test_lines_are_counted_through_blank_lines_and_quoted_line_breaks(tmp_path: Path) -> None:
     text = 'id,name,pue\n\nGS,"Gan\nsu",1.2\nNX,,high\n'
-    assert told(problems(tmp_path, {"provinces.csv": text})) == [("provinces.csv pue", "is not a number", ("line 5",))]
+    assert told(problems(tmp_path, {"provinces.csv": text})) == [
+        ("provinces.csv pue", "is not a number", ("line 5 (NX)",))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +192,7 @@ def test_lines_are_counted_through_blank_lines_and_quoted_line_breaks(tmp_path: 
     [("1.5", "is not a whole number"), ("1e300", "is not a whole number"), ("-1", "is outside 0 to inf")],
 )
 def test_whole_numbers_are_not_rounded(tmp_path: Path, cell: str, what: str) -> None:
-    text = f"id,site,kind,boots\nE1,S1,router,{cell}\n"
+    text = f"id,site,kind,boots\nE1,S1,router,{cell}\nE2,S1,router,1\n"
     found = problems(tmp_path, {"equipment.csv": text})
     assert [(problem.where, problem.what) for problem in found] == [("equipment.csv boots", what)]
 
@@ -210,8 +221,7 @@ def test_a_truncated_parquet_file_is_told_and_its_absence_is_not_told_again(tmp_
 @pytest.mark.parametrize(
     ("cut", "what", "rows"),
     [
-        ("id,metro,kind,lon,lat\nS1,lz,core,103.8,36.1\nS2,lz,acc", "lines without 5 fields (1 too short", ("line 3",)),
-        ("id,metro,kind,lon,lat\nS1,lz,core,103.8,36.1,9\n", "lines without 5 fields (0 too short", ("line 2",)),
+        ("id,metro,kind,lon,lat\nS1,lz,core,103.8,36.1\nS2,lz,acc", "ends within a line (3 of 5 fields)", ("line 3",)),
         ('id,metro,kind,lon,lat\nS1,lz,"co', "a quote is opened and never closed", ()),
         ("", "is empty", ()),
         ("\n1,2\n", "has no header", ("line 1",)),
@@ -235,7 +245,9 @@ def test_a_csv_file_cut_anywhere_before_its_last_field_is_never_taken_for_whole(
 @pytest.mark.parametrize(
     ("data", "what", "rows"),
     [
-        ("id,name\nGS,甘肃\n".encode("gb18030"), "is not UTF-8", ("line 2",)),
+        ("id,name\nNX,宁夏回族自治区\nGS,甘肃".encode() + b"\xff\n", "is not UTF-8", ("line 3",)),
+        (b"id,name\nGS,\xff\xff\n", "is neither UTF-8 nor GB18030", ("line 2",)),
+        ("id,name\nGS,甘肃\n".encode("utf-16")[:-1], "is not UTF-16", ("line 2",)),
         (b"id,name\nGS,Gan\0su\n", "holds zero bytes", ("line 2",)),
         (b"id,name,name\nGS,a,b\n", "names a column twice: name", ()),
     ],
@@ -351,9 +363,10 @@ def test_problems_of_a_guessed_column_bear_the_name_it_has_in_its_file(tmp_path:
     with pytest.raises(InputError) as caught:
         read(folder, guess(folder))
     assert told(list(caught.value.problems)) == [
-        ("edges.csv Length (m)", "is not a number", ("line 3",)),
-        ("edges.csv Length (m)", "is outside 0 to 20000 km", ("L1",)),
-        ("edges.csv target", "points at a row that does not exist", ("L2",)),
+        ("edges.csv", "2 of its 2 rows cannot be used", ()),
+        ("edges.csv Length (m)", "is not a number", ("line 3 (L2)",)),
+        ("edges.csv Length (m)", "is outside 0 to 20000 km", ("line 2 (L1)",)),
+        ("edges.csv target", "points at a row that does not exist", ("line 3 (L2)",)),
     ]
 
 
@@ -385,3 +398,191 @@ def test_a_large_folder_is_read_whole(tmp_path: Path) -> None:
         if len(table):
             frame(table).write_csv(tmp_path / f"{table.name}.csv")
     assert read(tmp_path).digest == twin.digest
+
+
+def taken(folder: Path, files: Mapping[str, str | bytes], **options: Any) -> Imported:
+    """What is read of the files, without the rows that cannot be used."""
+    sources, odd = sources_in(written(folder, FILES | dict(files)))
+    found = joined(str(folder), sources, problems=odd, **options)
+    assert check(found.twin) == []
+    return found
+
+
+def lost(found: Imported) -> list[tuple[str, str, str]]:
+    return [(f"{each.where} {each.column}".rstrip(), each.row, each.why) for each in found.dropped]
+
+
+GOOD = "".join(f"G{n},lz,core,103.8,36.1\n" for n in range(9))
+SITES = f"id,metro,kind,lon,lat\nS1,lz,core,103.8,36.1\nS2,lz,access,103.9,36.0\n{GOOD}"
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "why"),
+    [
+        ("X,lz,core,east,36", "lon", "is not a number"),
+        ("X,lz,core,nan,36", "lon", "is nan"),
+        ("X,lz,core,,36", "lon", "is empty"),
+        ('X,lz,core,"103,8",36', "lon", "has a comma in its number"),
+        ("X,lz,core,36,103", "lon", "lon and lat look swapped"),
+        ("X,lz,core,432000.5,4012345", "lon", "is no degree: metres of a projection?"),
+        ("X,lz,core,103,361", "lat", "is outside -90 to 90 degree"),
+        ("X,lz,hub,103,36", "kind", "is none of core, aggregation, access"),
+        ("X,lz,,103,36", "kind", "is empty"),
+        ("X,Atlantis,core,103,36", "metro", "points at a row that does not exist"),
+        ("X,lz,core,103,36,7", "", "has more than the 5 fields of the header"),
+        ("X,lz,core,103", "", "has fewer than the 5 fields of the header"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_dropped_and_told_and_so_is_what_refers_to_it(
+    tmp_path: Path, row: str, column: str, why: str
+) -> None:
+    links = "id,a,b,kind,length_km\nL1,S1,S2,core,1\nL2,S1,X,core,1\n"
+    support = "id,link\nR1,L1\nR2,L2\n"
+    lines = SITES.splitlines()
+    text = "\n".join([*lines[:3], row, *lines[3:]])
+    found = taken(tmp_path, {"sites.csv": text, "links.csv": links, "link_support.csv": support})
+    assert lost(found) == [
+        (f"sites.csv {column}".rstrip(), "line 4 (X)", why),
+        ("links.csv b", "line 3 (L2)", "refers to a row that was dropped"),
+        ("link_support.csv link", "line 3 (R2)", "refers to a row that was dropped"),
+    ]
+    assert all(each.fix for each in found.dropped)
+    assert found.twin["links"].ids.tolist() == [b"L1"]
+    assert len(found.twin["sites"]) == 11
+
+
+def test_every_fault_of_a_row_is_told_and_the_row_counts_once(tmp_path: Path) -> None:
+    found = taken(tmp_path, {"sites.csv": f"{SITES}X,Atlantis,hub,east,361\n"})
+    assert {each.column for each in found.dropped} == {"metro", "kind", "lon", "lat"}
+    assert found.rows_dropped == 1
+
+
+def test_half_of_a_table_may_be_wrong_and_more_of_it_is_the_fault_of_the_table(tmp_path: Path) -> None:
+    text = "id,name,pue\nGS,Gansu,1.2\nNX,,high\n"
+    assert lost(taken(tmp_path, {"provinces.csv": text})) == [
+        ("provinces.csv pue", "line 3 (NX)", "is not a number"),
+    ]
+    assert told(problems(tmp_path, {"provinces.csv": f"{text}SN,,high\n"})) == [
+        ("provinces.csv", "2 of its 3 rows cannot be used", ()),
+        ("provinces.csv pue", "is not a number", ("line 3 (NX)", "line 4 (SN)")),
+    ]
+
+
+def test_most_of_a_table_is_not_lost_for_the_fault_of_a_row_elsewhere(tmp_path: Path) -> None:
+    metros = "id,province,lon,lat\nlz,GS,103.8,361\nyc,GS,106.2,38.5\n"
+    assert told(problems(tmp_path, {"metros.csv": metros})) == [
+        ("metros.csv lat", "is outside -90 to 90 degree", ("line 2 (lz)",)),
+        ("sites.csv", "2 of its 2 rows cannot be used or refer to rows that cannot", ()),
+        ("links.csv", "1 of its 1 rows cannot be used or refer to rows that cannot", ()),
+    ]
+
+
+@pytest.mark.parametrize("rows", list(itertools.permutations(["X,lz,core,1,1", "X,lz,core,2,2", "X,lz,core,east,0"])))
+def test_of_rows_with_the_same_id_one_is_kept_whatever_their_order(tmp_path: Path, rows: tuple[str, ...]) -> None:
+    found = taken(tmp_path, {"sites.csv": SITES + "\n".join(rows)})
+    assert found.twin["sites"].cell("X", "lon") == 1.0
+    assert found.rows_dropped == 2
+    named = f"id,metro,kind,lon,lat,name\nS1,lz,core,1,1,\nS1,lz,core,9,9,full\n{GOOD.replace('36.1', '36.1,')}"
+    links = "id,a,b,kind,length_km\nL1,S1,G1,core,12.5\n"
+    assert taken(tmp_path, {"sites.csv": named, "links.csv": links}).twin["sites"].cell("S1", "name") == "full"
+
+
+CELLS = st.sampled_from(
+    ["", "a", "b", "lz", "S1", "S2", "core", "1", "103.8", "36.1", "361", "4e6", "nan", "-1", "1,5"]
+)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_twin_is_sound_and_the_same_whatever_the_order_of_rows_and_every_row_is_kept_or_told(
+    data: st.DataObject,
+) -> None:
+    heads = {name: str(text).splitlines()[0] for name, text in FILES.items()}
+    bodies = {name: str(text).splitlines()[1:] for name, text in FILES.items()}
+    for name in ("metros.csv", "sites.csv", "links.csv"):
+        width = heads[name].count(",") + 1
+        odd = st.lists(CELLS, min_size=width, max_size=width).map(lambda row: ",".join(f'"{cell}"' for cell in row))
+        bodies[name] = [*bodies[name], *data.draw(st.lists(st.one_of(odd, st.sampled_from(bodies[name])), max_size=3))]
+    found: list[Imported | None] = []
+    for turn in range(2):
+        mixed = {n: data.draw(st.permutations(rows)) if turn else rows for n, rows in bodies.items()}
+        with tempfile.TemporaryDirectory() as name:
+            texts = {n: "\n".join([heads[n], *rows, ""]) for n, rows in mixed.items()}
+            try:
+                found.append(taken(Path(name), texts, route_factor=1.4))
+            except InputError:
+                found.append(None)
+    if found[0] is None or found[1] is None:
+        assert found == [None, None]
+        return
+    assert found[0].twin.digest == found[1].twin.digest
+    kept = sum(len(table) for table in found[0].twin.tables.values())
+    assert kept + found[0].rows_dropped == sum(map(len, bodies.values()))
+
+
+def test_every_table_refers_only_to_tables_before_it() -> None:
+    names = list(schema.tables())
+    for place, name in enumerate(names):
+        for spec in schema.tables()[name].values():
+            assert set(spec.refers_to) <= set(names[:place])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "noted"),
+    [
+        ("utf-8", ""),
+        ("utf-8-sig", ""),
+        ("utf-16", "UTF-16"),
+        ("utf-32", "UTF-32"),
+        ("gb18030", "GB18030"),
+        ("gbk", "GB18030"),
+    ],
+)
+def test_text_of_other_encodings_is_read_and_said(tmp_path: Path, encoding: str, noted: str) -> None:
+    found = taken(tmp_path, {"provinces.csv": "id;name\r\nGS;甘肃省\r\n".encode(encoding)})
+    assert found.twin["provinces"].cell("GS", "name") == "甘肃省"
+    assert found.assumed == ((f"encoding of provinces.csv: {noted}",) if noted else ())
+
+
+def test_decimal_commas_are_refused_with_what_to_write(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"sites.csv": "id;metro;kind;lon;lat\nS1;lz;core;103,8;36,1\nS2;lz;core;103,8;36\n"})
+    assert told(found)[1:3] == [
+        ("sites.csv lat", "has a comma in its number", ("line 2 (S1)",)),
+        ("sites.csv lon", "has a comma in its number", ("line 2 (S1)", "line 3 (S2)")),
+    ]
+    assert "decimal point" in found[1].fix
+    split = problems(tmp_path, {"sites.csv": "id,metro,kind,lon,lat\nS1,lz,core,103,8,36,1\n"})
+    assert "has more than the 5 fields of the header" in [problem.what for problem in split]
+    assert any("decimal points" in problem.fix for problem in split)
+
+
+def test_a_metro_that_is_wrong_itself_does_not_make_its_stations_look_swapped(tmp_path: Path) -> None:
+    metros = "id,province,lon,lat\nlz,GS,103.8,36.1\nkx,GS,39.5,76.0\nur,GS,43.8,870\n"
+    stations = "id,metro,lon,lat\nT1,lz,103.8,36.1\nT2,ur,87.6,43.8\nT3,lz,103.8,36.1\n"
+    found = taken(tmp_path, {"metros.csv": metros, "stations.csv": stations})
+    assert lost(found) == [
+        ("metros.csv lat", "line 4 (ur)", "is outside -90 to 90 degree"),
+        ("stations.csv metro", "line 3 (T2)", "refers to a row that was dropped"),
+    ]
+
+
+def test_lengths_are_assumed_only_of_links_that_are_kept(tmp_path: Path) -> None:
+    links = "id,a,b,kind,length_km\nL1,S1,S2,core,\nL2,S1,X,core,\nL3,S1,S2,core,7\n"
+    found = taken(tmp_path, {"links.csv": links}, route_factor=1.4)
+    assert found.assumed == ("length of 1 link: great circle of its ends times 1.4",)
+    assert found.twin["links"].ids.tolist() == [b"L1", b"L3"]
+
+
+def test_a_folder_with_the_name_of_a_table_is_told(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "sites.csv").mkdir()
+    with pytest.raises(InputError, match=r"sites.csv: is a folder; put its files beside the others"):
+        read(tmp_path / "old")
+
+
+def test_a_table_of_parquet_that_repeats_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("karez.importers.sheets.LARGEST_ROWS", 3)
+    pl.DataFrame({"id": ["x"] * 4}).write_parquet(tmp_path / "ducts.parquet")
+    assert told(problems(tmp_path, {})) == [("ducts.parquet", "says that it has 4 rows (at most 3)", ())]

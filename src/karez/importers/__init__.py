@@ -1,1 +1,1 @@
-"""From files and seeds to a twin: each importer is one function that returns a whole twin or every problem."""
+"""From files and seeds to a twin: each importer returns a sound twin and tells every row that is not in it."""

@@ -16,7 +16,7 @@ EXACT_BELOW = 2.0**53
 
 @dataclass(frozen=True)
 class Cells:
-    """The values of a column, and for each row whether its cell was empty, unreadable or not a number (nan).
+    """The values of a column, and for each row whether its cell was empty, unreadable, nan, or a number with a comma.
 
     Where one of these holds, the value is what the schema states for absent, or a harmless one.
     """
@@ -25,6 +25,7 @@ class Cells:
     empty: Array
     bad: Array
     nan: Array
+    comma: Array
 
 
 def cells(series: pl.Series, spec: ColumnSpec, factor: float = 1.0) -> Cells:
@@ -36,7 +37,8 @@ def cells(series: pl.Series, spec: ColumnSpec, factor: float = 1.0) -> Cells:
     nan = np.isnan(values) & ~empty & ~bad if spec.dtype == "float" else np.zeros(len(values), bool)
     if spec.dtype == "float":
         values = values * factor
-    return Cells(_filled(values, empty | bad | nan, spec), empty, bad, nan)
+    comma = bad & _commas(cleaned) if bad.any() else bad
+    return Cells(_filled(values, empty | bad | nan, spec), empty, bad & ~comma, nan, comma)
 
 
 def harmless(spec: ColumnSpec) -> Value:
@@ -47,6 +49,14 @@ def harmless(spec: ColumnSpec) -> Value:
         return spec.allowed[0] if spec.allowed else ""
     number = min(max(0.0, spec.low), spec.high)
     return number if spec.dtype == "float" else int(number) if spec.dtype == "int" else False
+
+
+def _commas(series: pl.Series) -> Array:
+    """Which cells are numbers but for a comma, such as `36,1` and `1,234`."""
+    if series.dtype != pl.String:
+        return np.zeros(len(series), bool)
+    found: Array = series.str.contains(r"^[+-]?[\d.]+,\d[\d,.]*$").fill_null(False).to_numpy()
+    return found
 
 
 def _cleaned(series: pl.Series, spec: ColumnSpec) -> pl.Series:

@@ -24,9 +24,8 @@ _READERS: dict[str, Callable[..., Imported]] = {
 }
 _SUFFIXES = {".xlsx": "xlsx", ".xlsm": "xlsx", ".geojson": "geojson", ".graphml": "graphml"}
 _ROOTS = {"graphml": "graphml", "network": "sndlib"}
+_TABLES = (".csv", ".parquet")
 _INSTEAD = {
-    ".csv": "give the folder that it is in",
-    ".parquet": "give the folder that it is in",
     ".xls": "save it as XLSX",
     ".zip": "unpack it first",
     ".gz": "unpack it first",
@@ -60,6 +59,8 @@ def format_of(source: str) -> str:
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     found = _of_json(json(path)) if suffix == ".json" else _ROOTS.get(_root(path), "") if suffix == ".xml" else ""
+    if suffix in _TABLES:
+        raise InputError.of(path.name, "is one table, and a network has several", "give the folder that it is in")
     if not found:
         fix = _INSTEAD.get(suffix, f"say which --format it is: {', '.join(FORMATS[1:])}")
         raise InputError.of(path.name, "is in no format that its name or content tells", fix)

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -17,9 +18,9 @@ from karez.errors import InputError
 from karez.importers import crs as crs_module
 from karez.importers.guesses import Guess, of_columns, plain, table_like
 from karez.importers.quantities import number, quantity
-from karez.importers.report import Dropped, Imported, counted, grouped
+from karez.importers.report import OR_WITHOUT, Dropped, Imported, counted, grouped
 from karez.twin import Table, Twin, schema
-from karez.twin.check import check
+from karez.twin.check import DUPLICATE, SAME_ENDS, SWAPPED, check
 from karez.twin.geo import great_circle_km
 from karez.twin.schema import Value
 from karez.twin.table import Array, text
@@ -28,9 +29,17 @@ from karez.twin.table import Array, text
 ROUTE_FACTOR = 1.4
 SITE_KIND, LINK_KIND = "core", "backbone"
 UNKNOWN = "unknown"
+NO_POSITION, NOT_ON_EARTH = "has no position", "its position is not on Earth"
+NO_END = "an end is not there or was dropped"
+_FIXES = {
+    SWAPPED: "exchange the two coordinates",
+    DUPLICATE: "keep one of them, or give each its own id",
+    SAME_ENDS: "name the other end, or drop the link",
+    NO_POSITION: "give it longitude and latitude as numbers",
+    NOT_ON_EARTH: "convert it to degrees: metres of a projection?",
+    NO_END: "add or correct what it ends at",
+}
 LAYER = "optical"
-# A length below the straight line by more than rounding and both shifts of a Chinese map can explain.
-SHORT_SHARE, SHORT_KM = 0.98, 0.2
 
 
 @dataclass
@@ -89,7 +98,7 @@ class Draft:
 
     def drop(self, row: str, why: str) -> None:
         """Note a row that is not going to be in the twin."""
-        self.dropped.append(Dropped(self.file, row, why))
+        self.dropped.append(Dropped(self.file, row, why, fix=_FIXES.get(why, OR_WITHOUT)))
 
 
 def finished(draft: Draft, *, crs: str, route_factor: float) -> Imported:
@@ -111,7 +120,7 @@ def finished(draft: Draft, *, crs: str, route_factor: float) -> Imported:
     twin = Twin(draft.given | {table.name: table for table in made})
     if problems := check(twin):
         raise InputError(problems)
-    return Imported(twin, tuple(draft.dropped), (*draft.assumed, *short_links(twin)))
+    return Imported(twin, tuple(draft.dropped), tuple(draft.assumed))
 
 
 def fields(file: str, names: Iterable[str], table: str) -> Fields:
@@ -163,32 +172,43 @@ def point_table(words: Iterable[str]) -> str:
     return "stations" if any(table_like(word) == "stations" for word in words if word) else "sites"
 
 
-def short_links(twin: Twin) -> tuple[str, ...]:
-    """A sentence where links are shorter than the straight line: lengths are wrong, or coordinates are mixed."""
-    links = twin["links"]
-    if not len(links):
-        return ()
-    lon, lat = (np.concatenate([twin["sites"][name], twin["stations"][name]]) for name in ("lon", "lat"))
-    a, b = (twin.resolve("links", end) for end in ("a", "b"))
-    straight_km = great_circle_km(lon[a], lat[a], lon[b], lat[b])
-    short = links["length_km"] < SHORT_SHARE * straight_km - SHORT_KM
-    if not short.any():
-        return ()
-    first = ", ".join(value.decode() for value in links.ids[short][:5])
-    return (f"{counted(int(short.sum()), 'link')} shorter than a straight line: wrong length or position: {first}",)
-
-
 def _sound_points(draft: Draft, crs: str) -> dict[str, Point]:
     """The points that can be used, by id, in WGS 84."""
     _require_degrees(draft)
-    found: dict[str, Point] = {}
+    usable = []
     for point in draft.points:
-        if why := _unusable(point, found):
+        if why := _unusable(point):
             draft.drop(point.row, why)
         else:
-            found[point.id] = point
+            usable.append(point)
+    found = {point.id: point for point in _first_of_each(draft, usable)}
     _convert(draft, list(found.values()), crs)
     return found
+
+
+_Row = TypeVar("_Row", Point, Line, Demand)
+
+
+def _first_of_each(draft: Draft, rows: Sequence[_Row]) -> list[_Row]:
+    """The rows in the order of their ids; of those that share one the row that tells most, whatever their order was."""
+    kept: dict[str, _Row] = {}
+    for row in sorted(rows, key=_content):
+        if row.id in kept:
+            draft.drop(row.row, DUPLICATE)
+        else:
+            kept[row.id] = row
+    return list(kept.values())
+
+
+def _content(row: Point | Line | Demand) -> tuple[object, ...]:
+    """What a row says, fullest first where the id is the same; numbers that nobody told come last."""
+    said = [value for name, value in vars(row).items() if name not in ("row", "id")]
+    unknown = [value == "" or value != value for value in said]
+    return (
+        row.id,
+        sum(unknown),
+        *((gap, 0.0 if value != value else value) for gap, value in zip(unknown, said, strict=True)),
+    )
 
 
 def _require_degrees(draft: Draft) -> None:
@@ -196,23 +216,21 @@ def _require_degrees(draft: Draft) -> None:
     swapped = [p.row for p in draft.points if 90 < abs(p.lat) <= 180 and abs(p.lon) <= 90]
     nowhere = [p.row for p in draft.points if abs(p.lat) > 90 or abs(p.lon) > 180]
     if len(swapped) * 2 > len(draft.points):
-        raise InputError.of(draft.file, "lon and lat look swapped", "exchange the two coordinates", swapped)
+        raise InputError.of(draft.file, SWAPPED, _FIXES[SWAPPED], swapped)
     if len(nowhere) * 2 > len(draft.points):
         fix = "export it with longitude and latitude in WGS 84, GCJ-02 or BD-09"
         raise InputError.of(draft.file, "its positions are not on Earth: metres, or a drawing", fix, nowhere)
 
 
-def _unusable(point: Point, found: Mapping[str, Point]) -> str:
+def _unusable(point: Point) -> str:
     if not point.id or "\0" in point.id:
         return "has no id" if not point.id else "its id holds a zero byte"
-    if point.id in found:
-        return "its id is there already"
     if math.isnan(point.lon) or math.isnan(point.lat):
-        return "has no position"
+        return NO_POSITION
     if abs(point.lat) > 90:
-        return "lon and lat look swapped" if abs(point.lon) <= 90 else "its position is not on Earth"
+        return SWAPPED if abs(point.lon) <= 90 and abs(point.lat) <= 180 else NOT_ON_EARTH
     if abs(point.lon) > 180:
-        return "its position is not on Earth"
+        return NOT_ON_EARTH
     return "its weight is below 0" if point.weight < 0 else ""
 
 
@@ -227,25 +245,23 @@ def _convert(draft: Draft, points: Sequence[Point], crs: str) -> None:
 
 def _sound_lines(draft: Draft, points: Mapping[str, Point], route_factor: float) -> list[Line]:
     usable = []
-    ids: dict[str, Line] = {}
     for line in draft.lines:
-        why = _no_ends(line.a, line.b, points) or ("both ends are the same" if line.a == line.b else "")
+        why = _no_ends(line.a, line.b, points) or (SAME_ENDS if line.a == line.b else "")
         why = why or _bad_amount(line.length_km, "length_km") or _bad_amount(line.capacity_gbps, "capacity_gbps")
-        if line.id in ids and line.id:
-            why = "its id is there already"
         if why or "\0" in line.id:
             draft.drop(line.row, why or "its id holds a zero byte")
         else:
             usable.append(line)
-            ids.setdefault(line.id, line)
-    _name(usable, set(ids))
-    return _with_lengths(draft, usable, points, route_factor)
+    named = _first_of_each(draft, [line for line in usable if line.id])
+    unnamed = sorted((line for line in usable if not line.id), key=_content)
+    _name(unnamed, {line.id for line in named})
+    return _with_lengths(draft, [*named, *unnamed], points, route_factor)
 
 
 def _no_ends(a: str, b: str, points: Mapping[str, Point]) -> str:
     for end in (a, b):
         if end not in points:
-            return "an end is not there or was dropped" if end else "an end is missing"
+            return NO_END if end else "an end is missing"
     return ""
 
 
@@ -256,10 +272,10 @@ def _bad_amount(value: float, column: str) -> str:
 
 
 def _name(lines: Sequence[Line], taken: set[str]) -> None:
-    """Give an id to each line that has none: its ends, and a number where that is taken."""
+    """Give each of the lines an id: its ends, and a number where that is taken."""
     turns: Counter[str] = Counter()
     for line in lines:
-        base = name = f"{line.a}-{line.b}"
+        base = f"{line.a}-{line.b}"
         while not line.id:
             turns[base] += 1
             name = base if turns[base] == 1 else f"{base}#{turns[base]}"
@@ -289,18 +305,17 @@ def assumed_lengths(number: int, route_factor: float) -> str:
 
 def _sound_demands(draft: Draft, points: Mapping[str, Point]) -> Table:
     sites = {name: point for name, point in points.items() if point.table == "sites"}
-    usable: dict[str, Demand] = {}
+    sound = []
     for demand in draft.demands:
         why = _no_ends(demand.a, demand.b, sites)
         if math.isnan(demand.gbps) or not 0 <= demand.gbps < math.inf:
             why = why or "its traffic is no number of at least 0"
-        if demand.id in usable:
-            why = why or "its id is there already"
         if why:
             draft.drop(demand.row, why)
         else:
-            usable[demand.id] = demand
-    columns = {name: [getattr(d, name) for d in usable.values()] for name in ("id", "a", "b", "gbps")}
+            sound.append(demand)
+    usable = _first_of_each(draft, sound)
+    columns = {name: [getattr(d, name) for d in usable] for name in ("id", "a", "b", "gbps")}
     return Table.of("demands", columns if usable else None)
 
 

@@ -5,7 +5,10 @@ It also holds what readers of documents share at their border: sizes, words for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import os
+import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,31 +23,53 @@ from karez.twin.twin import Twin
 # A document is held in memory as a whole, at several times the size of its file.
 LARGEST_DOCUMENT_BYTES = 256 * 2**20
 REFETCH = "fetch or export it again"
+# Why a row is dropped that is sound itself.
+FOLLOWS = "refers to a row that was dropped"
+OR_WITHOUT = "correct them, or do without"
 
 
 class Dropped(msgspec.Struct, frozen=True, order=True):
-    """One row that is not in the twin: the file or part of it, what names the row there, and why."""
+    """One reason why a row is not in the twin: its file or part of one, what names it there, why, and what to do.
+
+    A row with several faults has several reasons. `column` is the one at fault, where it is a single one.
+    """
 
     where: str
     row: str
     why: str
+    column: str = ""
+    fix: str = OR_WITHOUT
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A twin that passes every check, the rows that are not in it, and in words what no file said."""
+    """A twin that passes every check, the rows that are not in it, and in words what no file said.
+
+    `further` of the reasons for dropping are of rows that have one already.
+    """
 
     twin: Twin
     dropped: tuple[Dropped, ...] = ()
     assumed: tuple[str, ...] = ()
+    further: int = 0
+
+    @property
+    def rows_dropped(self) -> int:
+        """How many rows were dropped, each for one reason or more."""
+        return len(self.dropped) - self.further
 
 
-def grouped(dropped: Sequence[Dropped]) -> list[Problem]:
+def grouped(dropped: Iterable[Dropped]) -> list[Problem]:
     """The dropped rows as problems, one for each place and reason, in their order."""
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, str, str], list[str]] = {}
     for each in dropped:
-        rows.setdefault((each.where, each.why), []).append(each.row)
-    return [Problem(where, why, "correct them, or do without", tuple(found)) for (where, why), found in rows.items()]
+        rows.setdefault((f"{each.where} {each.column}".rstrip(), each.why, each.fix), []).append(each.row)
+    return [Problem(where, why, fix, tuple(found)) for (where, why, fix), found in rows.items()]
+
+
+def causes(dropped: Sequence[Dropped]) -> Sequence[Dropped]:
+    """The rows that are wrong themselves; where there is none, those that only refer to what is missing."""
+    return [each for each in dropped if each.why != FOLLOWS] or dropped
 
 
 def counted(number: int, thing: str) -> str:
@@ -59,8 +84,8 @@ def document(path: Path, *, largest_bytes: int = LARGEST_DOCUMENT_BYTES) -> byte
         InputError: it is missing, a folder, empty, closed to us, or larger than `largest_bytes`.
     """
     try:
-        size = path.stat().st_size
-        if size > largest_bytes and path.is_file():
+        size = regular_bytes(path)
+        if size > largest_bytes:
             what = f"is too large to be read as a whole ({size / 2**20:,.0f} MiB; at most {largest_bytes >> 20} MiB)"
             raise InputError.of(path.name, what, "split it, or give a folder of CSV or Parquet files")
         data = path.read_bytes()
@@ -69,6 +94,21 @@ def document(path: Path, *, largest_bytes: int = LARGEST_DOCUMENT_BYTES) -> byte
     if not data.strip():
         raise InputError.of(path.name, "is empty", REFETCH)
     return data
+
+
+def regular_bytes(path: Path) -> int:
+    """The size of a file in bytes.
+
+    Raises:
+        InputError: it is a device or a pipe, which may have no end.
+        OSError: it is missing, a folder, or closed to us.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError.of(str(path), "is a device or a pipe, no file", "save what it gives to a file first")
+    return found.st_size
 
 
 def json(path: Path) -> Any:

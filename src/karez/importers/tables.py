@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from karez.errors import InputError, Problem
+from karez.importers import sift
 from karez.importers.cells import Cells, cells, harmless
 from karez.importers.crs import to_wgs84
 from karez.importers.guesses import Guess, guess, table_like
-from karez.importers.networks import assumed_lengths, short_links
-from karez.importers.report import Imported, counted
+from karez.importers.networks import assumed_lengths
+from karez.importers.report import FOLLOWS, Dropped, Imported, causes, counted, grouped
 from karez.importers.sheets import Sheet, files, sheet
+from karez.importers.sift import Fault
 from karez.twin import schema
-from karez.twin.check import EMPTY, NOWHERE, check
+from karez.twin.check import DUPLICATE, EMPTY
 from karez.twin.geo import great_circle_km
 from karez.twin.schema import ColumnSpec, Value
 from karez.twin.store import os_problem, remove, write_whole
-from karez.twin.table import Array, Table, resolve
+from karez.twin.table import Array, Table, resolve, text
 from karez.twin.twin import Twin
 
 README_HEAD = """Fill in the tables you have and delete the files of those you have not.
@@ -36,14 +37,59 @@ _states hold what was observed; where one has no row, all of it counts as intend
 
 @dataclass(frozen=True)
 class _Draft:
-    """A table on its way in: its cells by column, and what each column is called in its file."""
+    """A table on its way in: its cells by column, and what each column is called in its file.
+
+    Row numbers are those of the table, whose rows lie in the order of their ids; `order` has their place in the file.
+    """
 
     sheet: Sheet
     names: Mapping[str, str]
     cells: Mapping[str, Cells]
 
+    @cached_property
+    def order(self) -> Array:
+        return np.argsort(_named(self), kind="stable")
+
     def where(self, column: str) -> str:
         return f"{self.sheet.file} {self.names.get(column, column)}"
+
+    def filled(self) -> Array:
+        """How many cells of each row are filled."""
+        filled = np.zeros(len(self.order), np.int64)
+        for found in self.cells.values():
+            filled += ~found.empty
+        ordered: Array = filled[self.order]
+        return ordered
+
+    def spoilt(self) -> list[Fault]:
+        """The rows that cannot be taken apart into cells."""
+        return [Fault("", s.what, s.fix, self._rows(s.rows)) for s in self.sheet.spoilt if s.rows.any()]
+
+    def faults(self, table: str, route_factor: float | None) -> list[Fault]:
+        """What is wrong with single cells: they have no value that a twin could hold."""
+        faults = []
+        for column, found in self.cells.items():
+            spec = schema.column(table, column)
+            masks = [
+                (found.bad, f"is not {_KINDS[spec.dtype]}", f"correct it, or {_UNKNOWN}"),
+                (found.comma, "has a comma in its number", "write a decimal point and nothing else: 1234.5"),
+                (found.nan, "is nan", _UNKNOWN),
+                (found.empty & _needed(spec, route_factor), EMPTY, f"fill it in: {spec.description}"),
+            ]
+            faults += [Fault(column, what, fix, self._rows(mask)) for mask, what, fix in masks if mask.any()]
+        return faults
+
+    def dropped(self, fault: Fault, table: Table) -> list[Dropped]:
+        """What is told of each of the faulty rows, in the order of the file."""
+        rows = fault.rows[np.argsort(self.order[fault.rows])]
+        labels = self.sheet.labels(self.order[rows])
+        ids = [text(value) for value in table.ids[rows].tolist()]
+        column = self.names.get(fault.column, fault.column)
+        named = (label if label == name else f"{label} ({name})" for label, name in zip(labels, ids, strict=True))
+        return [Dropped(self.sheet.file, name, fault.what, column, fault.fix) for name in named]
+
+    def _rows(self, mask: Array) -> Array:
+        return np.flatnonzero(mask[self.order])
 
 
 @dataclass(frozen=True)
@@ -56,7 +102,7 @@ class Source:
 
 
 def read(folder: Path, guesses: Sequence[Guess] = ()) -> Twin:
-    """The twin that the files in `folder` describe; `guesses` says what foreign files and columns are.
+    """The twin that the files in `folder` describe, whole; `guesses` says what foreign files and columns are.
 
     Files and columns that no guess speaks of must be called what the schema calls them.
 
@@ -64,7 +110,10 @@ def read(folder: Path, guesses: Sequence[Guess] = ()) -> Twin:
         InputError: everything that is wrong with the folder, its files, columns, cells and references.
     """
     sources, problems = sources_in(folder)
-    return joined(str(folder), sources, guesses, problems=problems).twin
+    found = joined(str(folder), sources, guesses, problems=problems)
+    if found.dropped:
+        raise InputError(told(found.dropped))
+    return found.twin
 
 
 def sources_in(folder: Path) -> tuple[list[Source], list[Problem]]:
@@ -86,12 +135,13 @@ def joined(
     crs: str = "wgs84",
     route_factor: float | None = None,
 ) -> Imported:
-    """The twin that `sources` describe, and what was assumed; no row is ever dropped.
+    """The twin of all rows of `sources` that can be used, those that cannot, and what was assumed.
 
     With a `route_factor`, links whose length nobody told get the great circle between their ends times it.
 
     Raises:
-        InputError: `problems`, and everything that is wrong with the sources, their columns, cells and references.
+        InputError: `problems`, what is wrong with whole sources or columns, or most rows of a table cannot be used:
+            then with everything that is wrong with the rows as well.
     """
     found = list(problems)
     drafts: dict[str, _Draft] = {}
@@ -102,18 +152,107 @@ def joined(
         except InputError as error:
             found += error.problems
             broken.add(_table_of(source, guesses))
-    tables = {name: _table(name, draft) for name, draft in drafts.items() if name not in broken}
-    assumed = [*_moved(tables, crs), *_lengthened(tables, drafts, route_factor)]
     for name, draft in drafts.items():
-        found += [*_column_problems(name, draft, route_factor), *_cell_problems(name, draft, route_factor)]
-    for problem in check(Twin(tables)):
-        if not _follows(problem, broken):
-            found.append(_in_file(problem, drafts))
-    if not found and not any(len(table) for table in tables.values()):
+        found += _column_problems(name, draft, route_factor)
+    sifted = _Sifted(crs, route_factor)
+    for name in schema.tables():
+        if name in drafts and name not in broken:
+            sifted.add(name, drafts[name], broken)
+    if not found and not any(len(table) for table in sifted.came.values()):
         found.append(Problem(where, "no table has a row", "fill in the files"))
-    if found:
-        raise InputError(sorted(found, key=lambda problem: problem.where))
-    return Imported(Twin(tables), (), (*assumed, *short_links(Twin(tables))))
+    found += sifted.lost
+    if found or sifted.orphaned:
+        first = sorted(found, key=lambda problem: problem.where)
+        raise InputError([*first, *told(sifted.dropped), *([] if found else sifted.orphaned)])
+    assumed = [note for draft in drafts.values() for note in draft.sheet.notes] + sifted.assumed()
+    return Imported(sifted.sound, tuple(sifted.dropped), tuple(assumed), len(sifted.dropped) - sifted.rows)
+
+
+def told(dropped: Sequence[Dropped]) -> list[Problem]:
+    """What is wrong with dropped rows, by place; those that only follow from others are not told."""
+    return sorted(grouped(causes(dropped)), key=lambda problem: problem.where)
+
+
+@dataclass
+class _Sifted:
+    """The rows that came, table by table, those of them that are sound, and those that are not."""
+
+    crs: str
+    route_factor: float | None
+    came: dict[str, Table] = field(default_factory=dict)
+    sound: Twin = field(default_factory=Twin)
+    dropped: list[Dropped] = field(default_factory=list)
+    lost: list[Problem] = field(default_factory=list)
+    orphaned: list[Problem] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    lengths: int = 0
+    rows: int = 0
+
+    def add(self, name: str, draft: _Draft, unread: Collection[str]) -> None:
+        """Sift a table; all that it refers to are added already."""
+        table, added = self._completed(_table(name, draft), draft)
+        found = self._faults(table, draft, unread)
+        keep = np.ones(len(table), bool)
+        for fault in found:
+            keep[fault.rows] = False
+            self.dropped += draft.dropped(fault, table)
+        kept = int(np.count_nonzero(keep))
+        self.rows += len(table) - kept
+        if kept * 2 < len(table):
+            wrong = np.unique(np.concatenate([fault.rows for fault in found if fault.what != FOLLOWS]))
+            self._lose(draft.sheet.file, len(table), len(wrong), len(table) - kept)
+        self.came[name] = table
+        self.sound = self.sound.replace(table if keep.all() else table.take(keep))
+        self.lengths += int(np.count_nonzero(keep[added]))
+        if self.crs != "wgs84" and "lon" in table.columns and len(table):
+            self.moved.append(f"{counted(kept, 'position')} of {name} moved from {self.crs} to WGS 84")
+
+    def _lose(self, file: str, rows: int, wrong: int, dropped: int) -> None:
+        """Note a table of which most rows are lost: then the table is to be seen to, or what it refers to."""
+        if wrong * 2 > rows:
+            what = f"{wrong:,} of its {rows:,} rows cannot be used"
+            self.lost.append(Problem(file, what, "see to its columns and units first, then to the rows"))
+        else:
+            what = f"{dropped:,} of its {rows:,} rows cannot be used or refer to rows that cannot"
+            self.orphaned.append(Problem(file, what, "correct the rows that it refers to"))
+
+    def assumed(self) -> list[str]:
+        """What no file says, in words."""
+        lengths = [assumed_lengths(self.lengths, self.route_factor)] if self.lengths and self.route_factor else []
+        return [*self.moved, *lengths]
+
+    def _faults(self, table: Table, draft: _Draft, unread: Collection[str]) -> list[Fault]:
+        spoilt = draft.spoilt()
+        checked = [fault for fault in sift.faults(table, self.sound, self.came, unread) if fault.what != EMPTY]
+        own = [*draft.faults(table.name, self.route_factor), *checked]
+        marred = np.zeros(len(table), bool)
+        for fault in spoilt:
+            marred[fault.rows] = True
+        seen = [replace(fault, rows=fault.rows[~marred[fault.rows]]) for fault in own]
+        found = [*spoilt, *(fault for fault in seen if len(fault.rows))]
+        for fault in found:
+            marred[fault.rows] = True
+        again = sift.repeats(table, marred, draft.filled())
+        return [*found, Fault("id", DUPLICATE, "keep one of them, or give each its own id", again)]
+
+    def _completed(self, table: Table, draft: _Draft) -> tuple[Table, Array]:
+        """The table with positions in WGS 84 and with the lengths that nobody told, and the rows that have those."""
+        if self.crs != "wgs84" and "lon" in table.columns:
+            # A position of another kind stays as it is, to be told.
+            rows = np.flatnonzero((np.abs(table["lon"]) <= 180) & (np.abs(table["lat"]) <= 90))
+            lon, lat = to_wgs84(table["lon"][rows], table["lat"][rows], self.crs)
+            table = table.set(rows, lon=lon, lat=lat)
+        if self.route_factor is None or table.name != "links":
+            return table, np.zeros(0, np.int64)
+        places = [self.sound[name] for name in ("sites", "stations")]
+        ids = tuple(place.columns["id"] for place in places)
+        a, b = (resolve(table[end], ids) for end in ("a", "b"))
+        length_told = draft.cells.get("length_km")
+        missing = length_told.empty[draft.order] if length_told else np.ones(len(table), bool)
+        rows = np.flatnonzero(missing & (a >= 0) & (b >= 0))
+        lon, lat = (np.concatenate([place[name] for place in places]) for name in ("lon", "lat"))
+        length_km = self.route_factor * great_circle_km(lon[a[rows]], lat[a[rows]], lon[b[rows]], lat[b[rows]])
+        return table.set(rows, length_km=length_km), rows
 
 
 def template(folder: Path) -> list[Path]:
@@ -171,35 +310,6 @@ def _table_of(source: Source, guesses: Sequence[Guess]) -> str:
     return next((guess.table for guess in guesses if guess.file == source.file), source.stem)
 
 
-def _moved(tables: dict[str, Table], crs: str) -> Iterator[str]:
-    """Move all positions to WGS 84, and say so."""
-    for name, table in tables.items():
-        if crs != "wgs84" and "lon" in table.columns and len(table):
-            lon, lat = to_wgs84(table["lon"], table["lat"], crs)
-            tables[name] = table.set(np.arange(len(table)), lon=lon, lat=lat)
-            yield f"{counted(len(table), 'position')} of {name} moved from {crs} to WGS 84"
-
-
-def _lengthened(tables: dict[str, Table], drafts: Mapping[str, _Draft], route_factor: float | None) -> Iterator[str]:
-    """Give a length to each link for which the file has none and whose ends are known, and say so."""
-    if route_factor is None or not tables.keys() >= {"links", "sites"}:
-        return
-    links = tables["links"]
-    # Rows of a table lie in the order of their ids, those of a draft as in the file.
-    order = np.argsort(_named(drafts["links"]), kind="stable")
-    told = drafts["links"].cells.get("length_km")
-    missing = told.empty[order] if told else np.ones(len(links), bool)
-    places = [tables[name] for name in ("sites", "stations") if name in tables]
-    ids = tuple(table.columns["id"] for table in places)
-    a, b = (resolve(links[end], ids) for end in ("a", "b"))
-    rows = np.flatnonzero(missing & (a >= 0) & (b >= 0))
-    if len(rows):
-        lon, lat = (np.concatenate([table[name] for table in places]) for name in ("lon", "lat"))
-        length_km = route_factor * great_circle_km(lon[a[rows]], lat[a[rows]], lon[b[rows]], lat[b[rows]])
-        tables["links"] = links.set(rows, length_km=length_km)
-        yield assumed_lengths(len(rows), route_factor)
-
-
 def _add(
     drafts: dict[str, _Draft], source: Source, guesses: Sequence[Guess], problems: list[Problem], broken: set[str]
 ) -> None:
@@ -248,21 +358,8 @@ def _column_problems(name: str, draft: _Draft, route_factor: float | None) -> It
             yield Problem(draft.where(spec.name), "required column is missing", f"add it: {spec.description}")
 
 
-def _cell_problems(name: str, draft: _Draft, route_factor: float | None) -> Iterator[Problem]:
-    """What is wrong with single cells, by line: they have no value that a twin could hold."""
-    for column, found in draft.cells.items():
-        spec, where = schema.column(name, column), draft.where(column)
-        faults = [
-            (found.bad, f"is not {_KINDS[spec.dtype]}", "correct it, or leave the cell empty where nobody knows"),
-            (found.nan, "is nan", "leave the cell empty where nobody knows"),
-            (found.empty & _needed(spec, route_factor), EMPTY, f"fill it in: {spec.description}"),
-        ]
-        for mask, what, fix in faults:
-            if mask.any():
-                yield Problem(where, what, fix, draft.sheet.labels(mask))
-
-
 _KINDS = {"text": "text", "float": "a number", "int": "a whole number", "bool": "true or false"}
+_UNKNOWN = "leave the cell empty where nobody knows"
 
 
 def _table(name: str, draft: _Draft) -> Table:
@@ -288,19 +385,6 @@ def _named(draft: _Draft) -> Array:
     named = ids.values.astype(np.result_type(ids.values, labels))
     named[unnamed] = labels
     return named
-
-
-def _follows(problem: Problem, broken: set[str]) -> bool:
-    """Whether the problem is only the consequence of another one, which is reported already."""
-    table, _, column = problem.where.partition(".")
-    if problem.what == NOWHERE:
-        return not broken.isdisjoint(schema.column(table, column).refers_to)
-    return problem.what == EMPTY
-
-
-def _in_file(problem: Problem, drafts: Mapping[str, _Draft]) -> Problem:
-    table, _, column = problem.where.partition(".")
-    return msgspec.structs.replace(problem, where=drafts[table].where(column))
 
 
 __all__ = ["Guess", "guess", "read", "template"]

@@ -9,7 +9,7 @@ import datetime
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from karez.errors import InputError, Problem
 from karez.importers.guesses import Guess, of_columns, table_like
 from karez.importers.networks import ROUTE_FACTOR
 from karez.importers.report import REFETCH, Imported, document, extra
-from karez.importers.sheets import Sheet
+from karez.importers.sheets import Sheet, Spoilt
 from karez.importers.tables import Source, joined
 
 LAST_ROW = 1_048_576
@@ -29,6 +29,8 @@ LAST_ROW = 1_048_576
 LARGEST_PARTS_BYTES = 4 * 2**30
 BLOCK_BYTES = 2**20
 _ROW = re.compile(rb"<(?:\w+:)?row\b[^>]*?\br=[\"'](\d+)[\"']")
+# Rows may go without their number.
+_ANY_ROW = re.compile(rb"<(?:\w+:)?row[\s/>]")
 _DTD = tuple(mark.encode(code) for mark in ("<!DOCTYPE", "<!ENTITY") for code in ("utf-8", "utf-16-le", "utf-16-be"))
 _ERRORS = ("#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#N/A", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#GETTING_DATA")
 _NOTES = ("readme", "notes", "note", "about", "legend")
@@ -103,13 +105,14 @@ def _require_sound(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             for part in archive.infolist():
                 with archive.open(part) as file:
-                    last_row, tail = 0, b""
+                    last_row, rows, tail = 0, 0, b""
                     while block := file.read(BLOCK_BYTES):
                         unpacked += len(block)
                         seen = tail + block
                         _refuse_bomb(path.name, seen, unpacked)
                         if part.filename.startswith("xl/worksheets/"):
-                            last_row = max([last_row, *map(int, _ROW.findall(seen))])
+                            rows += len(_ANY_ROW.findall(seen)) - len(_ANY_ROW.findall(tail))
+                            last_row = max([last_row, rows, *map(int, _ROW.findall(seen))])
                         tail = block[-256:]
                     _refuse_full(path.name, part.filename, last_row)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -128,7 +131,7 @@ def _refuse_full(file: str, part: str, last_row: int) -> None:
     if last_row > LAST_ROW:
         raise InputError.of(file, f"{sheet} has a row {last_row:,}; XLSX ends at {LAST_ROW:,}", _LARGER)
     if last_row == LAST_ROW:
-        what = f"{sheet} is full to the last row that XLSX has ({LAST_ROW:,}); what came after it was lost"
+        what = f"{sheet} is full to the last row that XLSX has ({LAST_ROW:,}); what came after it may have been cut off"
         raise InputError.of(file, what, _LARGER)
 
 
@@ -148,10 +151,10 @@ def _sheet(file: str, rows: Sequence[_Row]) -> Sheet:
         names.pop()
     names = [name.strip() for name in names]
     _require_header(file, names)
-    _require_cells(file, names, body)
     columns = [[_text(row[at]) if at < len(row) else None for _, row in body] for at in range(len(names))]
     frame = pl.DataFrame([pl.Series(n, c, dtype=pl.String) for n, c in zip(names, columns, strict=True)])
-    return Sheet(file, frame, np.array([number for number, _ in body], dtype=np.int64), "row")
+    numbers = np.array([number for number, _ in body], dtype=np.int64)
+    return Sheet(file, frame, numbers, "row", tuple(_spoilt(names, body)))
 
 
 def _require_header(file: str, names: Sequence[str]) -> None:
@@ -165,18 +168,14 @@ def _require_header(file: str, names: Sequence[str]) -> None:
         raise InputError(problems)
 
 
-def _require_cells(file: str, names: Sequence[str], body: Sequence[_Row]) -> None:
-    wide = [f"row {number}" for number, row in body if any(v not in (None, "") for v in row[len(names) :])]
-    wrong = [f"row {number}" for number, row in body if any(v in _ERRORS for v in row if isinstance(v, str))]
-    problems = []
-    if wide:
-        problems.append(
-            Problem(file, "cells to the right of the last column", "name the column, or clear them", tuple(wide))
-        )
-    if wrong:
-        problems.append(Problem(file, "cells hold an error of the spreadsheet", "correct their formulas", tuple(wrong)))
-    if problems:
-        raise InputError(problems)
+def _spoilt(names: Sequence[str], body: Sequence[_Row]) -> Iterator[Spoilt]:
+    """The rows that hold what is no value, or what no column is for."""
+    wide = [any(value not in (None, "") for value in row[len(names) :]) for _, row in body]
+    yield Spoilt(
+        np.array(wide, bool), "has cells right of the last column", "name the column in the first row, or clear them"
+    )
+    wrong = [any(value in _ERRORS for value in row if isinstance(value, str)) for _, row in body]
+    yield Spoilt(np.array(wrong, bool), "holds an error of the spreadsheet", "correct its formula")
 
 
 def _text(value: Any) -> str | None:

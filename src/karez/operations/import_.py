@@ -7,10 +7,11 @@ from typing import Annotated
 
 import msgspec
 
-from karez.errors import InputError
+from karez.errors import InputError, Problem
 from karez.importers import formats
 from karez.importers.guesses import Guess
-from karez.importers.report import Dropped, Imported, grouped
+from karez.importers.remarks import remarks
+from karez.importers.report import Dropped, Imported, causes, grouped
 from karez.operations import Answer, ImportQuestion
 from karez.operations.networks import DETAIL, counted, now_s, provenance
 from karez.twin import store
@@ -27,11 +28,13 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 class Drops(msgspec.Struct, frozen=True):
-    """Rows that were dropped for one reason, and the first of them."""
+    """Rows that were dropped for one reason, the first of them, and how to put them right."""
 
+    where: str
     why: str
     rows: int
     first: str
+    fix: str
 
 
 class Assumption(msgspec.Struct, frozen=True):
@@ -42,10 +45,16 @@ class Assumption(msgspec.Struct, frozen=True):
 
 
 class ImportAnswer(Answer, frozen=True, kw_only=True):
-    """What was read, dropped and assumed, how foreign columns were understood, and the revision (0: none written)."""
+    """What was read, dropped and assumed, how foreign columns were understood, and the revision (0: none written).
+
+    `warnings` says what is odd about the network as a whole. A row with several faults is counted with each of them in
+    `dropped`, and once in `rows_dropped`.
+    """
 
     format: str
     tables: tuple[Rows, ...]
+    rows_dropped: int
+    warnings: dict[str, str]
     dropped: tuple[Drops, ...]
     assumed: tuple[Assumption, ...]
     mapping: tuple[Guess, ...]
@@ -73,16 +82,19 @@ def run(question: ImportQuestion) -> ImportAnswer:
         caida=question.caida,
     )
     if question.strict and found.dropped:
-        raise InputError(grouped(found.dropped))
+        raise InputError(grouped(causes(found.dropped)))
     source = _named(question.source, found)
     saved = None if question.dry_run else _saved(found, question, source)
     rows = tuple(Rows(name, len(table)) for name, table in found.twin.tables.items() if len(table))
+    warnings = remarks(found.twin)
     return ImportAnswer(
-        headline=_headline(rows, found, mapping, saved),
+        headline=_headline(rows, found, mapping, saved, len(warnings)),
         citation=provenance(saved) if saved else f"data {source}, digest {found.twin.digest[:12]}",
         format=kind,
         tables=rows,
-        dropped=tuple(Drops(p.what, len(p.rows), ", ".join(p.rows[:SHOWN_ROWS])) for p in grouped(found.dropped)),
+        rows_dropped=found.rows_dropped,
+        warnings=warnings,
+        dropped=tuple(map(_drops, grouped(found.dropped))),
         assumed=tuple(Assumption(*text.split(": ", 1)) for text in found.assumed),
         mapping=tuple(mapping),
         revision=saved.number if saved else 0,
@@ -91,13 +103,21 @@ def run(question: ImportQuestion) -> ImportAnswer:
     )
 
 
-def _headline(rows: tuple[Rows, ...], found: Imported, mapping: list[Guess], saved: Revision | None) -> str:
+def _drops(problem: Problem) -> Drops:
+    shown = ", ".join(problem.rows[:SHOWN_ROWS])
+    return Drops(problem.where, problem.what, len(problem.rows), shown, problem.fix)
+
+
+def _headline(
+    rows: tuple[Rows, ...], found: Imported, mapping: list[Guess], saved: Revision | None, warnings: int
+) -> str:
     total = sum(row.rows for row in rows)
-    without = f"{counted(len(found.dropped), 'row')} dropped" if found.dropped else "without a problem"
+    without = f"{counted(found.rows_dropped, 'row')} dropped" if found.dropped else "without a problem"
     done = f"kept as revision {saved.number}" if saved else "nothing written (dry run)"
     left_out = sum(not guess.target for guess in mapping)
     parts = [f"{counted(total, 'row')} in {counted(len(rows), 'table')} read{', ' if found.dropped else ' '}{without}"]
     parts += [f"{counted(len(found.assumed), 'thing')} assumed"] if found.assumed else []
+    parts += [counted(warnings, "warning")] if warnings else []
     parts += [done, *([f"{counted(left_out, 'column')} left out, see the mapping"] if left_out else [])]
     return "; ".join(parts)
 
