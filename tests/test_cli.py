@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -7,8 +8,9 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 import pytest
@@ -197,6 +199,107 @@ def test_json_is_one_valid_object_whatever_the_numbers_are(
     assert len(answer["rows"]) == 50
 
 
+class Cells(msgspec.Struct, frozen=True):
+    name: str = ""
+    share: float | None = None
+    count: int = 0
+    held: bool = False
+    parts: dict[str, tuple[float, ...]] = {}
+
+
+class Tabled(Answer, frozen=True, kw_only=True):
+    """An answer with a table of everything that is hard to write as CSV."""
+
+    rows: Annotated[tuple[Cells, ...], DETAIL] = ()
+    names: tuple[str, ...] = ("no table",)
+    cell: Cells = Cells()
+
+
+def as_csv(*rows: Cells) -> str:
+    return text.csv(Tabled(headline="h", citation="c", rows=rows), "rows").decode()
+
+
+def test_csv_has_a_header_and_numbers_in_full() -> None:
+    row = Cells("站", 0.1 + 0.2, -3, True, {"a": (1.0, float("inf"))})
+    assert as_csv(row, Cells("b", float("-inf"))) == (
+        'name,share,count,held,parts\n站,0.30000000000000004,-3,true,"{""a"":[1.0,""inf""]}"\nb,-inf,0,false,{}\n'
+    )
+    assert as_csv(Cells(share=float("nan")), Cells()) == "name,share,count,held,parts\n,nan,0,false,{}\n,,0,false,{}\n"
+    assert as_csv() == "name,share,count,held,parts\n"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_no_text_in_csv_is_a_formula_and_no_number_is_touched(start: str) -> None:
+    formula = f'{start}HYPERLINK("http://evil.test/","x")'
+    _, found = csv.reader(io.StringIO(as_csv(Cells(formula, -0.5, -2)), newline=""))
+    assert found[:3] == [f"'{formula}", "-0.5", "-2"]
+
+
+@given(st.lists(st.tuples(st.text(), st.floats() | st.none()), max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_csv_is_read_back_as_it_was(rows: list[tuple[str, float | None]]) -> None:
+    written = as_csv(*(Cells(name, share) for name, share in rows))
+    head, *found = csv.reader(io.StringIO(written, newline=""), strict=True)
+    assert head == ["name", "share", "count", "held", "parts"]
+    assert [row[0].removeprefix("'") for row in found] == [name.removeprefix("'") for name, _ in rows]
+    assert [row[1] for row in found] == ["" if share is None else repr(share) for _, share in rows]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_tables_an_answer_has_is_known_without_asking(operation: str) -> None:
+    module = import_module(f"karez.operations.{operation.replace('import', 'import_')}")
+    answer = get_type_hints(module.run)["return"]
+    assert issubclass(answer, Answer)
+    assert set(text.tables(answer)) <= {field.name for field in msgspec.structs.fields(answer)}
+
+
+def test_only_sequences_of_values_with_fields_are_tables() -> None:
+    assert text.tables(Tabled) == ("rows",)
+
+
+def test_a_table_goes_to_stdout_and_how_it_was_got_to_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = str(tmp_path / "net")
+    assert cli.main(["generate", network, "--stations", "20000", "--quiet"]) == 0
+    capsys.readouterr()
+    assert cli.main(["circles", network, "--csv", "metros", "--target-share", "1"]) == 3
+    out, err = capsys.readouterr()
+    assert cli.main(["circles", network, "--json", "--quiet"]) == 0
+    answer = json.loads(capsys.readouterr().out)["answer"]
+    found = list(csv.DictReader(io.StringIO(out, newline="")))
+    assert [{**row, **{key: float(row[key]) for key in ("weight", "covered_share")}} for row in found] == (
+        answer["metros"]
+    )
+    assert err.splitlines()[-3:-1] == [answer["headline"], answer["citation"]]
+    assert cli.main(["circles", network, "--csv", "movers", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["circles", "n", "--csv", "metro"],
+            "'metro' is no table of this answer; give one of movers, provinces, metros",
+        ),
+        (["circles", "n", "--csv", ""], "'' is no table of this answer"),
+        (["circles", "n", "--csv", "headline"], "'headline' is no table"),
+        (["replay", "n", "r", "--csv", "metros"], "the answer of replay has no tables; use --json"),
+        (["circles", "n", "--csv", "metros", "--json"], "--csv: cannot stand beside --json"),
+        (["circles", "n", "--csv"], "expected one argument"),
+    ],
+)
+def test_a_table_that_there_is_not_is_refused_before_anything_is_done(
+    argv: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = answering(monkeypatch, ODD)
+    assert cli.main(argv) == 2
+    out, err = capsys.readouterr()
+    assert (out, asked) == ("", [])
+    assert message in err
+
+
 def test_text_aligns_tables_and_says_what_it_leaves_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,7 +414,7 @@ def test_the_command_line_asks_what_json_asks(operation: str, data: st.DataObjec
     asked = {field: data.draw(values(field)) for field in questions.fields(OPERATIONS[operation].question)}
     words = [word for field, value in asked.items() for word in given_as(field, value)]
     parsed = vars(cli.parser(operation).parse_args(words))
-    by_words = {name: value for name, value in parsed.items() if name not in ("json", "quiet")}
+    by_words = {name: value for name, value in parsed.items() if name not in ("json", "csv", "quiet")}
     by_json = {field.name: value for field, value in asked.items()}
     expected = questions.read(operation, by_json, strict=True)
     assert questions.read(operation, by_words, strict=False) == expected
@@ -325,7 +428,7 @@ def given_as(field: questions.Field, value: Any) -> list[str]:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_question_has_a_field_that_a_common_flag_hides(operation: str) -> None:
-    assert not {"json", "quiet", "help"} & {f.name for f in questions.fields(OPERATIONS[operation].question)}
+    assert not {"json", "csv", "quiet", "help"} & {f.name for f in questions.fields(OPERATIONS[operation].question)}
 
 
 def test_the_overview_has_a_line_for_every_command_and_an_example_that_parses() -> None:

@@ -20,9 +20,13 @@ from hypothesis import strategies as st
 from benchmarks.instances.ring import ring
 from karez import operations
 from karez.errors import InputError
+from karez.measure import reach
 from karez.measure.circles import circles
+from karez.measure.delay import FIGURES
 from karez.operations import GenerateQuestion, ReportQuestion, networks
 from karez.operations.render import map as picture
+from karez.operations.render import stations
+from karez.operations.render.curve import CurveData, every, svg_curve
 from karez.operations.render.html import (
     ColumnData,
     Figure,
@@ -35,8 +39,20 @@ from karez.operations.render.html import (
     formatted,
     html_report,
 )
-from karez.operations.render.map import MapData, Marks, Metros, colour, hot_labels, svg_map
-from karez.operations.render.projection import fit
+from karez.operations.render.map import (
+    STEPS,
+    UNKNOWN,
+    MapData,
+    Marks,
+    Metros,
+    colour,
+    frame_of,
+    hot_labels,
+    station_legend,
+    svg_map,
+    svg_plot,
+)
+from karez.operations.render.projection import Frame, fit
 from karez.operations.render.sections import of_answer
 from karez.twin.facts import library
 from karez.twin.schema import is_state
@@ -85,6 +101,7 @@ def page(text: str = "plain", *, synthetic: bool = True, chart: MapData | None =
         title=text,
         lead=text,
         ranges=(RangeData(label=text, low=0.1, typical=0.5, high=0.9, target=0.75),),
+        curves=(curve(text),),
         tables=(table,),
         notes=(Note(text, text),),
         citation=text,
@@ -97,6 +114,21 @@ def page(text: str = "plain", *, synthetic: bool = True, chart: MapData | None =
         sections=(section,),
         provenance=(Note(text, text),),
         synthetic=synthetic,
+    )
+
+
+def curve(text: str = "curve", *, upto_us: float = 2_000.0, mark_us: float = 1_000.0) -> CurveData:
+    """A straight line to all at the largest budget, with a tenth more or less at low and high delays."""
+    budgets = [upto_us * step / 20 for step in range(1, 21)]
+    shares = [step / 20 for step in range(1, 21)]
+    return CurveData(
+        label=text,
+        budgets_us=budgets,
+        at_high=[0.9 * share for share in shares],
+        typical=shares,
+        at_low=[min(1.1 * share, 1.0) for share in shares],
+        mark_us=mark_us,
+        target_share=0.75,
     )
 
 
@@ -208,6 +240,150 @@ def test_any_places_and_names_make_well_formed_pictures_with_all_of_them_inside(
         assert float(circle.get("cy", "nan")) >= -0.1
 
 
+def scattered(count: int, seed: int = 1) -> tuple[Frame, dict[str, np.ndarray]]:
+    """Stations all over the picture of the nation, and that picture."""
+    rng = np.random.default_rng(seed)
+    columns = {
+        "lon": rng.uniform(75, 130, count),
+        "lat": rng.uniform(20, 50, count),
+        "weight": rng.integers(0, 4, count).astype(float),
+        "covered": rng.random(count) < 0.6,
+    }
+    edge = stations.outermost(columns["lon"], columns["lat"])
+    extent = Marks(lon=columns["lon"][edge].tolist(), lat=columns["lat"][edge].tolist())
+    return frame_of(msgspec.structs.replace(nation(), extent=extent)), columns
+
+
+def walked(path: str) -> list[tuple[int, int, int]]:
+    """Where each of a path's parts begins, and how wide it is (0: a point)."""
+    x = y = 0
+    found = []
+    for right, down, wide in re.findall(r"m(-?\d+) (-?\d+)(?:h(\d+)v1h-\d+)?z", path):
+        x, y = x + int(right), y + int(down)
+        found.append((x, y, int(wide or 0)))
+    return found
+
+
+def coloured(svg: str, name: str) -> dict[str, list[tuple[int, int, int]]]:
+    paths = ElementTree.fromstring(svg).findall("path")
+    assert all(re.fullmatch(r"(m-?\d+ -?\d+(h\d+v1h-\d+)?z)+", path.get("d", "")) for path in paths)
+    return {path.get(name, ""): walked(path.get("d", "")) for path in paths}
+
+
+def test_few_stations_are_points_where_they_lie_in_the_colour_of_covered_or_not() -> None:
+    frame, columns = scattered(3_000)
+    layer = stations.station_layer(frame, **columns)
+    found = coloured(layer.svg, "stroke")
+    x, y = frame.place(columns["lon"], columns["lat"])
+    for held, fill in ((True, STEPS[-1]), (False, STEPS[0])):
+        mine = columns["covered"] == held
+        expected = {(round(a / 0.05), round(b / 0.05), 0) for a, b in zip(x[mine], y[mine], strict=True)}
+        assert set(found[fill]) == expected
+        assert len(found[fill]) == len(expected)
+    assert (layer.stations, layer.cell_km) == (3_000, 0.0)
+    assert [item.text for item in station_legend(layer)] == [
+        f"station covered ({columns['covered'].sum():,})",
+        f"station not covered ({(~columns['covered']).sum():,})",
+    ]
+
+
+def test_many_stations_are_cells_in_the_colour_of_their_weight_that_is_covered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stations, "MOST_POINTS", 1_000)
+    frame, columns = scattered(8_000)
+    layer = stations.station_layer(frame, **columns)
+    side = float(re.search(r"scale\(([\d.]+)\)", layer.svg)[1])  # type: ignore[index]
+    found = {
+        (x + i, y): fill
+        for fill, runs in coloured(layer.svg, "fill").items()
+        for x, y, wide in runs
+        for i in range(wide)
+    }
+    total: dict[tuple[int, int], list[float]] = {}
+    x, y = frame.place(columns["lon"], columns["lat"])
+    for a, b, weight, held in zip(x, y, columns["weight"], columns["covered"], strict=True):
+        cell = total.setdefault((int(a // side), int(b // side)), [0.0, 0.0])
+        cell[0] += weight
+        cell[1] += weight * held
+    assert found == {cell: colour(held / weight) if weight else UNKNOWN for cell, (weight, held) in total.items()}
+    assert layer.cell_km == pytest.approx(side / frame.scale * 6371, rel=1e-3)
+
+
+@pytest.mark.parametrize(("count", "most_bytes"), [(60_000, 800_000), (60_001, 500_000), (400_000, 500_000)])
+def test_stations_take_little_however_many_and_wherever_they_are(count: int, most_bytes: int) -> None:
+    frame, columns = scattered(count)
+    layer = stations.station_layer(frame, **columns)
+    assert len(layer.svg) < most_bytes
+    assert bool(layer.cell_km) == (count > stations.MOST_POINTS)
+    cells = coloured(layer.svg, "fill") if layer.cell_km else {}
+    assert sum(wide for runs in cells.values() for _, _, wide in runs) <= stations.MOST_CELLS
+
+
+def test_every_station_lies_within_the_picture() -> None:
+    frame, columns = scattered(5_000)
+    x, y = frame.place(columns["lon"], columns["lat"])
+    assert (x >= 0).all()
+    assert (x <= picture.WIDTH).all()
+    assert (y >= 0).all()
+    assert (y <= frame.height).all()
+
+
+def test_no_station_is_no_layer_of_the_picture_and_no_button() -> None:
+    nothing = np.zeros(0)
+    layer = stations.station_layer(frame_of(nation()), nothing, nothing, weight=nothing, covered=nothing.astype(bool))
+    text = html_report(page(chart=msgspec.structs.replace(nation(), stations=layer)))
+    assert "<path stroke" not in layer.svg
+    assert '<button type="button" data-layer' not in text
+    assert station_legend(layer) == []
+
+
+def test_the_stations_lie_under_the_metropolises_of_the_page_and_not_in_the_picture_beside_it() -> None:
+    chart = with_stations(2_000)
+    plot = svg_plot(chart)
+    assert plot.index('class="land"') < plot.index('class="stations points"') < plot.index('class="metros"')
+    assert 'class="stations' not in svg_map(chart)
+
+
+def with_stations(count: int) -> MapData:
+    _, columns = scattered(count)
+    return msgspec.structs.replace(nation(), stations=stations.station_layer(frame_of(nation()), **columns))
+
+
+def test_the_curve_goes_from_nothing_to_its_last_value_between_its_axes() -> None:
+    root = ElementTree.fromstring(svg_curve(curve(), label="curve").partition("<ul")[0])
+    paths = {path.get("class"): path.get("d", "") for path in root.iter("path") if path.get("class") != "grid"}
+    points = [tuple(map(float, pair.split())) for pair in paths["line"].strip("M").split("L")]
+    assert len(points) == 21
+    assert points[0] == (62.0, 278.0)
+    assert points[-1] == (744.0, 26.0)
+    assert [round(y) for x, y in points if round(x) == 403] == [152]
+    assert paths["mark"].startswith("M403.0 ")
+    assert paths["target"].startswith("M62 89.0H")
+    assert paths["band"].count("L") == 2 * 20
+    words = ["".join(text.itertext()) for text in root.iter("text")]
+    assert words == [
+        *("0 %", "25 %", "50 %", "75 %", "100 %", "share covered"),
+        *("0", "0.5", "1", "1.5", "2", "budget, ms", "target 75 %", "budget 1 ms"),
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1e-3, 1e9), st.floats(0, 1))
+def test_any_budget_gets_axes_with_few_round_steps_and_lies_in_the_picture(mark_us: float, target: float) -> None:
+    data = msgspec.structs.replace(curve(upto_us=2 * mark_us, mark_us=mark_us), target_share=target)
+    root = ElementTree.fromstring(svg_curve(data, label="curve").partition("<ul")[0])
+    middle = [text for text in root.iter("text") if text.get("text-anchor") == "middle"]
+    assert 4 <= len(middle) - 1 <= 9
+    for text in root.iter("text"):
+        assert 0 <= float(text.get("x", "nan")) <= 760
+        assert 0 <= float(text.get("y", "nan")) <= 330
+
+
+def test_the_table_of_a_curve_has_every_so_many_of_its_points() -> None:
+    assert every(curve(), 10) == [(1_000.0, 0.45, 0.5, 0.55), (2_000.0, 0.9, 1.0, 1.0)]
+
+
 def test_areas_keep_their_proportion_on_the_map() -> None:
     lon, lat = np.array([75.0, 134.0]), np.array([18.0, 53.0])
     frame = fit(lon, lat, width=1000, margin=0)
@@ -313,6 +489,35 @@ def test_a_report_of_a_network_shows_every_metropolis_and_the_figures_that_circl
     why = "C3 is 0 % upward because the loaded 5G uplink alone takes"
     for words in (f"{100 * share:.1f} %", revision.digest, "SYNTHETIC", "What to build", "A job placed", why):
         assert words in text
+    layer = re.search(r"station covered \(([\d,]+)\).*station not covered \(([\d,]+)\)", text)
+    assert layer
+    assert sum(int(number.replace(",", "")) for number in layer.groups()) == 20_000
+
+
+def test_the_curve_of_a_report_is_that_of_circles_and_of_the_curve(network: str, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    operations.run("report", ReportQuestion(network=network, output=str(output), budget_us=800.0))
+    found = re.search(r'id="report-data">(.*?)</script>', output.read_text("utf-8"), re.DOTALL)
+    assert found
+    section = next(s for s in json.loads(found[1])["sections"] if s["title"] == "Coverage by budget")
+    drawn_curve = msgspec.convert(section["curves"][0], CurveData)
+    world, _ = networks.load(network)
+    shares = circles(world.intended, budget_us=800.0).shares
+    at = drawn_curve.budgets_us.index(800.0)
+    assert [drawn_curve.at_low[at], drawn_curve.typical[at], drawn_curve.at_high[at]] == pytest.approx(
+        [shares[figures].pooled_share for figures in FIGURES]
+    )
+    whole = reach.curve(world.intended, weight="access_point", step_us=8.0, steps=200)
+    assert drawn_curve.typical == pytest.approx(whole.tolist())
+    assert len(section["tables"][0]["rows"]) == 20
+    assert "C2 below each budget one way" in section["citation"]
+
+
+@pytest.mark.parametrize("budget_us", [0.001, 3e6])
+def test_a_report_of_an_odd_budget_has_a_curve_all_the_same(network: str, tmp_path: Path, budget_us: float) -> None:
+    output = tmp_path / "report.html"
+    operations.run("report", ReportQuestion(network=network, output=str(output), budget_us=budget_us))
+    assert 'class="curve"' in output.read_text("utf-8")
 
 
 def test_the_same_revision_gives_the_same_report(network: str, tmp_path: Path) -> None:
@@ -338,6 +543,7 @@ def test_a_network_of_a_user_without_access_points_still_gets_a_report(tmp_path:
     text = output.read_text("utf-8")
     assert "SYNTHETIC" not in text
     assert "GeoNames" not in text
+    assert "Coverage by budget" not in text
 
 
 def test_a_report_overwrites_nothing_and_leaves_nothing_half_done(network: str, tmp_path: Path) -> None:
@@ -354,15 +560,52 @@ def test_a_report_overwrites_nothing_and_leaves_nothing_half_done(network: str, 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium (make system)")
 def test_a_browser_runs_the_page_without_an_error_and_runs_nothing_of_strangers(tmp_path: Path) -> None:
-    file = tmp_path / "report.html"
-    file.write_text(html_report(page(HOSTILE, chart=nation())), "utf-8")
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=60, check=True
-    )
-    root = next(attributes for tag, attributes in Outline(done.stdout).elements if tag == "html")
-    assert root.get("data-ready") == "yes", done.stderr
-    assert "data-error" not in root, root
+    root, dom = browsed(html_report(page(HOSTILE, chart=nation())), tmp_path)
     assert "data-hacked" not in root
     # The script has taken the titles of all circles and sites for its own tooltips, so it has seen every one.
-    assert Outline(done.stdout).count("title") == 1
+    assert dom.count("title") == 1
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium (make system)")
+@pytest.mark.parametrize("count", [2_000, 61_000])
+def test_in_a_browser_metropolises_and_stations_can_be_hidden_and_shown_again(count: int, tmp_path: Path) -> None:
+    text = html_report(page(chart=with_stations(count)))
+    browsed(text, tmp_path / "as it is")
+    # The page's own policy would not let these presses run.
+    presses = """<script>
+        const says = [], seen = (name) => getComputedStyle(document.querySelector(name)).display !== "none";
+        const look = () => says.push([seen(".map .metros"), seen(".map .stations")].map(Number).join(""));
+        look();
+        for (const layer of ["metros", "stations", "metros", "stations"]) {
+          const button = document.querySelector(`[data-layer=${layer}]`);
+          button.click();
+          look();
+          says.push(button.getAttribute("aria-pressed") === "true" ? "+" : "-");
+        }
+        document.querySelector("[data-zoom='1.6']").click();
+        document.documentElement.dataset.says = says.join(" ");
+        </script></body>"""
+    open_text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text).replace("</body>", presses)
+    root, _ = browsed(open_text, tmp_path / "pressed")
+    assert root["data-says"] == "11 01 - 00 - 10 + 11 +"
+
+
+def browsed(text: str, folder: Path) -> tuple[dict[str, str], Outline]:
+    """What the root element says after the page has run in a browser without an error, and the whole of it."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "report.html"
+    file.write_text(text, "utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    done = subprocess.run(
+        [*command, "--enable-logging=stderr", "--dump-dom", file.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    dom = Outline(done.stdout)
+    root = next(attributes for tag, attributes in dom.elements if tag == "html")
+    assert root.get("data-ready") == "yes", done.stderr
+    assert "data-error" not in root, root
+    assert "CONSOLE" not in done.stderr, done.stderr
+    return root, dom

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import msgspec
 
@@ -30,11 +30,13 @@ LAST_PORT = 65_535
 # What is in no group is listed all the same, at the end.
 GROUPS = {
     "Networks": ("generate", "template", "import", "export", "info", "diff"),
-    "Questions and plans": ("circles", "curve", "whatif", "build", "check", "place", "steer", "report"),
+    "Questions": ("circles", "curve", "whatif", "survive", "tiers", "compare", "map", "report"),
+    "Plans": ("build", "check", "place", "steer"),
     "Networks that live": ("heal", "replay"),
 }
 OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
 EXAMPLE = "example: karez generate mynet --stations 20000 && karez circles mynet --budget-us 1000"
+CSV = "one table of the answer as CSV (RFC 4180, UTF-8, lines end in a line feed)"
 SEE_TO_IT = "see to the cause, then try again"
 EXIT_CODES = "exit codes: 0 done, 1 error, 2 wrong input, 3 target missed, 4 infeasible, 5 refused"
 
@@ -76,7 +78,7 @@ def overview() -> str:
     grouped = {name for names in GROUPS.values() for name in names}
     others = {name: OPERATIONS[name].summary for name in OPERATIONS if name not in grouped} | OTHERS
     groups = {title: {name: OPERATIONS[name].summary for name in names} for title, names in GROUPS.items()}
-    lines = ["usage: karez COMMAND ... [--json] [--quiet]", "", "Plan and run computing-power networks."]
+    lines = ["usage: karez COMMAND ... [--json | --csv TABLE] [--quiet]", "", "Plan and run computing-power networks."]
     for title, commands in (groups | {"More": others}).items():
         lines += ["", f"{title}:", *(f"  {name:10}{summary}" for name, summary in commands.items())]
     more = "karez COMMAND --help shows what a command takes; karez --version shows the version"
@@ -90,6 +92,7 @@ def parser(operation: str) -> argparse.ArgumentParser:
     for field in questions.fields(question):
         _add(made, field)
     made.add_argument("--json", action="store_true", help='one JSON object; infinite is "inf", unknown "nan"')
+    made.add_argument("--csv", metavar="TABLE", help=f"{CSV}; a wrong name lists those there are")
     made.add_argument("--quiet", action="store_true", help="only the headline, and nothing on stderr but errors")
     return made
 
@@ -117,14 +120,35 @@ def _ask(operation: str, argv: list[str]) -> int:
     given = _parsed(parser(operation), argv)
     if given is None:
         return OK
-    began_s, as_json, quiet = time.monotonic(), given.pop("json"), given.pop("quiet")
+    began_s, as_json, table, quiet = time.monotonic(), given.pop("json"), given.pop("csv"), given.pop("quiet")
+    question = _question(operation, given)
+    if table is not None:
+        _refuse_other_tables(operation, table, as_json=as_json)
     if not quiet:
         _tell_of_waits()
-    answer = operations.run(operation, _question(operation, given))
-    _out(_shown(operation, answer, as_json=as_json, quiet=quiet))
+    answer = operations.run(operation, question)
+    _out(text.csv(answer, table) if table else _shown(operation, answer, as_json=as_json, quiet=quiet))
+    if table and not quiet:
+        _say(f"{text.clean(answer.headline)}\n{text.clean(answer.citation)}")
     if not quiet:
         _say(f"karez {operation}: {time.monotonic() - began_s:.1f} s")
     return TARGET_MISSED if answer.meets_target is False else OK
+
+
+def _refuse_other_tables(operation: str, table: str, *, as_json: bool) -> None:
+    """Return only if the answer has that table: known before anything is computed or written.
+
+    Raises:
+        InputError: it has not, or JSON was asked for as well.
+    """
+    if as_json:
+        raise InputError.of("--csv", "cannot stand beside --json", "give one of the two")
+    module = import_module(f"{operations.__name__}.{operation.replace('import', 'import_')}")
+    tables = text.tables(get_type_hints(module.run)["return"])
+    if table not in tables:
+        fix = f"give one of {', '.join(tables)}" if tables else "use --json, which shows all of it"
+        what = f"{table!r} is no table of this answer" if tables else f"the answer of {operation} has no tables"
+        raise InputError.of("--csv", what, fix)
 
 
 def _tell_of_waits() -> None:

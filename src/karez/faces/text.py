@@ -1,4 +1,4 @@
-"""An answer as text: lines for a person, or the JSON that the command line and the service share."""
+"""An answer as text: lines for a person, a table as CSV, or the JSON that the command line and the service share."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ INDENT = "  "
 LARGE = 1e5
 # The last second of the year 9999.
 LAST_DATE_S = 253_402_300_799
+# What makes a spreadsheet take text for a formula. Source: OWASP, CSV Injection.
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def json(operation: str, answer: Answer) -> bytes:
@@ -39,6 +41,26 @@ def finite(value: object) -> object:
     if isinstance(value, dict):
         return {key: finite(part) for key, part in value.items()}
     return [finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def tables(answer: type[Answer]) -> tuple[str, ...]:
+    """The fields of an answer that are tables: sequences of values that have fields themselves."""
+    return tuple(field.name for field in msgspec.structs.fields(answer) if _row(field))
+
+
+def csv(answer: Answer, table: str) -> bytes:
+    """One of the answer's `tables` as CSV: RFC 4180 in UTF-8 with lines that end in a line feed, and a header.
+
+    Numbers are whole, infinities and nan are written as in JSON, and what is absent is empty. Parts of a row that have
+    parts are JSON. Text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Source: RFC 4180, section 2.
+    """
+    row = next(_row(field) for field in msgspec.structs.fields(answer) if field.name == table)
+    assert row is not None
+    names = [field.name for field in row.fields]
+    rows = msgspec.to_builtins(getattr(answer, table))
+    return "".join(map(_csv_line, [names, *([_csv_cell(each[name]) for name in names] for each in rows)])).encode()
 
 
 def lines(answer: Answer) -> list[str]:
@@ -61,6 +83,35 @@ def _is_detail(field: msgspec.structs.FieldInfo) -> bool:
     """Whether the field is for programs only."""
     info = msgspec.inspect.type_info(field.type)
     return isinstance(info, msgspec.inspect.Metadata) and bool((info.extra or {}).get("detail"))
+
+
+def _row(field: msgspec.structs.FieldInfo) -> msgspec.inspect.StructType | msgspec.inspect.DataclassType | None:
+    """What a row of a table is; None where the field is no table."""
+    info = msgspec.inspect.type_info(field.type)
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    item = info.item_type if isinstance(info, msgspec.inspect.CollectionType) else None
+    return item if isinstance(item, msgspec.inspect.StructType | msgspec.inspect.DataclassType) else None
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    # A line with nothing on it would be no row at all.
+    line = ",".join(map(_quoted, cells)) or '""'
+    return f"{line}\n"
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if any(letter in cell for letter in ',"\r\n') else cell
+
+
+def _csv_cell(value: object) -> str:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    if isinstance(value, dict | list | tuple):
+        return msgspec.json.encode(finite(value)).decode()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
 
 
 def _block(parts: dict[str, object], indent: str) -> list[str]:

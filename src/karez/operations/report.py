@@ -8,17 +8,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 import karez
 from karez.errors import Infeasible, InputError, KarezError
 from karez.loop.runner import recorded
-from karez.measure.circles import Circles, circles, movers
-from karez.measure.delay import Figures
+from karez.measure.circles import Circles, circles, compute_sites, movers, points
+from karez.measure.core import LONGEST_NS
+from karez.measure.delay import FIGURES, Figures, link_oneway_us
+from karez.measure.reach import fixed, prepared, typical
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import timeline
 from karez.operations.networks import counted
 from karez.operations.render import sections
+from karez.operations.render.curve import CurveData
 from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
 from karez.operations.render.map import compact, svg_map
 from karez.operations.replay import began_with, whole
@@ -26,9 +30,13 @@ from karez.plan.build import build, lead_time_s
 from karez.plan.plan import Plan, applied
 from karez.twin import Twin, World
 from karez.twin.store import Revision
+from karez.twin.table import Array
+from karez.units import NS_PER_US
 
 # Source: metro millisecond action (MIIT, 2025-10-16): application terminal to server within 10 ms.
 TERMINAL_BUDGET_US = 10_000.0
+# Budgets of the curve, up to twice the one asked about.
+STEPS = 200
 
 
 class ReportAnswer(Answer, frozen=True, kw_only=True):
@@ -73,8 +81,9 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
     twin = world.intended.at(revision.at_s)
     measured = _measured(twin, question.budget_us)
     outcome = _outcome(question, world, revision)
-    cited = _cited(measured[0], revision)
-    moved = movers(twin, budget_us=question.budget_us) if measured[0].total_weight > 0 else []
+    cited = _cited(f"{measured[0].budget_us:g} us", revision)
+    counts = measured[0].total_weight > 0
+    moved = movers(twin, budget_us=question.budget_us) if counts else []
     headline = _headline(measured[0], outcome, synthetic=revision.synthetic)
     return ReportData(
         title=f"Karez report on {Path(question.network).name or question.network}",
@@ -84,12 +93,14 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
             twin,
             measured[0],
             outcome.plan,
+            _covered_stations(twin, question.budget_us),
             title=headline,
             subtitle=f"C2, access points, one way, typical delays; metropolises: {len(twin['metros']):,}",
             synthetic=revision.synthetic,
         ),
         sections=(
             sections.coverage(measured, target_share=question.target_share, movers=moved, citation=cited),
+            *([_by_budget(twin, question, citation=_cited("each budget", revision))] if counts else []),
             sections.provinces(twin, measured[0], outcome.after, outcome.plan, citation=cited),
             sections.planned(twin, outcome.plan, outcome.why_not),
             *([_run(question)] if question.record else []),
@@ -123,6 +134,39 @@ def _outcome(question: ReportQuestion, world: World, revision: Revision) -> _Out
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {networks.provenance(revision)}")
     twin = applied(plan.actions, world.intended).at(revision.at_s + lead_time_s())
     return _Outcome(plan=plan, after=circles(twin, budget_us=budget_us))
+
+
+def _covered_stations(twin: Twin, budget_us: float) -> Array:
+    """Whether each station is within the budget of compute, one way, at typical delays (bool)."""
+    delay_ns = typical(twin, points(twin, "station")).delays_ns(compute_sites(twin))
+    return (delay_ns < budget_us * NS_PER_US) & (delay_ns < LONGEST_NS)
+
+
+def _by_budget(twin: Twin, question: ReportQuestion, *, citation: str) -> Section:
+    """Coverage of access points below every budget to twice the one asked about."""
+    step_ns = round(2 * question.budget_us * NS_PER_US / STEPS)
+    step_ns = min(max(step_ns, 1), LONGEST_NS // STEPS)
+    shares = {figures: _curve(twin, figures, step_ns) for figures in FIGURES}
+    curve = CurveData(
+        label=f"Share of access points covered below each budget, to {networks.duration(step_ns * STEPS / NS_PER_US)}",
+        budgets_us=[step_ns * (step + 1) / NS_PER_US for step in range(STEPS)],
+        at_high=shares["high"],
+        typical=shares["typical"],
+        at_low=shares["low"],
+        mark_us=question.budget_us,
+        target_share=question.target_share,
+    )
+    return sections.by_budget(curve, citation=citation)
+
+
+def _curve(twin: Twin, figures: Figures, step_ns: int) -> list[float]:
+    """The share of access points below each multiple of the step."""
+    oneway_ns = np.rint(link_oneway_us(twin, figures=figures) * NS_PER_US).astype(np.int64)
+    counted = points(twin, "access_point")
+    ready = prepared(twin, oneway_ns, twin["links"]["layer"] == b"optical", counted)
+    below = ready.curve(compute_sites(twin), step_ns, STEPS).sum(axis=0)
+    shares: list[float] = (below / fixed(counted.weight).sum()).tolist()
+    return shares
 
 
 def _headline(now: Circles, outcome: _Outcome, *, synthetic: bool) -> str:
@@ -196,9 +240,9 @@ def _operation(title: str, name: str, question: msgspec.Struct) -> Section:
     return sections.of_answer(title, answer)
 
 
-def _cited(now: Circles, revision: Revision) -> str:
+def _cited(budget: str, revision: Revision) -> str:
     return (
-        f"C2 below {now.budget_us:g} us one way towards compute, weight access_point, optical layer, pooled, "
+        f"C2 below {budget} one way towards compute, weight access_point, optical layer, pooled, "
         f"low/typical/high of the latency library; {networks.provenance(revision)}"
     )
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from karez.operations.render.map import MapData, escaped, legend, svg_plot
+from karez.operations.render.curve import CurveData, svg_curve
+from karez.operations.render.map import MapData, escaped, legend, station_legend, svg_plot
 
 Cell = str | float | int | bool
 Form = Literal["text", "share", "count", "number"]
@@ -57,6 +58,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     lead: str = ""
     ranges: tuple[RangeData, ...] = ()
+    curves: tuple[CurveData, ...] = ()
     tables: tuple[TableData, ...] = ()
     notes: tuple[Note, ...] = ()
     citation: str = ""
@@ -164,18 +166,29 @@ def _map(data: MapData) -> str:
     items = "".join(
         f'<li><svg width="{item.width:.0f}" height="22" viewBox="0 0 {item.width:.0f} 22" aria-hidden="true">'
         f"{item.swatch}</svg>{escaped(item.text)}</li>"
-        for item in legend(data)
+        for item in [*legend(data), *station_legend(data.stations)]
     )
     buttons = "".join(
         f'<button type="button" data-zoom="{factor}" aria-label="{name}" title="{name}">{sign}</button>'
         for factor, name, sign in (("1.6", "Zoom in", "+"), ("0.625", "Zoom out", "\u2212"), ("0", "Whole map", "⤢"))
     )
     return (
-        f'<figure id="map"><div class="mapbox">{svg_plot(data)}<div class="zoom">{buttons}</div>'
+        f'<figure id="map"><div class="mapbox">{svg_plot(data)}<div class="zoom">{buttons}</div>{_layers(data)}'
         f'<div class="tip" role="status" hidden></div></div>\n<ul class="legend">{items}</ul>\n'
         f"<figcaption>{escaped(data.subtitle or data.title)} "
         f'<span class="attribution">{escaped(data.attribution)}</span></figcaption></figure>\n'
     )
+
+
+def _layers(data: MapData) -> str:
+    """Buttons that show and hide what lies over one another, where there is more than one layer."""
+    if not data.stations.stations:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-layer="{name}" aria-pressed="true" title="Show or hide {name}">{name}</button>'
+        for name in ("metros", "stations")
+    )
+    return f'<div class="layers">{buttons}</div>'
 
 
 def _section(section: Section, number: int) -> str:
@@ -184,6 +197,7 @@ def _section(section: Section, number: int) -> str:
             f'<section id="s{number}"><h2>{escaped(section.title)}</h2>\n',
             f'<p class="lead">{escaped(section.lead)}</p>\n' if section.lead else "",
             f'<div class="ranges">{"".join(_range(item) for item in section.ranges)}</div>\n' if section.ranges else "",
+            "".join(svg_curve(curve, label=escaped(curve.label)) for curve in section.curves),
             "".join(_table(table) for table in section.tables),
             _notes(section.notes),
             f'<p class="citation">{escaped(section.citation)}</p>\n' if section.citation else "",

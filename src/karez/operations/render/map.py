@@ -70,14 +70,31 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
     name: Sequence[str] = ()
 
 
+class StationLayer(msgspec.Struct, frozen=True, kw_only=True):
+    """Stations as SVG in the units of one picture (see `stations.station_layer`), and what they are.
+
+    How many, how many of them are covered, and the km that a cell of them is wide; 0 where each is a point.
+    """
+
+    svg: str = ""
+    stations: int = 0
+    covered: int = 0
+    cell_km: float = 0.0
+
+
 class MapData(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one map shows; `weight_name` says what the area of a circle stands for."""
+    """All that one map shows; `weight_name` says what the area of a circle stands for.
+
+    The picture has room for `extent`, too, which is not drawn. `stations` are for pages only.
+    """
 
     title: str
     metros: Metros
     subtitle: str = ""
     existing: Marks = Marks()
     planned: Marks = Marks()
+    extent: Marks = Marks()
+    stations: StationLayer = StationLayer()
     weight_name: str = "weight"
     synthetic: bool = False
     attribution: str = ""
@@ -104,7 +121,7 @@ class Label(msgspec.Struct, frozen=True):
 
 def svg_map(data: MapData) -> str:
     """A whole SVG document, 1000 units wide, with title, legend, labels and attribution, for use in documents."""
-    frame = _frame(data)
+    frame = frame_of(data)
     titles = _wrapped(data.title, 21, WIDTH - 2 * MARGIN - (BADGE_WIDTH + 16 if data.synthetic else 0))
     top = 22 + 27.0 * len(titles) + (22 if data.subtitle else 0)
     key, key_height = _legend_block(legend(data))
@@ -127,11 +144,20 @@ def svg_map(data: MapData) -> str:
 
 def svg_plot(data: MapData) -> str:
     """The map alone as an SVG element: no title, legend or attribution, which the page around it sets as text."""
-    frame = _frame(data)
+    frame = frame_of(data)
+    plot = _plot(data, frame, under=data.stations.svg)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="map" viewBox="0 0 {WIDTH:.0f} {frame.height:.0f}" '
-        f'fill="{INK}" role="img" aria-label="{escaped(data.title)}">{_plot(data, frame)}</svg>'
+        f'fill="{INK}" role="img" aria-label="{escaped(data.title)}">{plot}</svg>'
     )
+
+
+def frame_of(data: MapData) -> Frame:
+    """What lies where in the picture of `data`."""
+    groups = (data.metros, data.existing, data.planned, data.extent)
+    lon = np.concatenate([np.asarray(group.lon, float) for group in groups])
+    lat = np.concatenate([np.asarray(group.lat, float) for group in groups])
+    return fit(lon, lat, width=WIDTH, margin=MARGIN)
 
 
 def legend(data: MapData) -> list[LegendItem]:
@@ -154,6 +180,21 @@ def legend(data: MapData) -> list[LegendItem]:
     return items
 
 
+def station_legend(layer: StationLayer) -> list[LegendItem]:
+    """What the points or cells of a page's stations mean."""
+    if not layer.stations:
+        return []
+    if layer.cell_km:
+        swatch = "".join(f'<rect x="{4 + 5 * i}" y="4" width="5" height="14" fill="{STEPS[2 * i]}"/>' for i in range(3))
+        wide = f"{layer.cell_km:.2g} km wide, in the colour of its covered share"
+        return [LegendItem(swatch, 22, f"cell of the {layer.stations:,} stations, {wide}")]
+    dots = [f'<circle cx="11" cy="11" r="3" fill="{fill}"/>' for fill in (STEPS[-1], STEPS[0])]
+    return [
+        LegendItem(dots[0], 22, f"station covered ({layer.covered:,})"),
+        LegendItem(dots[1], 22, f"station not covered ({layer.stations - layer.covered:,})"),
+    ]
+
+
 def colour(covered_share: float) -> str:
     """The colour of a covered share (0..1) as `#rrggbb`; grey where it is nan."""
     if math.isnan(covered_share):
@@ -163,7 +204,7 @@ def colour(covered_share: float) -> str:
 
 def hot_labels(data: MapData) -> list[Label]:
     """Labels of the metropolises with the most uncovered weight, heaviest first; no two boxes meet."""
-    frame = _frame(data)
+    frame = frame_of(data)
     x, y = frame.place(np.asarray(data.metros.lon, float), np.asarray(data.metros.lat, float))
     return _hot_labels(data, frame, x, y, _radii(data.metros.weight))
 
@@ -181,14 +222,7 @@ def escaped(text: str) -> str:
     return escape("".join(letter if _legal(letter) else "\ufffd" for letter in text))
 
 
-def _frame(data: MapData) -> Frame:
-    groups = (data.metros, data.existing, data.planned)
-    lon = np.concatenate([np.asarray(group.lon, float) for group in groups])
-    lat = np.concatenate([np.asarray(group.lat, float) for group in groups])
-    return fit(lon, lat, width=WIDTH, margin=MARGIN)
-
-
-def _plot(data: MapData, frame: Frame) -> str:
+def _plot(data: MapData, frame: Frame, *, under: str = "") -> str:
     metros = data.metros
     x, y = frame.place(np.asarray(metros.lon, float), np.asarray(metros.lat, float))
     radius = _radii(metros.weight)
@@ -198,7 +232,7 @@ def _plot(data: MapData, frame: Frame) -> str:
     return (
         f'<rect class="sea" width="{WIDTH:.0f}" height="{frame.height:.0f}" fill="{SEA}"/>'
         f'<g class="pan"><path class="land" d="{_coast(frame)}" fill="{LAND}" stroke="{COAST}" stroke-width=".8" '
-        f'stroke-linejoin="round"/><g class="metros" fill-opacity=".88" {RIM}>{circles}</g>'
+        f'stroke-linejoin="round"/>{under}<g class="metros" fill-opacity=".88" {RIM}>{circles}</g>'
         f"{_marks(data.existing, frame, 'existing', EXISTING, INK, PAPER)}"
         f"{_marks(data.planned, frame, 'planned', PLANNED, PLANNED_FILL, INK)}"
         f'<g class="labels" font-size="{LABEL_SIZE:.0f}" font-weight="600" stroke-linejoin="round">{labels}</g></g>'
@@ -241,27 +275,28 @@ def _hot_labels(data: MapData, frame: Frame, x: Array, y: Array, radius: Array) 
     hottest = [i for i in np.argsort(-uncovered, kind="stable")[:HOT_SPOTS].tolist() if uncovered[i] > 0]
     bulky = radius > LARGEST_RADIUS / 4
     obstacles = np.concatenate(
-        [_boxes(x, y, radius)[bulky], *(_mark_boxes(m, frame) for m in (data.existing, data.planned))]
+        [boxes(x, y, radius)[bulky], *(_mark_boxes(m, frame) for m in (data.existing, data.planned))]
     )
     placed: list[Label] = []
     for i in hottest:
         text = f"{metros.name[i]} {_percent(share[i])}"
         taken = np.array([label.box for label in placed]).reshape(-1, 4)
-        found = _best_spot(text, (float(x[i]), float(y[i]), float(radius[i])), taken, obstacles, frame.height)
+        found = best_spot(text, (float(x[i]), float(y[i]), float(radius[i])), taken, obstacles, frame.height)
         placed += [found] if found else []
     return placed
 
 
-def _boxes(x: Array, y: Array, radius: Array | float) -> Array:
+def boxes(x: Array, y: Array, radius: Array | float) -> Array:
+    """The boxes around circles, as left, top, right and bottom (float64, one row each)."""
     return np.stack([x - radius, y - radius, x + radius, y + radius], axis=1)
 
 
 def _mark_boxes(marks: Marks, frame: Frame) -> Array:
     x, y = frame.place(np.asarray(marks.lon, float), np.asarray(marks.lat, float))
-    return _boxes(x, y, MARK_RADIUS)
+    return boxes(x, y, MARK_RADIUS)
 
 
-def _best_spot(
+def best_spot(
     text: str, target: tuple[float, float, float], taken: Array, obstacles: Array, height: float
 ) -> Label | None:
     """The label where it hides the least of the large circles; None where every spot meets a label or the edge."""
@@ -321,13 +356,17 @@ def _leader(label: Label) -> str:
 
 
 @cache
-def _rings() -> tuple[Array, ...]:
+def coast_rings() -> tuple[Array, ...]:
+    """The coast of East, South and South-East Asia as closed rings of longitude and latitude (degrees).
+
+    Source: Natural Earth 1:50m land, as `twin/library/land.json` says.
+    """
     file = resources.files("karez.twin") / "library" / "land.json"
     return tuple(np.array(ring, float) for ring in json.loads(file.read_text("utf-8"))["rings"])
 
 
 def _coast(frame: Frame) -> str:
-    return "".join(_ring(frame, ring) for ring in _rings())
+    return "".join(_ring(frame, ring) for ring in coast_rings())
 
 
 def _ring(frame: Frame, ring: Array) -> str:

@@ -42,6 +42,7 @@ for (const box of document.querySelectorAll(".mapbox")) {
     return { element, x, y, r: 5, words: say(element) };
   });
   const labels = [...svg.querySelectorAll(".label")].map((element) => ({ element, x: at(element)[0], y: at(element)[1] }));
+  const points = svg.querySelector(".points");
   let k = 1, left = 0, top = 0, rest = 1;
 
   const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
@@ -66,6 +67,7 @@ for (const box of document.querySelectorAll(".mapbox")) {
     for (const item of [...circles, ...rings]) item.element.setAttribute("r", item.r * rest);
     for (const item of sites) place(item, size * k ** 0.25);
     for (const item of labels) place(item, larger / k);
+    if (points) points.style.strokeWidth = `${2 * k ** 0.25}px`;
     svg.classList.toggle("zoomed", k > 1);
     tidy();
   };
@@ -89,7 +91,7 @@ for (const box of document.querySelectorAll(".mapbox")) {
         if (distance < reach && rank < least) [best, least] = [item, rank];
       }
     };
-    look(circles, rest * k, 0);
+    if (!svg.classList.contains("no-metros")) look(circles, rest * k, 0);
     look(sites, 1, 1);
     return best;
   };
@@ -137,6 +139,13 @@ for (const box of document.querySelectorAll(".mapbox")) {
   }, { passive: false });
   for (const button of box.querySelectorAll("[data-zoom]")) {
     button.addEventListener("click", () => zoom(+button.dataset.zoom, width / 2, height / 2));
+  }
+  for (const button of box.querySelectorAll("[data-layer]")) {
+    button.addEventListener("click", () => {
+      const hidden = svg.classList.toggle(`no-${button.dataset.layer}`);
+      button.setAttribute("aria-pressed", String(!hidden));
+      tidy();
+    });
   }
   addEventListener("resize", draw);
   addEventListener("beforeprint", () => zoom(0, 0, 0));

@@ -6,18 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from karez.measure.circles import Circles, Mover, Shares, compute_sites
 from karez.measure.delay import FIGURES, Figures
-from karez.operations.networks import air, proven
+from karez.operations.networks import air, duration, proven
+from karez.operations.render.curve import CurveData, every
 from karez.operations.render.html import Cell, ColumnData, Form, Note, RangeData, Section, TableData, formatted
-from karez.operations.render.map import MapData, Marks, Metros
+from karez.operations.render.map import MapData, Marks, Metros, frame_of
+from karez.operations.render.stations import outermost, station_layer
 from karez.plan.plan import Plan
 from karez.twin import Twin
 from karez.twin.table import Array, text
 
-SHOWN_ROWS, SHOWN_MOVERS = 300, 3
+SHOWN_ROWS, SHOWN_MOVERS, SHOWN_EVERY = 300, 3, 10
 UNITS = {
     "_cny_per_mtoken": ", CNY per million tokens",
     "_cny": ", CNY",
@@ -76,6 +79,20 @@ def coverage(measured: Sequence[Circles], *, target_share: float, movers: Sequen
         ranges=tuple(ranges),
         tables=(_coverage_table(measured), *([_movers_table(movers)] if movers else [])),
         notes=DEFINITIONS,
+        citation=citation,
+    )
+
+
+def by_budget(curve: CurveData, *, citation: str) -> Section:
+    """The curve of coverage against the budget, and every tenth of its values as a table."""
+    columns = _columns(
+        ("budget, us", "number"), ("at high delays", "share"), ("typical", "share"), ("at low delays", "share")
+    )
+    return Section(
+        title="Coverage by budget",
+        lead=_reached(curve),
+        curves=(curve,),
+        tables=(TableData(caption="Share covered below each budget", columns=columns, rows=every(curve, SHOWN_EVERY)),),
         citation=citation,
     )
 
@@ -164,9 +181,24 @@ def of_answer(title: str, answer: Mapping[str, object]) -> Section:
     )
 
 
-def nation_map(twin: Twin, now: Circles, plan: Plan | None, *, title: str, subtitle: str, synthetic: bool) -> MapData:
-    """Every metropolis of the twin by its weight and typical coverage, the sites there and those to build."""
-    metros = twin["metros"]
+def nation_map(
+    twin: Twin, now: Circles, plan: Plan | None, covered: Array, *, title: str, subtitle: str, synthetic: bool
+) -> MapData:
+    """Every metropolis of the twin by its weight and typical coverage, the sites there and those to build.
+
+    Under them lie the stations; `covered` says of each whether it is.
+    """
+    drawn = _metros_and_sites(twin, now, plan, title=title, subtitle=subtitle, synthetic=synthetic)
+    stations = twin["stations"]
+    layer = station_layer(frame_of(drawn), stations["lon"], stations["lat"], weight=stations["weight"], covered=covered)
+    return msgspec.structs.replace(drawn, stations=layer)
+
+
+def _metros_and_sites(
+    twin: Twin, now: Circles, plan: Plan | None, *, title: str, subtitle: str, synthetic: bool
+) -> MapData:
+    metros, stations = twin["metros"], twin["stations"]
+    edge = outermost(stations["lon"], stations["lat"])
     found = {region.id: region for region in now.metros}
     regions = [found.get(text(row)) for row in metros.ids]
     return MapData(
@@ -181,6 +213,7 @@ def nation_map(twin: Twin, now: Circles, plan: Plan | None, *, title: str, subti
         ),
         existing=_marks(twin, compute_sites(twin)),
         planned=_marks(twin, planned_sites(twin, plan)),
+        extent=Marks(lon=stations["lon"][edge].tolist(), lat=stations["lat"][edge].tolist()),
         weight_name=WEIGHTS[now.weight],
         synthetic=synthetic,
         attribution=attribution(synthetic),
@@ -195,6 +228,17 @@ def attribution(synthetic: bool) -> str:
 def planned_sites(twin: Twin, plan: Plan | None) -> Array:
     """Rows of the sites that the plan orders equipment for, ascending."""
     return np.sort(twin["sites"].rows([action.subject for action in plan.actions] if plan else []))
+
+
+def _reached(curve: CurveData) -> str:
+    """One sentence: the budget from which typical coverage meets the target."""
+    target = formatted(curve.target_share, "share")
+    shares = zip(curve.budgets_us, curve.typical, strict=True)
+    first = next((budget for budget, covered in shares if covered >= curve.target_share), None)
+    if first is None:
+        last = f"{duration(curve.budgets_us[-1])}, where it is {formatted(curve.typical[-1], 'share')}"
+        return f"At typical delays the target of {target} is not met within {last}."
+    return f"At typical delays the target of {target} is met with a budget of {duration(first)}."
 
 
 def _name(found: Circles) -> str:
