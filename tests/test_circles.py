@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from karez.operations import generate as generate_operation
 from karez.operations.networks import write_new
 from karez.twin import Table, Twin
 from karez.twin.graph import delay_from_ns, delay_towards_ns, each_delay_ns, graph
+from karez.twin.schema import Value
 from karez.twin.states import initial_states
 
 Link = tuple[str, str, str, str, float]
+Columns = dict[str, Sequence[Value]]
 
 
 def twin_of(
@@ -209,6 +211,60 @@ def test_ordered_equipment_for_inference_is_compute_but_no_centre() -> None:
     twin = golden().replace(equipment)
     assert circles(twin, budget_us=1000.0).shares["typical"].pooled_share == 1.0
     assert circles(twin, definition="C1", budget_us=1000.0).total_weight == 1.0
+
+
+def test_on_the_ip_layer_traffic_enters_by_access_and_aggregation_and_goes_on_by_routers() -> None:
+    # a1 - c1: 69. An IP link a3 - c1 over the backbone: 194 km and its hop, 1000.6, and a router of 20.
+    twin = golden()
+    ip: Columns = {
+        "id": ["ip1"],
+        "a": ["a3"],
+        "b": ["c1"],
+        "kind": ["backbone"],
+        "layer": ["ip"],
+        "length_km": [1.0],
+    }
+    links = twin["links"].add(ip)
+    support = Table.of("link_support", {"id": ["u1"], "link": ["ip1"], "supported_by": ["l005"]})
+    found = circles(twin.replace(links, support), budget_us=1020.7, layer="ip")
+    assert dict(zip(found.access_points.tolist(), found.reach_us, strict=True)) == pytest.approx(
+        {b"a1": 69.0, b"a2": 265.0, b"a3": 1020.6}
+    )
+    assert found.shares["typical"].pooled_share == 1.0
+    assert circles(twin, budget_us=1020.7, layer="ip").shares["typical"].pooled_share == pytest.approx(2 / 3)
+
+
+def test_a_larger_size_class_leaves_smaller_centres_out() -> None:
+    servers = golden()["servers"].set(golden()["servers"].rows(["p-c2"]), chips=[1024])
+    twin = golden().replace(servers)
+    # Without c1: a1 goes by c1 to c2, 69 and 540; a2 as before; a3 is too far.
+    found = circles(twin, budget_us=1000.0, least_chips=9)
+    assert dict(zip(found.access_points.tolist(), found.reach_us, strict=True)) == pytest.approx(
+        {b"a1": 609.0, b"a2": 265.0, b"a3": 1540.6}
+    )
+    assert circles(twin, definition="C1", budget_us=2000.0, least_chips=9).total_weight == 0.0
+    assert circles(twin, definition="C1", budget_us=2000.0, least_chips=8).total_weight == 1.0
+
+
+def test_c3_takes_the_access_that_is_named_and_the_time_of_the_service() -> None:
+    # PON up 1 ms, a1 69, service 500: 1569. Down 0.1 ms and 69.
+    for budget_us, up in ((1569.0, 0.0), (1569.1, 1 / 3)):
+        found = circles(golden(), definition="C3", budget_us=budget_us, access="pon", service_us=500.0)
+        assert found.shares["typical"].pooled_share == pytest.approx(up)
+    assert circles(golden(), definition="C3", budget_us=169.1, access="pon").down["typical"].pooled_share == (
+        pytest.approx(1 / 3)
+    )
+
+
+def test_enterprises_are_the_places_of_that_kind_and_area_is_shared_by_the_stations_of_a_cell() -> None:
+    places = golden()["places"]
+    twin = golden().replace(places.set(places.rows(["k2"]), kind=["enterprise"]))
+    enterprise = circles(twin, budget_us=1000.0, weight="enterprise")
+    assert (enterprise.total_weight, enterprise.shares["typical"].pooled_share) == (1.0, 0.0)
+    # All ten stations stand in one cell, of about 0.74 km2: seven of them within the budget cover seven tenths.
+    area = circles(twin, budget_us=1000.0, weight="area")
+    assert 0.5 < area.total_weight < 1.0
+    assert area.shares["typical"].pooled_share == pytest.approx(0.7)
 
 
 def test_a_constant_moves_the_share_between_what_its_ends_give() -> None:

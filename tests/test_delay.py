@@ -3,9 +3,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from karez.measure.delay import FIGURES, LINK_KINDS, access_oneway_us, constants, link_oneway_us
+from karez.measure.delay import ACCESS, AIR, FIGURES, LINK_KINDS, constants, link_oneway_us, link_parts
 from karez.twin import Table, Twin
 from karez.twin.schema import Value
+from karez.twin.table import Array
 
 
 def links(length_km: float) -> Twin:
@@ -42,5 +43,55 @@ def test_low_figures_are_never_above_typical_ones_nor_those_above_high_ones() ->
 
 
 def test_the_air_takes_longer_up_than_down_and_is_in_microseconds() -> None:
-    assert access_oneway_us(figures="typical", direction="up") == 18_000.0
-    assert access_oneway_us(figures="typical", direction="down") == 7_000.0
+    typical = constants("typical")
+    assert (typical["air up"], typical["air down"]) == (18_000.0, 7_000.0)
+
+
+def test_each_kind_of_access_has_its_own_rows_of_the_library() -> None:
+    found = {access: tuple(constants("typical", access)[way] for way in AIR) for access in ACCESS}
+    assert found == {
+        "5g": (18_000.0, 7_000.0),
+        "pon": (1_000.0, 100.0),
+        "pon-cooperative": (200.0, 100.0),
+        "50g-pon": (300.0, 100.0),
+        "wlan": (5_000.0, 5_000.0),
+        "leased-line": (100.0, 100.0),
+    }
+
+
+def test_delays_in_whole_nanoseconds_are_those_in_microseconds_rounded() -> None:
+    chance = np.random.default_rng(0)
+    kinds = np.array(LINK_KINDS)[chance.integers(0, len(LINK_KINDS), 1_000)].tolist()
+    columns: dict[str, Array | Sequence[Value]] = {
+        "id": [f"l{number:04d}" for number in range(1_000)],
+        "a": ["x"] * 1_000,
+        "b": ["y"] * 1_000,
+        "kind": kinds,
+        "length_km": chance.uniform(0.0, 20_000.0, 1_000),
+    }
+    parts, values = link_parts(links(1.0).replace(Table.of("links", columns))), constants("typical")
+    assert parts.oneway_ns(values, 10**9).tolist() == np.rint(parts.oneway_us(values) * 1_000).tolist()
+    assert parts.oneway_ns(values, 50_000).max() == 50_000
+
+
+def test_a_link_of_the_ip_layer_costs_what_it_rests_on_and_a_router() -> None:
+    twin = links(100.0)
+    table = twin["links"].add(
+        {
+            "id": ["ip1", "ip2", "ip3"],
+            "a": ["x"] * 3,
+            "b": ["y"] * 3,
+            "kind": ["core"] * 3,
+            "layer": ["ip"] * 3,
+            "length_km": [7.0, 7.0, 10.0],
+        }
+    )
+    # ip1 rests on core and backbone, ip2 on ip1; ip3 on nothing.
+    support = Table.of(
+        "link_support",
+        {"id": ["u1", "u2", "u3"], "link": ["ip1", "ip1", "ip2"], "supported_by": ["core", "backbone", "ip1"]},
+    )
+    found = dict(zip(table.ids.tolist(), link_oneway_us(twin.replace(table, support), figures="typical"), strict=True))
+    # 200 km of fibre at 4.9, two hops of 50, a router of 20; and 10 km, the hop of a core link, a router.
+    assert [found[name] for name in (b"ip1", b"ip2", b"ip3")] == pytest.approx([1_100.0, 1_100.0, 119.0])
+    assert found[b"core"] == pytest.approx(540.0)

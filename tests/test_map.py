@@ -19,7 +19,7 @@ from PIL import Image
 from karez.errors import InputError, KarezError
 from karez.importers.generate import nation
 from karez.measure import reach
-from karez.measure.circles import circles, compute_sites, points
+from karez.measure.circles import WEIGHT_SCALE, circles, compute_sites, points
 from karez.measure.kernels import FAR
 from karez.operations import MapQuestion
 from karez.operations import map as map_operation
@@ -184,11 +184,11 @@ def test_cells_account_for_every_station(stations: int, seed: int, resolution: i
     rng = np.random.default_rng(seed)
     lon, lat = rng.uniform(100, 104, stations), rng.uniform(30, 33, stations)
     delay = np.where(rng.random(stations) < 0.2, FAR, rng.integers(0, 2 * BUDGET_NS, stations)).astype(np.int32)
-    weight = rng.integers(0, 3, stations) * reach.WEIGHT_SCALE
+    weight = rng.integers(0, 3, stations) * WEIGHT_SCALE
     whole = gathered(lon, lat, delay, weight, resolution)
     rows = [feature["properties"] for feature in whole["features"]]
     assert sum(row["stations"] for row in rows) == stations
-    assert sum(row["weight"] for row in rows) == weight.sum() / reach.WEIGHT_SCALE
+    assert sum(row["weight"] for row in rows) == weight.sum() / WEIGHT_SCALE
     home = np.array([h3.latlng_to_cell(*place, resolution) for place in zip(lat, lon, strict=True)])
     for row in rows:
         mine = home == row["cell"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from karez.importers.generate import nation
 from karez.measure import reach
-from karez.measure.circles import Points, Weight, circles, compute_sites, optical_graph, points
+from karez.measure.circles import WEIGHT_SCALE, Points, Weight, circles, compute_sites, optical_graph, points
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import constants, link_oneway_us
 from karez.measure.kernels import FAR, _reciprocal, compiled
@@ -115,7 +115,7 @@ def test_every_delay_and_every_sum_is_as_networkx_has_it_on_the_whole_network(
     prepared = reach.prepared(twin, delays, np.ones(len(delays), bool), counted)
     expected = _by_networkx(twin, delays, targets, limit_ns)
     assert prepared.delays_ns(targets, limit_ns).tolist() == expected.tolist()
-    weight = np.rint(counted.weight * reach.WEIGHT_SCALE).astype(np.int64)
+    weight = np.rint(counted.weight * WEIGHT_SCALE).astype(np.int64)
     for metro, covered in enumerate(prepared.covered(targets, limit_ns)):
         assert covered == weight[(counted.metro == metro) & (expected < limit_ns)].sum()
 

@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import dijkstra
 from karez.adapters.network import StateRows
 from karez.plan import Action
 from karez.twin import World
+from karez.twin.graph import bystanders
 from karez.twin.schema import Value
 from karez.twin.table import Array, texts
 
@@ -221,19 +222,23 @@ class EmbeddedNetwork:
         order = np.lexsort((self._way_link, cost, tail, head))
         best = order[np.r_[True, np.diff(head[order] * len(self._sites) + tail[order]) != 0]] if len(order) else order
         way_of = dict(zip(zip(tail[best].tolist(), head[best].tolist(), strict=True), best.tolist(), strict=True))
-        shape = (len(self._sites), len(self._sites))
+        sites = np.flatnonzero(~bystanders(tail, head, np.r_[self._start_site, self._goal_site], len(self._sites)))
+        number = np.full(len(self._sites), -1)
+        number[sites] = np.arange(len(sites))
+        best = best[(number[tail[best]] >= 0) & (number[head[best]] >= 0)]
         goals = np.unique(self._goal_site)
-        reverse = csr_array((cost[best], (head[best], tail[best])), shape=shape)
-        _, after = dijkstra(reverse, indices=goals, return_predecessors=True)
+        cells = (number[head[best]], number[tail[best]])
+        reverse = csr_array((cost[best], cells), shape=(len(sites), len(sites)))
+        _, after = dijkstra(reverse, indices=number[goals], return_predecessors=True)
         hops: list[int] = []
         owner: list[int] = []
         trees = dict(zip(goals.tolist(), after, strict=True))
         for demand, (here, goal) in enumerate(zip(self._start_site.tolist(), self._goal_site.tolist(), strict=True)):
             tree = trees[goal]
-            while here != goal and (ahead := int(tree[here])) >= 0:
-                hops.append(way_of[here, ahead])
+            while here != goal and (ahead := int(tree[number[here]])) >= 0:
+                hops.append(way_of[here, int(sites[ahead])])
                 owner.append(demand)
-                here = ahead
+                here = int(sites[ahead])
         self._hops, self._hop_demand = np.array(hops, np.int64), np.array(owner, np.int64)
 
     def _load_gbps(self) -> Array:

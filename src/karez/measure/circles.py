@@ -6,7 +6,8 @@
 * **C3**, terminal to server: as C2 with the air before it; the way back, from the server, is shown beside it.
 
 Within means strictly less. One way by default; a round trip is the least, over the sites, of the way there and back.
-Only optical links count. Nothing above the optical layer is in C1 and C2, and nothing but the air is added in C3.
+Optical links count, unless the IP layer is asked for. Nothing above that layer is in C1 and C2; C3 adds the access and,
+where one is given, the time of the service. Delays are whole ns and weights whole millionths: no sum depends on order.
 
 Source: metro millisecond action (MIIT, 2025-10-16) for the three budgets. The denominators are published nowhere:
 how the shares are computed is Karez's own definition.
@@ -16,20 +17,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Required, TypedDict, Unpack
 
 import msgspec
 import numpy as np
 
-from karez.measure.core import CoreLayout, core_layout
-from karez.measure.delay import FIGURES, Figures, constants, link_oneway_us_by
+from karez.measure import kernels
+from karez.measure.cells import areas_km2
+from karez.measure.core import LONGEST_NS, Topology, core_layout, searched, topology_of
+from karez.measure.delay import (
+    AIR,
+    FIGURES,
+    IP_HOP,
+    Access,
+    Figures,
+    Layer,
+    LinkParts,
+    constants,
+    link_oneway_us_by,
+    link_parts,
+    used_links,
+)
+from karez.measure.kernels import FAR
 from karez.twin import Twin
-from karez.twin.graph import Graph, Layout, delay_from_ns, delay_towards_ns, each_delay_ns, layout
+from karez.twin.graph import Graph, layout
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
 
 Definition = Literal["C1", "C2", "C3"]
-Weight = Literal["access_point", "station", "place", "population"]
+Weight = Literal["access_point", "station", "place", "enterprise", "population", "area"]
+Way = Literal["towards", "from"]
+WAYS: tuple[Way, ...] = ("towards", "from")
+# The kind of key places that are enterprises.
+ENTERPRISE = b"enterprise"
+# Weights are kept to a millionth.
+WEIGHT_SCALE = 1_000_000
 
 
 class Shares(msgspec.Struct, frozen=True):
@@ -95,51 +117,59 @@ class Points(NamedTuple):
     metro: Array
 
 
-def circles(
-    twin: Twin,
-    *,
-    definition: Definition = "C2",
-    budget_us: float,
-    weight: Weight = "access_point",
-    round_trip: bool = False,
-) -> Circles:
-    """Coverage of `twin` by `definition` within `budget_us` microseconds; `weight` does not matter for C1."""
-    ask = _Ask(twin, _layout(twin, definition, weight), definition, budget_us, weight, round_trip)
-    delays = {figures: ask.graph(constants(figures)) for figures in FIGURES}
-    found = {figures: _covered(ask, delays[figures], constants(figures)) for figures in FIGURES}
-    typical = found["typical"]
+NO_POINTS = Points(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64))
+
+
+class Terms(TypedDict, total=False):
+    """What a coverage is of. `budget_us` is required.
+
+    `least_chips` makes a site a compute centre only from so many chips on: the size class of centres in C1 and of
+    compute in C2 and C3. `access` is the air (or line) of C3, `service_us` what its server takes.
+    """
+
+    budget_us: Required[float]
+    definition: Definition
+    weight: Weight
+    round_trip: bool
+    layer: Layer
+    access: Access
+    service_us: float
+    least_chips: int
+
+
+def circles(twin: Twin, **terms: Unpack[Terms]) -> Circles:
+    """Coverage of `twin` by these terms; `weight` does not matter for C1."""
+    ask = _ask(twin, terms)
+    found = {figures: _covered(ask, ask.constants(figures)) for figures in FIGURES}
+    typical, counted = found["typical"], found["typical"].points
     access = access_points(twin)
-    province = twin.resolve("metros", "province")[typical.points.metro]
+    province = twin.resolve("metros", "province")[counted.metro]
     return Circles(
-        definition=definition,
-        budget_us=budget_us,
-        weight=weight,
-        round_trip=round_trip,
-        total_weight=float(typical.points.weight.sum()),
-        shares={figures: _shares(one.points, one.held, definition) for figures, one in found.items()},
-        down={figures: _shares(one.points, one.down, definition) for figures, one in found.items() if len(one.down)},
-        metros=_regions(twin, "metros", typical.points.metro, typical),
+        definition=ask.definition,
+        budget_us=ask.budget_us,
+        weight=ask.weight,
+        round_trip=ask.round_trip,
+        total_weight=float(counted.weight.sum()),
+        shares={figures: _shares(one.points, one.held, ask.definition) for figures, one in found.items()},
+        down={
+            figures: _shares(one.points, one.down, ask.definition) for figures, one in found.items() if len(one.down)
+        },
+        metros=_regions(twin, "metros", counted.metro, typical),
         provinces=_regions(twin, "provinces", province, typical),
         access_points=twin["sites"].ids[access],
-        reach_us=_reach_ns(ask, delays["typical"])[access] / NS_PER_US,
+        reach_us=_as_float(_reach_ns(ask, _Ground(ask, ask.constants("typical")), LONGEST_NS, access)) / NS_PER_US,
     )
 
 
-def movers(
-    twin: Twin,
-    *,
-    definition: Definition = "C2",
-    budget_us: float,
-    weight: Weight = "access_point",
-    round_trip: bool = False,
-) -> list[Mover]:
+def movers(twin: Twin, **terms: Unpack[Terms]) -> list[Mover]:
     """The constants of the library by how far each alone moves the pooled share, the furthest first."""
-    ask = _Ask(twin, _layout(twin, definition, weight), definition, budget_us, weight, round_trip)
-    low, typical, high = (constants(figures) for figures in FIGURES)
-    names = [name for name in typical if definition == "C3" or not name.startswith("air")]
+    ask = _ask(twin, terms)
+    low, typical, high = (ask.constants(figures) for figures in FIGURES)
+    left_out = {*(AIR if ask.definition != "C3" else ()), *((IP_HOP,) if ask.layer == "optical" else ())}
     found = [
         Mover(name, _pooled(ask, typical | {name: low[name]}), _pooled(ask, typical | {name: high[name]}))
-        for name in names
+        for name in typical
+        if name not in left_out
     ]
     return sorted(found, key=lambda mover: (-mover.swing_share, mover.constant))
 
@@ -154,30 +184,41 @@ def access_points(twin: Twin) -> Array:
     return rows
 
 
-def centres(twin: Twin) -> Array:
-    """The compute centres of C1: rows of the sites that hold servers, ascending."""
-    return _sites_of(twin, "servers", twin["servers"]["chips"] > 0)
+def centres(twin: Twin, least_chips: int = 1) -> Array:
+    """The compute centres of C1: rows of the sites that hold so many chips in all, ascending."""
+    site = twin.resolve("servers", "site")
+    chips = np.bincount(site[site >= 0], weights=twin["servers"]["chips"][site >= 0], minlength=len(twin["sites"]))
+    return np.flatnonzero(chips >= max(least_chips, 1))
 
 
-def compute_sites(twin: Twin) -> Array:
-    """The compute resources of C2 and C3: rows of the sites with servers or equipment for inference, ascending."""
-    equipment = _sites_of(twin, "equipment", twin["equipment"]["kind"] == b"edge_inference")
-    return np.union1d(centres(twin), equipment)
+def compute_sites(twin: Twin, least_chips: int = 1) -> Array:
+    """The compute resources of C2 and C3: rows of the centres and of sites with equipment for inference, ascending.
+
+    Where more than one chip is asked for, equipment (whose chips nobody counts) is not enough.
+    """
+    if least_chips > 1:
+        return centres(twin, least_chips)
+    site = twin.resolve("equipment", "site")[twin["equipment"]["kind"] == b"edge_inference"]
+    return np.union1d(centres(twin), site[site >= 0])
 
 
 def points(twin: Twin, weight: Weight) -> Points:
-    """What `weight` counts: access points, stations, key places, or residents shared over a metro's access points.
+    """What `weight` counts.
 
-    Residents of a metro without an access point count, and nothing reaches them.
+    Access points, stations by weight, the area that stations stand in, key places, those of them that are enterprises,
+    or residents shared over a metro's access points; residents of a metro without one count, and nothing reaches them.
     """
     sites = twin["sites"]
-    if weight == "station":
+    if weight in ("station", "area"):
         stations = twin["stations"]
-        return Points(len(sites) + np.arange(len(stations)), stations["weight"], twin.resolve("stations", "metro"))
+        amount = stations["weight"] if weight == "station" else areas_km2(stations["lon"], stations["lat"])
+        return Points(len(sites) + np.arange(len(stations)), amount, twin.resolve("stations", "metro"))
     site_metro = twin.resolve("sites", "metro")
-    if weight == "place":
-        site = twin.resolve("places", "site")
-        return Points(site, twin["places"]["weight"], site_metro[site])
+    if weight in ("place", "enterprise"):
+        places = twin["places"]
+        kept = np.flatnonzero((places["kind"] == ENTERPRISE) | (weight == "place"))
+        site = twin.resolve("places", "site")[kept]
+        return Points(site, places["weight"][kept], site_metro[site])
     access = access_points(twin)
     metro = site_metro[access]
     if weight == "access_point":
@@ -191,41 +232,118 @@ def points(twin: Twin, weight: Weight) -> Points:
     )
 
 
+def fixed(weight: Array) -> Array:
+    """Weights as they are summed: whole millionths (int64)."""
+    return np.asarray(np.rint(weight * WEIGHT_SCALE).astype(np.int64))
+
+
 def optical_core(twin: Twin, values: Mapping[str, float]) -> Graph:
     """The graph of the sites and what joins them, of optical links with the constants `values`; see `core_layout`."""
-    return core_layout(twin, twin["links"]["layer"] == b"optical").graph(link_oneway_us_by(twin, values))
+    return core_layout(twin, used_links(twin, "optical")).graph(link_oneway_us_by(twin, values))
 
 
 def optical_graph(twin: Twin, values: Mapping[str, float]) -> Graph:
     """The graph of the optical links with the constants `values` (see `karez.measure.delay.constants`)."""
-    return _optical(twin).graph(link_oneway_us_by(twin, values))
+    return layout(twin, used_links(twin, "optical")).graph(link_oneway_us_by(twin, values))
 
 
-class _Ask(NamedTuple):
+@dataclass(frozen=True)
+class _Ask:
+    """A question about a twin, and what of its answer no constant changes."""
+
     twin: Twin
-    layout: Layout | CoreLayout
-    definition: Definition
+    topology: Topology
+    parts: LinkParts
+    counted: Points
+    sites: Array
     budget_us: float
+    definition: Definition
     weight: Weight
     round_trip: bool
+    layer: Layer
+    access: Access
+    service_us: float
 
     @property
     def budget_ns(self) -> float:
         return self.budget_us * NS_PER_US
 
-    def graph(self, values: Mapping[str, float]) -> Graph:
-        return self.layout.graph(link_oneway_us_by(self.twin, values))
+    def constants(self, figures: Figures) -> dict[str, float]:
+        return constants(figures, self.access)
 
 
-def _optical(twin: Twin) -> Layout:
-    return layout(twin, twin["links"]["layer"] == b"optical")
+def _ask(twin: Twin, terms: Terms) -> _Ask:
+    definition, weight = terms.get("definition", "C2"), terms.get("weight", "access_point")
+    layer, least_chips = terms.get("layer", "optical"), terms.get("least_chips", 1)
+    return _Ask(
+        twin=twin,
+        topology=topology_of(twin, layer),
+        parts=link_parts(twin),
+        counted=points(twin, weight) if definition != "C1" else NO_POINTS,
+        sites=centres(twin, least_chips) if definition == "C1" else compute_sites(twin, least_chips),
+        budget_us=terms["budget_us"],
+        definition=definition,
+        weight=weight,
+        round_trip=terms.get("round_trip", False),
+        layer=layer,
+        access=terms.get("access", "5g"),
+        service_us=terms.get("service_us", 0.0),
+    )
 
 
-def _layout(twin: Twin, definition: Definition, weight: Weight) -> Layout | CoreLayout:
-    """The optical network, whole only where stations are asked for: between sites the core is as good."""
-    if weight == "station" and definition != "C1":
-        return _optical(twin)
-    return core_layout(twin, twin["links"]["layer"] == b"optical")
+class _Ground:
+    """The network of a question with some constants: searches towards sites and away from them."""
+
+    def __init__(self, ask: _Ask, values: Mapping[str, float]) -> None:
+        self._oneway_ns = ask.parts.oneway_ns(values, LONGEST_NS)
+        self._made = {"towards": ask.topology, "from": ask.topology.turned()}
+        towards = ask.topology.timed(self._oneway_ns)
+        away = towards if ask.topology.is_symmetric else self._made["from"].timed(self._oneway_ns)
+        self._timed = {"towards": towards, "from": away}
+
+    def core_ns(self, sites: Array, limit_ns: float, way: Way) -> Array:
+        """The delay of each core vertex towards the best site, or from it (int32 ns); `FAR` from the limit on."""
+        made = self._made[way]
+        return searched(made, self._timed[way], made.number[sites], limit_ns)
+
+    def at(self, core_ns: Array, vertex: Array) -> Array:
+        """The delay of each vertex (int32 ns), where the core has these; `FAR` where nothing reaches it, or at -1."""
+        made, timed = self._made["towards"], self._timed["towards"]
+        number = np.append(made.number, -1)[vertex]
+        if (number >= 0).all():
+            found: Array = core_ns[number]
+            return found
+        every, chains = np.full(len(made.number) + 1, FAR, np.int32), made.chains
+        kernels.reach_members(
+            core_ns, chains.bounds, chains.members, chains.first, chains.second, timed.offsets, timed.whole, every
+        )
+        every[:-1][made.number >= 0] = core_ns
+        there: Array = every[vertex]
+        return there
+
+    def round_trip_ns(self, sites: Array, limit_ns: float, vertex: Array) -> Array:
+        """The least, over the sites, of the way there and back: the best site of either way may be another one.
+
+        A station in a chain may go by one end of it and come back by the other.
+        """
+        made, timed = self._made["towards"], self._timed["towards"]
+        first, second = made.chains.first, made.chains.second
+        core = np.full(made.vertices, 2 * int(FAR), np.int64)
+        across = np.full((2, len(first)), 2 * int(FAR), np.int64)
+        for site in sites:
+            there, back = (self.core_ns(np.array([site]), limit_ns, way).astype(np.int64) for way in WAYS)
+            np.minimum(core, there + back, out=core)
+            for ends, (one, other) in zip(across, ((there, back), (back, there)), strict=True):
+                np.minimum(ends, np.where(second >= 0, one[first] + other[second], 2 * int(FAR)), out=ends)
+        every = np.full(len(made.number) + 1, FAR, np.int64)
+        every[:-1][made.number >= 0] = core
+        owner = np.repeat(np.arange(len(first)), np.diff(made.chains.bounds))
+        offset, whole = timed.offsets, timed.whole[owner]
+        by_first = core[first][owner] + 2 * offset
+        by_second = np.where(second >= 0, core[second], 2 * int(FAR))[owner] + 2 * (whole - offset)
+        by_both = across.min(axis=0)[owner] + whole
+        every[made.chains.members] = np.minimum(np.minimum(by_first, by_second), by_both)
+        return np.asarray(np.minimum(every, FAR)[vertex].astype(np.int32))
 
 
 class _Covered(NamedTuple):
@@ -237,75 +355,57 @@ class _Covered(NamedTuple):
 
 
 def _pooled(ask: _Ask, values: Mapping[str, float]) -> float:
-    found = _covered(ask, ask.graph(values), values)
+    found = _covered(ask, values)
     return _shares(found.points, found.held, ask.definition).pooled_share or 0.0
 
 
-def _covered(ask: _Ask, delays: Graph, values: Mapping[str, float]) -> _Covered:
+def _covered(ask: _Ask, values: Mapping[str, float]) -> _Covered:
+    ground = _Ground(ask, values)
     if ask.definition == "C1":
-        return _pairs(ask, delays)
-    up, down = (values[f"air {way}"] * NS_PER_US if ask.definition == "C3" else 0.0 for way in ("up", "down"))
-    counted = points(ask.twin, ask.weight)
-    air = up + down if ask.round_trip else up
-    held = _at(_reach_ns(ask, delays, ask.budget_ns), counted.vertex) + air < ask.budget_ns
+        return _pairs(ask, ground)
+    up, down = (values[way] * NS_PER_US if ask.definition == "C3" else 0.0 for way in AIR)
+    service_ns = ask.service_us * NS_PER_US if ask.definition == "C3" else 0.0
+    left_ns = ask.budget_ns - (up + down if ask.round_trip else up) - service_ns
+    held = _reach_ns(ask, ground, left_ns, ask.counted.vertex) < left_ns
     if ask.definition == "C2" or ask.round_trip:
-        return _Covered(counted, held, np.zeros(0, bool))
-    back = delay_from_ns(delays, compute_sites(ask.twin), limit_ns=ask.budget_ns)
-    return _Covered(counted, held, _at(back, counted.vertex) + down < ask.budget_ns)
+        return _Covered(ask.counted, held, np.zeros(0, bool))
+    left_ns = ask.budget_ns - down
+    back = ground.at(ground.core_ns(ask.sites, left_ns, "from"), ask.counted.vertex)
+    return _Covered(ask.counted, held, back < left_ns)
 
 
-def _at(delay_ns: Array, vertex: Array) -> Array:
-    found: Array = np.concatenate([delay_ns, [np.inf]])[vertex]
-    return found
+def _as_float(delay_ns: Array) -> Array:
+    """Delays with `inf` for what nothing reaches."""
+    return np.where(delay_ns >= FAR, np.inf, delay_ns)
 
 
-def _reach_ns(ask: _Ask, delays: Graph, limit_ns: float = np.inf) -> Array:
-    """The delay of every vertex towards its best compute site, or there and back, in ns."""
-    targets = compute_sites(ask.twin)
+def _reach_ns(ask: _Ask, ground: _Ground, limit_ns: float, vertex: Array) -> Array:
+    """The delay of each vertex towards its best compute site, or there and back (int ns); `FAR` above the limit."""
     if not ask.round_trip:
-        return delay_towards_ns(delays, targets, limit_ns=limit_ns)
-    if delays.symmetric:
-        return 2 * delay_towards_ns(delays, targets, limit_ns=limit_ns)
-    return _round_trip_ns(delays, targets, ask.budget_ns)
+        return ground.at(ground.core_ns(ask.sites, limit_ns, "towards"), vertex)
+    if ask.topology.is_symmetric:
+        once = ground.at(ground.core_ns(ask.sites, limit_ns, "towards"), vertex).astype(np.int64)
+        return np.minimum(2 * once, FAR)
+    return ground.round_trip_ns(ask.sites, min(limit_ns, ask.budget_ns), vertex)
 
 
-def _round_trip_ns(delays: Graph, targets: Array, limit_ns: float) -> Array:
-    """The least, over the targets, of the way there and back: the best target of either way may be another one."""
-    best = np.full(delays.vertices, np.inf)
-    there = each_delay_ns(delays.backward, targets, limit_ns=limit_ns)
-    back = each_delay_ns(delays.forward, targets, limit_ns=limit_ns)
-    for (_, towards), (_, away) in zip(there, back, strict=True):
-        best = np.minimum(best, (towards + away).min(axis=0))
-    return best
-
-
-def _pairs(ask: _Ask, delays: Graph) -> _Covered:
+def _pairs(ask: _Ask, ground: _Ground) -> _Covered:
     """Unordered pairs of centres in one metro as what is to be covered, each of weight 1."""
-    sites = centres(ask.twin)
-    metro = ask.twin.resolve("sites", "metro")[sites]
-    _, group, size = np.unique(metro, return_inverse=True, return_counts=True)
-    sites, metro = sites[size[group] > 1], metro[size[group] > 1]
-    one, other = np.nonzero(np.triu(metro[:, None] == metro[None, :], 1))
-    there = _between_ns(delays, sites, one, other, ask.budget_ns)
-    back = there if delays.symmetric else _between_ns(delays, sites, other, one, ask.budget_ns)
-    delay_ns = there + back if ask.round_trip else np.maximum(there, back)
-    pairs = Points(np.full(len(one), -1), np.ones(len(one)), metro[one])
+    metro = ask.twin.resolve("sites", "metro")[ask.sites]
+    order = np.argsort(metro, kind="stable")
+    sites, metro = ask.sites[order], metro[order]
+    starts, stops = (np.searchsorted(metro, metro, side) for side in ("left", "right"))
+    found, homes = [], []
+    for at in np.flatnonzero(stops - starts > 1):
+        mine = sites[starts[at] : stops[at]]
+        number = ask.topology.number[mine]
+        there, back = (ground.core_ns(sites[at : at + 1], ask.budget_ns, way)[number].astype(np.int64) for way in WAYS)
+        delay_ns = there + back if ask.round_trip else np.maximum(there, back)
+        found.append(delay_ns[at + 1 - starts[at] :])
+        homes.append(metro[at + 1 : stops[at]])
+    delay_ns, home = (np.concatenate([np.zeros(0, np.int64), *parts]) for parts in (found, homes))
+    pairs = Points(np.full(len(home), -1), np.ones(len(home)), home)
     return _Covered(pairs, delay_ns < ask.budget_ns, np.zeros(0, bool))
-
-
-def _between_ns(delays: Graph, sites: Array, source: Array, target: Array, limit_ns: float) -> Array:
-    """The delay of each pair, given as positions in `sites`, from source to target in ns."""
-    found = np.full(len(source), np.inf)
-    for some, block in each_delay_ns(delays.forward, sites, limit_ns=limit_ns):
-        mine = np.flatnonzero((source >= some.start) & (source < some.stop))
-        found[mine] = block[source[mine] - some.start, sites[target[mine]]]
-    return found
-
-
-def _sites_of(twin: Twin, table: str, which: Array) -> Array:
-    rows = np.unique(twin.resolve(table, "site")[which])
-    found: Array = rows[rows >= 0]
-    return found
 
 
 def _shares(counted: Points, held: Array, definition: Definition) -> Shares:
@@ -320,8 +420,9 @@ def _shares(counted: Points, held: Array, definition: Definition) -> Shares:
 
 def _summed(counted: Points, held: Array, region: Array) -> tuple[Array, Array]:
     """Covered weight and weight of each region."""
-    covered = np.bincount(region, weights=counted.weight * held)
-    return covered, np.bincount(region, weights=counted.weight)
+    weight = fixed(counted.weight)
+    sums = (np.bincount(region, weights=of) / WEIGHT_SCALE for of in (weight * held, weight))
+    return tuple(sums)  # type: ignore[return-value]
 
 
 def _regions(twin: Twin, table: str, region: Array, found: _Covered) -> tuple[Region, ...]:

@@ -8,21 +8,28 @@ what does not depend on delays, so a network is walked once however many delays 
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from karez.measure import kernels
+from karez.measure.delay import Layer, used_links
 from karez.measure.kernels import FAR
-from karez.twin import Twin
+from karez.twin import Table, Twin
 from karez.twin.graph import Graph, Layout, laid_out
 from karez.twin.table import Array
 from karez.units import NS_PER_US
 
 LOG = logging.getLogger(__name__)
+# Tables never change, so what was made of them holds as long as they are there.
+_MADE: WeakKeyDictionary[Table, dict[tuple[Table, Table, Layer], Topology]] = WeakKeyDictionary()
 # No way that takes longer counts.
 LONGEST_NS = int(FAR) // 2
+# Delays below this make buckets too narrow to pay; then a bucket is scanned again until it is empty.
+NARROWEST_NS = 1_000
 
 
 class Chains(NamedTuple):
@@ -177,6 +184,29 @@ def topology(twin: Twin, used: Array) -> Topology:
         bounds=arc_bounds,
         ways=ways,
     )
+
+
+def topology_of(twin: Twin, layer: Layer) -> Topology:
+    """What joins the core by the links of a layer; made once for the same tables, however often it is asked for."""
+    made = _MADE.setdefault(twin["links"], {})
+    key = (twin["sites"], twin["stations"], layer)
+    if key not in made:
+        made[key] = topology(twin, used_links(twin, layer))
+    return made[key]
+
+
+def searched(made: Topology, delays: Timed, sources: Array, limit_ns: float) -> Array:
+    """The delay of each core vertex to the best of `sources` (core vertices), int32 ns; `FAR` from the limit on."""
+    found = np.empty(made.vertices, np.int32)
+    scratch = np.empty((len(delays.arcs) + made.vertices, 2), np.int32)
+    limit = min(max(math.ceil(limit_ns), 0), LONGEST_NS)
+    kernels.search(made.starts, delays.arcs, sources, limit, bucket_ns(delays), scratch, found)
+    return found
+
+
+def bucket_ns(delays: Timed) -> int:
+    """The width of the buckets of a search: the shortest delay, where that is not too short to pay."""
+    return max(int(delays.arcs[:, 1].min()) if len(delays.arcs) else 0, NARROWEST_NS)
 
 
 def _arcs(tails: Array, heads: Array, both: Array, vertices: int) -> tuple[Array, Array, Array, Array]:

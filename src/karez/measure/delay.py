@@ -1,4 +1,4 @@
-"""Delays of links and of radio access, from the latency library.
+"""Delays of links and of access, from the latency library: a stack of named parts.
 
 Source: library/latency.csv, where each row names its own; a link costs the light's way through its fibre, and a hop.
 """
@@ -6,38 +6,132 @@ Source: library/latency.csv, where each row names its own; a link costs the ligh
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from karez.measure import kernels
+from karez.measure.support import below
 from karez.twin import Twin
 from karez.twin.facts import library
 from karez.twin.table import Array
-from karez.units import US_PER_MS
+from karez.units import NS_PER_US, US_PER_MS
 
 Figures = Literal["low", "typical", "high"]
 FIGURES: tuple[Figures, ...] = ("low", "typical", "high")
-Direction = Literal["up", "down"]
+Layer = Literal["optical", "ip"]
+Access = Literal["5g", "pon", "pon-cooperative", "50g-pon", "wlan", "leased-line"]
 
 LINK_KINDS = ("access", "aggregation", "core", "backbone")
-FIBRE = "fibre"
+FIBRE, IP_HOP = "fibre", "IP hop"
+AIR = ("air up", "air down")
+# Traffic enters the IP layer at routers, over the optical links of these kinds.
+TOWARDS_ROUTERS = (b"access", b"aggregation")
 # Which row of the library (kind, element) each constant is, and how many microseconds its unit has.
-# The air of C3 is a public 5G network, loaded.
 ROWS = {
     FIBRE: ("fibre", "propagation", 1),
     **{f"{kind} hop": ("hop", f"{kind} link", 1) for kind in LINK_KINDS},
-    "air up": ("access", "5G public network, uplink loaded", US_PER_MS),
-    "air down": ("access", "5G public network, low rate", US_PER_MS),
+    IP_HOP: ("hop", "IP router or switch, uncongested", 1),
+}
+# The elements of the library (kind "access") that lead up and down; 50G-PON has no row of its own for down.
+ACCESS: dict[Access, tuple[str, str]] = {
+    "5g": ("5G public network, uplink loaded", "5G public network, low rate"),
+    "pon": ("XG(S)-PON upstream, status-report DBA", "XG(S)-PON downstream"),
+    "pon-cooperative": ("PON upstream, cooperative DBA", "XG(S)-PON downstream"),
+    "50g-pon": ("50G-PON upstream", "XG(S)-PON downstream"),
+    "wlan": ("WLAN, home or business", "WLAN, home or business"),
+    "leased-line": ("optical leased line (OTN CPE)", "optical leased line (OTN CPE)"),
 }
 
 
-def constants(figures: Figures) -> dict[str, float]:
+def constants(figures: Figures, access: Access = "5g") -> dict[str, float]:
     """The constants of every delay, by name: `fibre` in us/km, all others in us.
 
     Source: library/latency.csv, column `figures`.
     """
     rows = {(row["kind"], row["element"]): row for row in library("latency")}
-    return {name: float(rows[kind, element][figures]) * factor for name, (kind, element, factor) in ROWS.items()}
+    ways = {name: ("access", element, US_PER_MS) for name, element in zip(AIR, ACCESS[access], strict=True)}
+    named = (ROWS | ways).items()
+    return {name: float(rows[kind, element][figures]) * factor for name, (kind, element, factor) in named}
+
+
+def used_links(twin: Twin, layer: Layer) -> Array:
+    """Which links (a bool each) carry traffic of a layer.
+
+    On the IP layer these are its own links, and the optical links of access and aggregation that lead to routers.
+    """
+    links = twin["links"]
+    used: Array = links["layer"] == layer.encode()
+    if layer == "ip":
+        used = np.logical_or(used, np.isin(links["kind"], np.array(TOWARDS_ROUTERS)))
+    return used
+
+
+@dataclass(frozen=True)
+class LinkParts:
+    """What the delay of each link is made of: km of fibre, and one hop of a kind (a position in LINK_KINDS).
+
+    The links `routed` (rows) are of the IP layer: each costs a router, and the fibre and the hops (`hops`, by kind) of
+    the optical links it rests on.
+    """
+
+    fibre_km: Array
+    kind: Array
+    routed: Array
+    hops: Array
+
+    def oneway_us(self, values: Mapping[str, float]) -> Array:
+        """The delay of each link in one direction, in microseconds, with these constants."""
+        hop_us = np.array([values[f"{kind} hop"] for kind in LINK_KINDS])
+        delay_us: Array = values[FIBRE] * self.fibre_km + hop_us[self.kind]
+        if len(self.routed):
+            fibre_us = values[FIBRE] * self.fibre_km[self.routed]
+            delay_us[self.routed] = fibre_us + self.hops @ hop_us + values[IP_HOP]
+        return delay_us
+
+    def oneway_ns(self, values: Mapping[str, float], longest_ns: int) -> Array:
+        """As `oneway_us`, in whole ns and at most `longest_ns` (int32)."""
+        if len(self.routed):
+            ns = np.rint(self.oneway_us(values) * NS_PER_US)
+            return np.minimum(ns, longest_ns).astype(np.int32)
+        hop_us, found = np.array([values[f"{kind} hop"] for kind in LINK_KINDS]), np.empty(len(self.kind), np.int32)
+        kernels.delays_ns(self.fibre_km, self.kind, hop_us, values[FIBRE], NS_PER_US, longest_ns, found)
+        return found
+
+
+def link_parts(twin: Twin) -> LinkParts:
+    """What the delay of each link of `twin` is made of.
+
+    A link of the IP layer that rests on nothing costs its own length, the hop of its kind, and a router.
+    """
+    links = twin["links"]
+    kind = np.zeros(len(links), np.uint8)
+    for position, name in enumerate(LINK_KINDS):
+        kind[links["kind"] == name.encode()] = position
+    routed = np.flatnonzero(links["layer"] == b"ip")
+    fibre_km, hops = links["length_km"], np.zeros((len(routed), len(LINK_KINDS)))
+    if len(routed):
+        fibre_km, hops = _routed(twin, routed, fibre_km.copy(), kind, hops)
+    return LinkParts(fibre_km, kind, routed, hops)
+
+
+def _routed(twin: Twin, routed: Array, fibre_km: Array, kind: Array, hops: Array) -> tuple[Array, Array]:
+    """Fibre and hops of the IP links, summed over the optical links that each rests on."""
+    upper, lower = below(twin)
+    optical = twin["links"]["layer"][lower] == b"optical"
+    upper, lower = upper[optical], lower[optical]
+    position = np.full(len(fibre_km), -1)
+    position[routed] = np.arange(len(routed))
+    mine = position[upper]
+    upper, lower, mine = upper[mine >= 0], lower[mine >= 0], mine[mine >= 0]
+    np.add.at(hops, (mine, kind[lower]), 1.0)
+    alone = hops.sum(axis=1) == 0
+    hops[alone, kind[routed[alone]]] = 1.0
+    length_km = fibre_km[lower]
+    fibre_km[np.unique(upper)] = 0.0
+    np.add.at(fibre_km, upper, length_km)
+    return fibre_km, hops
 
 
 def link_oneway_us(twin: Twin, *, figures: Figures) -> Array:
@@ -50,16 +144,4 @@ def link_oneway_us_by(twin: Twin, values: Mapping[str, float]) -> Array:
 
     Source: delay = length x delay of fibre + delay of the device that is passed.
     """
-    links = twin["links"]
-    delay_us: Array = values[FIBRE] * links["length_km"]
-    for kind in LINK_KINDS:
-        delay_us = delay_us + np.where(links["kind"] == kind.encode(), values[f"{kind} hop"], 0.0)
-    return delay_us
-
-
-def access_oneway_us(*, figures: Figures, direction: Direction) -> float:
-    """The delay between a terminal and its base station through a public 5G network, in microseconds.
-
-    Source: rows "5G public network" of library/latency.csv.
-    """
-    return constants(figures)[f"air {direction}"]
+    return link_parts(twin).oneway_us(values)

@@ -22,6 +22,16 @@ def compiled() -> bool:
 
 
 @njit(cache=True)
+def delays_ns(
+    fibre_km: Array, kind: Array, hop_us: Array, fibre_us_per_km: float, ns_per_us: float, longest: int, out: Array
+) -> None:
+    """Fill in the delay of each link: its fibre and the hop of its kind, in whole ns and at most `longest`."""
+    for link in range(out.size):
+        ns = np.rint((fibre_us_per_km * fibre_km[link] + hop_us[kind[link]]) * ns_per_us)
+        out[link] = np.int32(min(ns, np.float64(longest)))
+
+
+@njit(cache=True)
 def mark_core(tail: Array, head: Array, both: Array, core: Array, degree: Array) -> None:
     """Mark in `core` every vertex at which more than two links meet, or one that goes one way only.
 

@@ -12,18 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from karez.measure import kernels
-from karez.measure.circles import Points, Weight, compute_sites, points
-from karez.measure.core import LONGEST_NS, Timed, Topology, topology
-from karez.measure.delay import link_oneway_us
+from karez.measure.circles import Points, Weight, compute_sites, fixed, points
+from karez.measure.core import LONGEST_NS, Timed, Topology, bucket_ns, topology, topology_of
+from karez.measure.delay import constants, link_parts
 from karez.measure.kernels import FAR
 from karez.twin import Twin
 from karez.twin.table import Array
 from karez.units import NS_PER_US
 
-# Weights are kept to a millionth.
-WEIGHT_SCALE = 1_000_000
-# Delays below this make buckets too narrow to pay; then a bucket is scanned again until it is empty.
-NARROWEST_NS = 1_000
 GROUP_BITS = 32
 
 
@@ -123,8 +119,8 @@ def curve(twin: Twin, *, weight: Weight, step_us: float, steps: int) -> Array:
 
 def typical(twin: Twin, counted: Points) -> Reach:
     """The network of a twin's optical links at typical figures of the latency library, ready for questions."""
-    oneway_ns = np.rint(link_oneway_us(twin, figures="typical") * NS_PER_US).astype(np.int64)
-    return prepared(twin, oneway_ns, twin["links"]["layer"] == b"optical", counted)
+    oneway_ns = link_parts(twin).oneway_ns(constants("typical"), LONGEST_NS)
+    return timed(topology_of(twin, "optical"), oneway_ns, counted, metros=len(twin["metros"]))
 
 
 def prepared(twin: Twin, oneway_ns: Array, used: Array, counted: Points) -> Reach:
@@ -151,11 +147,6 @@ def timed(made: Topology, oneway_ns: Array, counted: Points, *, metros: int) -> 
         metros=metros,
         scratch=np.empty((len(delays.arcs) + made.vertices, 2), np.int32),
     )
-
-
-def bucket_ns(delays: Timed) -> int:
-    """The width of the buckets of a search: the shortest delay, where that is not too short to pay."""
-    return max(int(delays.arcs[:, 1].min()) if len(delays.arcs) else 0, NARROWEST_NS)
 
 
 def _hung(made: Topology, delays: Timed, counted: Points) -> tuple[_Single, _Double]:
@@ -241,8 +232,3 @@ def _changes(values: Array) -> Array:
     changes = np.ones(len(values), bool)
     changes[1:] = values[1:] != values[:-1]
     return changes
-
-
-def fixed(weight: Array) -> Array:
-    """Weights as they are summed: whole millionths (int64)."""
-    return np.asarray(np.rint(weight * WEIGHT_SCALE).astype(np.int64))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from karez.twin import Table, World
+from karez.twin.graph import bystanders
 from karez.twin.table import Array, resolve
 
 DRAINED_COST_US = 1e7
@@ -80,14 +82,13 @@ def flows(world: World, ways: Ways, felt_us: Array) -> Flows:
     kept = _cheapest(ways)
     keys = ways.start[kept] * ways.sites + ways.end[kept]
     goals, column = np.unique(goal, return_inverse=True)
-    matrix = csr_array((ways.cost_us[kept], (ways.end[kept], ways.start[kept])), shape=(ways.sites, ways.sites))
-    cost, after = dijkstra(matrix, indices=goals, return_predecessors=True)
-    oneway_us = np.where(np.isinf(cost[column, start]), np.inf, 0.0)
+    cost, tree = _trees(ways, kept, goals, np.union1d(start, goals))
+    oneway_us = np.where(np.isinf(cost[column, tree.number[start]]), np.inf, 0.0)
     carried = np.zeros(len(ways.link))
     here = start.copy()
     walking = np.flatnonzero(np.isfinite(oneway_us) & (start != goal))
     while len(walking):
-        ahead = after[column[walking], here[walking]]
+        ahead = tree.sites[tree.after[column[walking], tree.number[here[walking]]]]
         way = kept[np.searchsorted(keys, here[walking] * ways.sites + ahead)]
         oneway_us[walking] += felt_us[ways.link[way]]
         np.add.at(carried, way, world["demands"]["gbps"][walking])
@@ -96,6 +97,27 @@ def flows(world: World, ways: Ways, felt_us: Array) -> Flows:
     load = np.zeros(len(felt_us))
     np.maximum.at(load, ways.link, carried)
     return Flows(oneway_us=oneway_us, load_gbps=load)
+
+
+class _Trees(NamedTuple):
+    """Of the sites that matter: rows, the number of each row among them (-1: none), and the next one to each goal."""
+
+    sites: Array
+    number: Array
+    after: Array
+
+
+def _trees(ways: Ways, kept: Array, goals: Array, ends: Array) -> tuple[Array, _Trees]:
+    """The cost from each site that a way between `ends` may need to each goal, and the ways that have it."""
+    start, end = ways.start[kept], ways.end[kept]
+    sites = np.flatnonzero(~bystanders(start, end, ends, ways.sites))
+    number = np.full(ways.sites, -1)
+    number[sites] = np.arange(len(sites))
+    needed = (number[start] >= 0) & (number[end] >= 0)
+    cells = (number[end[needed]], number[start[needed]])
+    matrix = csr_array((ways.cost_us[kept[needed]], cells), shape=(len(sites), len(sites)))
+    cost, after = dijkstra(matrix, indices=number[goals], return_predecessors=True)
+    return cost, _Trees(sites, number, after)
 
 
 def _cheapest(ways: Ways) -> Array:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from karez.measure.reach import Reach
+from karez.measure.support import below, joined
 from karez.measure.whatif import WhatIf
 from karez.twin import Twin
 from karez.twin.table import Array
@@ -53,36 +54,13 @@ def _by_carrier(link: Array, carrier: Array, carriers: int) -> tuple[Array, Arra
 
 def _links_on_links(twin: Twin) -> tuple[Array, Array]:
     """Pairs (rows) of a link and a link without which it is not: itself, and all that it rests on."""
-    itself, below = np.arange(len(twin["links"])), _below(twin)
-    return np.concatenate([itself, below[0]]), np.concatenate([itself, below[1]])
+    itself, lower = np.arange(len(twin["links"])), below(twin)
+    return np.concatenate([itself, lower[0]]), np.concatenate([itself, lower[1]])
 
 
 def _links_in_ducts(twin: Twin) -> tuple[Array, Array]:
     """Pairs (rows) of a link and a duct that its fibre runs through, its own or that of a link it rests on."""
     link, duct = twin.resolve("link_support", "link"), twin.resolve("link_support", "duct")
     own = np.stack([link[duct >= 0], duct[duct >= 0]])
-    pairs = np.unique(np.concatenate([own, _joined(_below(twin), *own)], axis=1), axis=1)
+    pairs = np.unique(np.concatenate([own, joined(below(twin), *own)], axis=1), axis=1)
     return pairs[0], pairs[1]
-
-
-def _below(twin: Twin) -> Array:
-    """Pairs (2 x n) of a link and a link that it rests on, directly or by others in between."""
-    rests = np.stack([twin.resolve("link_support", end) for end in ("link", "supported_by")])
-    rests = np.unique(rests[:, rests[1] >= 0], axis=1)
-    found, more = rests, rests
-    # Each round goes one layer further down; what is known already adds nothing.
-    while more.size:
-        longer = np.unique(np.concatenate([found, _joined(more, *rests)], axis=1), axis=1)
-        more = longer if longer.shape[1] > found.shape[1] else longer[:, :0]
-        found = longer
-    return found
-
-
-def _joined(pairs: Array, upper: Array, lower: Array) -> Array:
-    """(x, z) for each pair (x, y) and each (y, z) of `upper` and `lower`."""
-    order = np.argsort(upper, kind="stable")
-    starts, stops = (np.searchsorted(upper[order], pairs[1], side) for side in ("left", "right"))
-    count = stops - starts
-    which = np.repeat(np.arange(len(count)), count)
-    at = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + starts[which]
-    return np.stack([pairs[0][which], lower[order][at]])

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from karez.measure import repair
+from karez.measure.circles import fixed
 from karez.measure.core import LONGEST_NS, Topology
 from karez.measure.kernels import FAR
-from karez.measure.reach import Reach, fixed
+from karez.measure.reach import Reach
 from karez.measure.repair import LOGGED, NOWHERE, TOUCHED, Net, State
 from karez.twin.table import Array
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from karez.errors import InputError, KarezError
 from karez.measure import reach
-from karez.measure.circles import compute_sites, points
+from karez.measure.circles import WEIGHT_SCALE, compute_sites, fixed, points
 from karez.measure.kernels import FAR
 from karez.operations import Answer, MapQuestion
 from karez.operations.networks import counted, duration, load, now_s, provenance, require_new_file, share, write_new
@@ -87,7 +87,7 @@ def run(question: MapQuestion) -> MapAnswer:
         metro=question.metro,
         budget_us=question.budget_us,
         stations=len(asked.shown.lon),
-        weight=float(asked.shown.weight.sum() / reach.WEIGHT_SCALE),
+        weight=float(asked.shown.weight.sum() / WEIGHT_SCALE),
         covered_share=asked.covered_share,
         width=parts.get("width"),
         height=parts.get("height"),
@@ -136,7 +136,7 @@ def _shown(question: MapQuestion, twin: Twin) -> Shown:
     """
     row = _metro_row(question, twin)
     stations, counting, sites = twin["stations"], points(twin, "station"), compute_sites(twin)
-    weight = reach.fixed(counting.weight)
+    weight = fixed(counting.weight)
     mine = np.arange(len(stations)) if row is None else np.flatnonzero(counting.metro == row)
     if not weight[mine].sum():
         what = "has no stations" if row is None else f"has no stations in the metro {question.metro!r}"

@@ -17,7 +17,7 @@ from karez.errors import InputError
 from karez.measure.circles import Circles
 from karez.measure.delay import FIGURES, constants
 from karez.plan.plan import Plan
-from karez.twin import World, states, store
+from karez.twin import Twin, World, states, store
 from karez.twin.store import LAST_S, Revision, os_problem
 from karez.units import NS_PER_US, US_PER_MS
 
@@ -26,6 +26,8 @@ DETAIL = Meta(extra={"detail": True})
 # Prices are exact to a hundredth of a CNY; what is below is rounding.
 SMALLEST_CNY = 0.005
 LARGEST_GAP_SHARE = 10.0
+# The twin that was loaded last: whoever asks several things of one network waits for it once.
+_KEPT: list[Twin] = []
 
 
 def load(network: str, revision: int = 0) -> tuple[World, Revision]:
@@ -36,7 +38,9 @@ def load(network: str, revision: int = 0) -> tuple[World, Revision]:
     Raises:
         InputError: there is no such network or revision, or it cannot be read.
     """
-    twin, found = store.load(Path(network), revision or None)
+    kept = _KEPT.pop() if _KEPT else None
+    twin, found = store.load(Path(network), revision or None, kept)
+    _KEPT.append(twin)
     return World(intended=twin, actual=twin), found
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import karez
 from karez.errors import Infeasible, InputError, KarezError
 from karez.loop.runner import recorded
-from karez.measure.circles import Circles, circles, compute_sites, movers, points
+from karez.measure.circles import Circles, circles, compute_sites, fixed, movers, points
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import FIGURES, Figures, link_oneway_us
-from karez.measure.reach import fixed, prepared, typical
+from karez.measure.reach import prepared, typical
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import timeline

@@ -7,7 +7,7 @@ import numpy as np
 
 from karez.errors import InputError
 from karez.measure import reach
-from karez.measure.circles import compute_sites, points
+from karez.measure.circles import WEIGHT_SCALE, compute_sites, fixed, points
 from karez.measure.survival import FAILURE_KINDS, FailureKind, Failures, survival
 from karez.operations import Answer, SurviveQuestion
 from karez.operations.circles import WORDS
@@ -54,7 +54,7 @@ def run(question: SurviveQuestion) -> SurviveAnswer:
     world, revision = load(question.network)
     twin = world.intended.at(now_s())
     counted, targets = points(twin, question.weight), compute_sites(twin)
-    total = int(reach.fixed(counted.weight).sum())
+    total = int(fixed(counted.weight).sum())
     if not total:
         raise nothing_counted(question.network, question.weight)
     if not len(targets):
@@ -96,7 +96,7 @@ def _worst(twin: Twin, kind: FailureKind, found: Failures, number: int, covered:
         Loss(
             id=text(twin[f"{kind}s"].ids[row]),
             what=_named(twin, kind, int(row)),
-            lost_weight=lost / reach.WEIGHT_SCALE,
+            lost_weight=lost / WEIGHT_SCALE,
             left_share=(covered - lost) / total,
         )
         for row, lost in zip(found.rows[order].tolist(), found.lost[order].tolist(), strict=True)

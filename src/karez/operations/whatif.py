@@ -9,7 +9,7 @@ import numpy as np
 
 from karez.errors import InputError, Problem
 from karez.measure import reach
-from karez.measure.circles import compute_sites, points
+from karez.measure.circles import WEIGHT_SCALE, compute_sites, fixed, points
 from karez.measure.whatif import WhatIf
 from karez.operations import Answer, WhatIfQuestion
 from karez.operations.circles import WORDS
@@ -53,7 +53,7 @@ def run(question: WhatIfQuestion) -> WhatIfAnswer:
     changes = _changes(question, twin)
     counted = points(twin, question.weight)
     weight = np.zeros(len(twin["metros"]), np.int64)
-    np.add.at(weight, counted.metro, reach.fixed(counted.weight))
+    np.add.at(weight, counted.metro, fixed(counted.weight))
     if not weight.sum():
         raise nothing_counted(question.network, question.weight)
     # What is to be restored is down: it is prepared as if it were up, and cut before anything is measured.
@@ -190,7 +190,7 @@ def _metros(twin: Twin, weight: Array, before: Array, after: Array) -> tuple[Met
         MetroChange(
             text(metros.ids[row]),
             text(metros["name"][row]),
-            float(weight[row] / reach.WEIGHT_SCALE),
+            float(weight[row] / WEIGHT_SCALE),
             float(before[row] / weight[row]),
             float(after[row] / weight[row]),
         )

@@ -19,13 +19,14 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack, vstack
 
 from karez.errors import Infeasible, Problem
-from karez.measure.circles import access_points, compute_sites, optical_core, optical_graph
-from karez.measure.delay import Figures, constants
+from karez.measure.circles import access_points, compute_sites, optical_core
+from karez.measure.core import LONGEST_NS, Timed, Topology, searched, topology_of
+from karez.measure.delay import Figures, constants, link_parts
 from karez.plan.plan import Action, Alternative, NewRow, Plan, Proof
 from karez.plan.reads import Read
 from karez.twin import Twin, World
 from karez.twin.facts import library
-from karez.twin.graph import Graph, delay_towards_ns, each_delay_ns
+from karez.twin.graph import delay_towards_ns, each_delay_ns
 from karez.twin.schema import Value
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
@@ -42,6 +43,8 @@ LP_ITERATIONS = 200_000
 # Slack for rounding in floating point, as a share of one site or one access point.
 SLACK = 1e-6
 SHOWN_METROS = 10
+# A multiple of eight: points are kept in bytes of eight bits.
+POINTS_AT_ONCE = 1 << 12
 # What the question of a plan must hold for its certificate to say anything.
 ASKED: dict[str, tuple[type, ...]] = {"target_share": (float, int), "budget_us": (float, int), "figures": (str,)}
 
@@ -413,10 +416,14 @@ def _citation(world: World, question: Mapping[str, float | str], bound: float) -
 
 
 class _Ground(NamedTuple):
-    """What a certificate is checked on: the whole network, its access points, and how many the target takes."""
+    """What a certificate is checked on: the network, its access points, and how many the target takes.
+
+    Its search shares nothing with the one that plans are made with: that is scipy's, this is Karez's own.
+    """
 
     twin: Twin
-    delays: Graph
+    topology: Topology
+    delays: Timed
     budget_ns: float
     access: Array
     existing: Array
@@ -424,16 +431,22 @@ class _Ground(NamedTuple):
 
     def within(self, targets: Array) -> Array:
         """Whether each access point is within the budget of the best of the targets."""
-        delay_ns = delay_towards_ns(self.delays, targets, limit_ns=self.budget_ns)[self.access]
-        return np.asarray(delay_ns < self.budget_ns)
+        return np.asarray(self.towards(targets, self.access) < self.budget_ns)
+
+    def towards(self, targets: Array, points: Array) -> Array:
+        """The delay of each point towards the best of the targets (int32 ns), far above the budget beyond it."""
+        number = self.topology.number
+        found: Array = searched(self.topology, self.delays, number[targets], self.budget_ns)[number[points]]
+        return found
 
 
 def _ground(plan: Plan, world: World) -> _Ground:
     twin = world.intended.at(plan.made_at_s + lead_time_s())
-    access = access_points(twin)
+    access, made = access_points(twin), topology_of(twin, "optical")
     return _Ground(
         twin=twin,
-        delays=optical_graph(twin, constants(_figures(plan))),
+        topology=made,
+        delays=made.timed(link_parts(twin).oneway_ns(constants(_figures(plan)), LONGEST_NS)),
         budget_ns=float(plan.question["budget_us"]) * NS_PER_US,
         access=access,
         existing=compute_sites(twin),
@@ -497,9 +510,17 @@ def _proven_cny(plan: Plan, ground: _Ground, points: Array, missing: int) -> flo
 
 def _groups(ground: _Ground, points: Array, candidates: Array) -> list[tuple[list[int], Array]]:
     """Positions in `points` by the candidates that they reach, and those candidates; what reaches none is left out."""
+    if not len(candidates):
+        return []
+    # By candidate, a bit for each point; then turned, some points after others.
+    reached = np.stack(
+        [np.packbits(ground.towards(np.array([site]), points) < ground.budget_ns) for site in candidates]
+    )
     groups: dict[bytes, tuple[list[int], Array]] = {}
-    for some, block in each_delay_ns(ground.delays.forward, points, limit_ns=ground.budget_ns):
-        for member, within in enumerate(block[:, candidates] < ground.budget_ns, start=some.start):
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        some = reached[:, start // 8 : (start + POINTS_AT_ONCE) // 8]
+        block = np.unpackbits(some, axis=1, count=min(POINTS_AT_ONCE, len(points) - start)).T.astype(bool)
+        for member, within in enumerate(block, start=start):
             if within.any():
                 groups.setdefault(np.packbits(within).tobytes(), ([], within))[0].append(member)
     return list(groups.values())

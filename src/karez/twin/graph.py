@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.csgraph import connected_components, dijkstra
 
 from karez.twin.table import Array
 from karez.twin.twin import Twin
@@ -19,6 +19,8 @@ from karez.units import NS_PER_US
 
 # Vertices times sources that one step of `each_delay_ns` may hold: 32 MB.
 BLOCK_CELLS = 1 << 22
+# A vertex with more neighbours is no part of a chain.
+THIN = 2
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,29 @@ def laid_out(tail: Array, head: Array, link: Array, *, vertices: int, sites: int
         vertices=vertices,
         sites=sites,
     )
+
+
+def bystanders(tail: Array, head: Array, ends: Array, vertices: int) -> Array:
+    """Which vertices (a bool each) no way between two of `ends` needs: chains that hang on one vertex only.
+
+    Links lead from `tail` to `head`. Others may be of no need, too: this is a quick look, and it errs on the safe side.
+    """
+    shape = (vertices, vertices)
+    ones = np.ones(2 * len(tail), np.int8)
+    joined = csr_array((ones, (np.concatenate([tail, head]), np.concatenate([head, tail]))), shape=shape)
+    joined.sum_duplicates()
+    thin = np.diff(joined.indptr) <= THIN
+    thin[ends] = False
+    inner = thin[tail] & thin[head]
+    among = csr_array((np.ones(int(inner.sum()), np.int8), (tail[inner], head[inner])), shape=shape)
+    count, chain = connected_components(among, directed=False)
+    # Each chain with each vertex that it hangs on, once.
+    inside, outside = np.concatenate([tail, head]), np.concatenate([head, tail])
+    leaves = thin[inside] & ~thin[outside]
+    hangs = np.unique(chain[inside[leaves]].astype(np.int64) * vertices + outside[leaves])
+    hosts = np.bincount(hangs // max(vertices, 1), minlength=count)
+    found: Array = thin & (hosts[chain] <= 1)
+    return found
 
 
 def _compressed(row: Array, column: Array, size: int) -> tuple[Array, Array]:

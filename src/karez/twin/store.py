@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 import numpy as np
@@ -106,8 +106,10 @@ def save(
     return revision
 
 
-def load(folder: Path, revision: int | None = None) -> tuple[Twin, Revision]:
+def load(folder: Path, revision: int | None = None, kept: Twin | None = None) -> tuple[Twin, Revision]:
     """The twin that a revision (default: the last one) holds, and the revision; digests are verified.
+
+    Where `kept` is that twin already, nothing is read again.
 
     Raises:
         InputError: there is no such revision, or files are missing, cut off or changed: all of them.
@@ -118,6 +120,9 @@ def load(folder: Path, revision: int | None = None) -> tuple[Twin, Revision]:
         known = ", ".join(str(entry.number) for entry in found)
         fix = f"choose one of: {known}" if known else "give the folder of a network"
         raise InputError.of(str(folder), f"holds no revision {revision or ''}".rstrip(), fix)
+    if kept and chosen[0].schema == _schema_digest() and kept.digest == chosen[0].digest:
+        return kept, chosen[0]
+    del kept
     problems: list[Problem] = []
     tables = {name: _loaded(folder, name, entry, problems) for name, entry in chosen[0].files.items()}
     if problems:
@@ -324,7 +329,7 @@ def _column(series: pl.Series) -> Column:
 
 def _texts(series: pl.Series) -> Array:
     """Strings as a text column holds them; of many that are the same each is converted once."""
-    if len(series) > FEW and series.n_unique() < FEW:
+    if len(series) > FEW and cast(int, series.approx_n_unique()) < FEW:
         words = series.unique()
         which = series.cast(pl.Enum(words)).to_physical().to_numpy()
         converted: Array = _texts(words)[which]

@@ -144,7 +144,7 @@ class Column:
 class Table:
     """An immutable table: columns of the schema, rows in the order of their ids."""
 
-    __slots__ = ("_digest", "columns", "length", "name")
+    __slots__ = ("__weakref__", "_digest", "columns", "length", "name")
 
     def __init__(self, name: str, columns: Mapping[str, Column], digest: bytes = b"") -> None:
         """Take over complete columns of equal length, sorted by id; use `Table.of` for anything else.

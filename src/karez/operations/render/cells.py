@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 
 import msgspec
 import numpy as np
 
+from karez.measure.cells import cells_of, grid
+from karez.measure.circles import WEIGHT_SCALE
 from karez.measure.kernels import FAR
-from karez.measure.reach import WEIGHT_SCALE
 from karez.twin.table import Array
 from karez.units import NS_PER_US
 
-# Not a plain import: the library says nothing of its types.
-h3 = import_module("h3.api.numpy_int")
+h3 = grid()
 Ring = list[tuple[float, float]]
 # A ten-millionth of a degree is a centimetre.
 DIGITS = 7
@@ -37,9 +36,7 @@ class Cells(msgspec.Struct, frozen=True, kw_only=True):
 
 def gathered(lon: Array, lat: Array, oneway_ns: Array, weight: Array, *, budget_ns: int, resolution: int) -> Cells:
     """The cells of `resolution` that hold stations: positions in degrees, delays in int32 ns, weights in millionths."""
-    places = zip(lat.tolist(), lon.tolist(), strict=True)
-    mine = np.fromiter((h3.latlng_to_cell(*place, resolution) for place in places), np.uint64, len(lat))
-    index, cell = np.unique(mine, return_inverse=True)
+    index, cell = np.unique(cells_of(lon, lat, resolution), return_inverse=True)
     covered = np.where(oneway_ns < min(budget_ns, int(FAR)), weight, 0)
     stations = np.bincount(cell, minlength=len(index))
     least, median = _middle_us(cell, oneway_ns, stations)
