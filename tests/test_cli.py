@@ -106,7 +106,7 @@ WRONG = {
         ["demo", "--stations", "many"],
         "--stations: 'many' is wrong; give a whole number at least 20000",
     ),
-    "a flag that the demonstration has not": (["demo", "--sites", "3"], "unknown: --sites 3"),
+    "a flag that the demonstration has not": (["demo", "--seeds", "3"], "unknown: --seeds 3"),
     "a port beyond the last": (
         ["serve", "--root", ".", "--port", "65536"],
         "--port: '65536' is wrong; give a whole number from 0 to 65535",

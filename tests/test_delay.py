@@ -44,7 +44,7 @@ def test_low_figures_are_never_above_typical_ones_nor_those_above_high_ones() ->
 
 def test_the_air_takes_longer_up_than_down_and_is_in_microseconds() -> None:
     typical = constants("typical")
-    assert (typical["air up"], typical["air down"]) == (18_000.0, 7_000.0)
+    assert (typical["access up"], typical["access down"]) == (18_000.0, 7_000.0)
 
 
 def test_each_kind_of_access_has_its_own_rows_of_the_library() -> None:

@@ -35,6 +35,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "survive": {"network": "net", "worst": 3},
     "whatif": {"network": "net", "remove": "c000001", "budget_us": 800},
     "curve": {"network": "net", "upto_us": 1500, "steps": 6, "weight": "station"},
+    "latency": {"network": "net", "start": "s0000001", "access": "pon", "service_us": 100},
+    "delays": {"network": "net", "output": "delays-FACE.parquet"},
     "map": {"network": "net", "output": "map-FACE.png", "width": 400},
     "tiers": {"network": "net"},
     "compare": {"before": "net", "after": "net", "budget_us": 800, "weight": "station"},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from karez.importers.generate import nation
 from karez.measure import reach
-from karez.measure.circles import WEIGHT_SCALE, Points, Weight, circles, compute_sites, optical_graph, points
+from karez.measure.circles import WEIGHT_SCALE, Points, Weight, circles, compute_sites, fixed, optical_graph, points
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import constants, link_oneway_us
 from karez.measure.kernels import FAR, _reciprocal, compiled
@@ -176,7 +176,9 @@ def test_shuffled_rows_give_the_same_bytes(made: Twin) -> None:
 def test_the_curve_of_a_network_is_what_circles_says_for_each_budget(made: Twin) -> None:
     weights: tuple[Weight, ...] = ("access_point", "station", "place")
     for weight in weights:
-        shares = reach.curve(made, weight=weight, step_us=250.0, steps=6)
+        counted = points(made, weight)
+        below = reach.typical(made, counted).curve(compute_sites(made), 250_000, 6).sum(axis=0)
+        shares = below / fixed(counted.weight).sum()
         for step, share in enumerate(shares):
             pooled = circles(made, budget_us=250.0 * (step + 1), weight=weight).shares["typical"].pooled_share
             # Weights are kept to a millionth here, and as floats there.

@@ -122,7 +122,7 @@ def _whole(change: StateRows, actual: Twin, aside: list[str]) -> Array:
     """Which rows were known before, or come with all that a row must have."""
     specs = schema.tables()[change.table]
     missing = [name for name, spec in specs.items() if spec.required and name not in ("id", *change.columns)]
-    known = np.isin(texts(change.ids), actual[change.table].ids)
+    known = resolve(texts(change.ids), (actual[change.table].columns["id"],)) >= 0
     if not missing or known.all():
         return np.ones(len(change.ids), bool)
     aside.append(f"{change.table} tells of {np.count_nonzero(~known)} new rows without {', '.join(missing)}")

@@ -30,7 +30,7 @@ LAST_PORT = 65_535
 # What is in no group is listed all the same, at the end.
 GROUPS = {
     "Networks": ("generate", "template", "import", "export", "info", "diff"),
-    "Questions": ("circles", "curve", "whatif", "survive", "tiers", "compare", "map", "report"),
+    "Questions": ("circles", "curve", "latency", "delays", "whatif", "survive", "tiers", "compare", "map", "report"),
     "Plans": ("build", "check", "place", "steer"),
     "Networks that live": ("heal", "replay"),
 }
@@ -198,12 +198,13 @@ def _demo(argv: list[str]) -> int:
     _tell_of_waits()
     made = _parser("demo", description=demo.__doc__, epilog=EXIT_CODES)
     made.add_argument("--output", default=demo.OUTPUT, help="folder that is made anew (default %(default)s)")
-    made.add_argument("--stations", default="200000", help="base stations (default %(default)s)")
+    made.add_argument("--stations", default=str(demo.STATIONS), help="base stations (default %(default)s)")
+    made.add_argument("--sites", default=str(demo.SITES), help="compute sites (default %(default)s)")
     given = _wholly_parsed(made, argv)
     if given is None:
         return OK
     folder = Path(given["output"])
-    wanted = {"output": str(folder / "network"), "stations": given["stations"]}
+    wanted = {"output": str(folder / "network"), "stations": given["stations"], "sites": given["sites"]}
     demo.show(folder, _question("generate", wanted))
     return OK
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+import karez
 from karez.errors import InputError, KarezError
 from karez.operations import (
     Answer,
@@ -31,7 +32,9 @@ from karez.twin.store import os_problem
 
 MARK = ".karez-demo"
 OUTPUT = "out/demo"
-TURNS = 180
+# China's base stations, and as many compute sites as bring three of five access points within a millisecond.
+STATIONS, SITES = 5_000_000, 120
+TURNS = 60
 WAIT_S = 10.0
 
 
@@ -42,7 +45,7 @@ def show(folder: Path, question: GenerateQuestion) -> None:
         KarezError: what a step refuses or cannot do.
     """
     begun = time.perf_counter()
-    _make_anew(folder)
+    _make_ready(folder, question)
     for number, (title, step) in enumerate(_steps(folder, question), start=1):
         print(f"{number}  {title} ...", file=sys.stderr, end="", flush=True)
         started = time.perf_counter()
@@ -60,7 +63,7 @@ def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable
     )
     report = ReportQuestion(network=network, output=str(folder / "report.html"), record=record)
     return [
-        ("making a network", lambda: _answer("generate", question)),
+        ("making a network", lambda: _made(folder, question)),
         ("measuring who is within 1 ms of compute", lambda: _answer("circles", CirclesQuestion(network=network))),
         ("planning what to build", lambda: _answer("build", BuildQuestion(network=network, output=plan))),
         (
@@ -120,14 +123,43 @@ def _resident_mb(process: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def _make_anew(folder: Path) -> None:
-    """Make the folder, empty; what an earlier demonstration left there goes, anything else stays and is an error."""
+class _Mark(msgspec.Struct):
+    """What an earlier demonstration made its network from, by which version, and what it said."""
+
+    version: str
+    question: GenerateQuestion
+    said: str
+
+
+def _left(folder: Path, question: GenerateQuestion) -> str:
+    """What was said of the network that is asked for, where an earlier demonstration left it; else nothing."""
     try:
-        if folder.exists() and not (folder / MARK).is_file():
+        mark = msgspec.json.decode((folder / MARK).read_bytes(), type=_Mark)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return ""
+    return mark.said if (mark.version, mark.question) == (karez.__version__, question) else ""
+
+
+def _made(folder: Path, question: GenerateQuestion) -> str:
+    """What is said of the network that is asked for, which is made unless it was left from an earlier run."""
+    said = _left(folder, question)
+    if not said:
+        said = _answer("generate", question)
+        (folder / MARK).write_bytes(msgspec.json.encode(_Mark(karez.__version__, question, said)))
+    return said
+
+
+def _make_ready(folder: Path, question: GenerateQuestion) -> None:
+    """Make the folder; of what an earlier demonstration left only the network stays, where it is the one asked for."""
+    mark = folder / MARK
+    try:
+        if folder.exists() and not mark.is_file():
             raise InputError.of(str(folder), "was not made by a demonstration", "name another folder with --output")
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        (folder / MARK).touch()
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {mark, Path(question.output)} if _left(folder, question) else set()
+        for path in set(folder.iterdir()) - kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not kept:
+            mark.touch()
     except OSError as error:
         raise InputError([os_problem(error, folder)]) from error

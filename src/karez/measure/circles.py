@@ -41,6 +41,7 @@ from karez.measure.delay import (
 from karez.measure.kernels import FAR
 from karez.twin import Twin
 from karez.twin.graph import Graph, layout
+from karez.twin.memo import made_of
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
 
@@ -174,6 +175,7 @@ def movers(twin: Twin, **terms: Unpack[Terms]) -> list[Mover]:
     return sorted(found, key=lambda mover: (-mover.swing_share, mover.constant))
 
 
+@made_of("links", "sites", "stations")
 def access_points(twin: Twin) -> Array:
     """The integrated access points: rows of the aggregation sites at which access links end, ascending."""
     sites, links = twin["sites"], twin["links"]
@@ -181,6 +183,7 @@ def access_points(twin: Twin) -> Array:
     ends = np.concatenate([twin.resolve("links", end)[access] for end in ("a", "b")])
     ends = np.unique(ends[(ends >= 0) & (ends < len(sites))])
     rows: Array = ends[sites["kind"][ends] == b"aggregation"]
+    rows.flags.writeable = False
     return rows
 
 
@@ -309,7 +312,7 @@ class _Ground:
     def at(self, core_ns: Array, vertex: Array) -> Array:
         """The delay of each vertex (int32 ns), where the core has these; `FAR` where nothing reaches it, or at -1."""
         made, timed = self._made["towards"], self._timed["towards"]
-        number = np.append(made.number, -1)[vertex]
+        number = np.where(vertex >= 0, made.number[vertex], -1)
         if (number >= 0).all():
             found: Array = core_ns[number]
             return found
@@ -319,6 +322,7 @@ class _Ground:
         )
         every[:-1][made.number >= 0] = core_ns
         there: Array = every[vertex]
+        there[there >= LONGEST_NS] = FAR
         return there
 
     def round_trip_ns(self, sites: Array, limit_ns: float, vertex: Array) -> Array:
@@ -420,9 +424,9 @@ def _shares(counted: Points, held: Array, definition: Definition) -> Shares:
 
 def _summed(counted: Points, held: Array, region: Array) -> tuple[Array, Array]:
     """Covered weight and weight of each region."""
-    weight = fixed(counted.weight)
-    sums = (np.bincount(region, weights=of) / WEIGHT_SCALE for of in (weight * held, weight))
-    return tuple(sums)  # type: ignore[return-value]
+    sums = np.zeros((2, int(region.max(initial=0)) + 1), np.int64)
+    kernels.sum_by_region(region, counted.weight * WEIGHT_SCALE, held, sums)
+    return sums[0] / WEIGHT_SCALE, sums[1] / WEIGHT_SCALE
 
 
 def _regions(twin: Twin, table: str, region: Array, found: _Covered) -> tuple[Region, ...]:

@@ -11,21 +11,19 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from karez.measure import kernels
 from karez.measure.delay import Layer, used_links
 from karez.measure.kernels import FAR
-from karez.twin import Table, Twin
+from karez.twin import Twin
 from karez.twin.graph import Graph, Layout, laid_out
+from karez.twin.memo import made_of
 from karez.twin.table import Array
 from karez.units import NS_PER_US
 
 LOG = logging.getLogger(__name__)
-# Tables never change, so what was made of them holds as long as they are there.
-_MADE: WeakKeyDictionary[Table, dict[tuple[Table, Table, Layer], Topology]] = WeakKeyDictionary()
 # No way that takes longer counts.
 LONGEST_NS = int(FAR) // 2
 # Delays below this make buckets too narrow to pay; then a bucket is scanned again until it is empty.
@@ -50,13 +48,14 @@ class Chains(NamedTuple):
 class Timed(NamedTuple):
     """Delays on a topology, in ns: of each chain's members from its first end, whole chains, ways, and arcs.
 
-    `arcs` has head and delay of each arc of the search.
+    `arcs` has head and delay of each arc of the search, `width` is that of its buckets.
     """
 
     offsets: Array
     whole: Array
     way_ns: Array
     arcs: Array
+    width: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,9 @@ class Topology:
         way_ns = np.concatenate([oneway_ns[self.links], through])
         arcs = np.stack([self.ends, np.empty_like(self.ends)], axis=1)
         kernels.fastest(self.bounds, self.ways, way_ns, arcs)
-        return Timed(offsets, whole, way_ns, arcs)
+        # As wide as the shortest delay, where that is not too short to pay.
+        width = max(int(arcs[:, 1].min()) if len(arcs) else 0, NARROWEST_NS)
+        return Timed(offsets, whole, way_ns, arcs, width)
 
     @property
     def is_symmetric(self) -> bool:
@@ -186,13 +187,10 @@ def topology(twin: Twin, used: Array) -> Topology:
     )
 
 
+@made_of("links", "sites", "stations")
 def topology_of(twin: Twin, layer: Layer) -> Topology:
     """What joins the core by the links of a layer; made once for the same tables, however often it is asked for."""
-    made = _MADE.setdefault(twin["links"], {})
-    key = (twin["sites"], twin["stations"], layer)
-    if key not in made:
-        made[key] = topology(twin, used_links(twin, layer))
-    return made[key]
+    return topology(twin, used_links(twin, layer))
 
 
 def searched(made: Topology, delays: Timed, sources: Array, limit_ns: float) -> Array:
@@ -200,13 +198,8 @@ def searched(made: Topology, delays: Timed, sources: Array, limit_ns: float) -> 
     found = np.empty(made.vertices, np.int32)
     scratch = np.empty((len(delays.arcs) + made.vertices, 2), np.int32)
     limit = min(max(math.ceil(limit_ns), 0), LONGEST_NS)
-    kernels.search(made.starts, delays.arcs, sources, limit, bucket_ns(delays), scratch, found)
+    kernels.search(made.starts, delays.arcs, sources, limit, delays.width, scratch, found)
     return found
-
-
-def bucket_ns(delays: Timed) -> int:
-    """The width of the buckets of a search: the shortest delay, where that is not too short to pay."""
-    return max(int(delays.arcs[:, 1].min()) if len(delays.arcs) else 0, NARROWEST_NS)
 
 
 def _arcs(tails: Array, heads: Array, both: Array, vertices: int) -> tuple[Array, Array, Array, Array]:

@@ -15,6 +15,7 @@ from karez.measure import kernels
 from karez.measure.support import below
 from karez.twin import Twin
 from karez.twin.facts import library
+from karez.twin.memo import made_of
 from karez.twin.table import Array
 from karez.units import NS_PER_US, US_PER_MS
 
@@ -25,7 +26,7 @@ Access = Literal["5g", "pon", "pon-cooperative", "50g-pon", "wlan", "leased-line
 
 LINK_KINDS = ("access", "aggregation", "core", "backbone")
 FIBRE, IP_HOP = "fibre", "IP hop"
-AIR = ("air up", "air down")
+AIR = ("access up", "access down")
 # Traffic enters the IP layer at routers, over the optical links of these kinds.
 TOWARDS_ROUTERS = (b"access", b"aggregation")
 # Which row of the library (kind, element) each constant is, and how many microseconds its unit has.
@@ -94,12 +95,13 @@ class LinkParts:
         """As `oneway_us`, in whole ns and at most `longest_ns` (int32)."""
         if len(self.routed):
             ns = np.rint(self.oneway_us(values) * NS_PER_US)
-            return np.minimum(ns, longest_ns).astype(np.int32)
+            return np.asarray(np.minimum(ns, longest_ns).astype(np.int32))
         hop_us, found = np.array([values[f"{kind} hop"] for kind in LINK_KINDS]), np.empty(len(self.kind), np.int32)
         kernels.delays_ns(self.fibre_km, self.kind, hop_us, values[FIBRE], NS_PER_US, longest_ns, found)
         return found
 
 
+@made_of("links", "link_support")
 def link_parts(twin: Twin) -> LinkParts:
     """What the delay of each link of `twin` is made of.
 

@@ -256,6 +256,16 @@ def search(starts: Array, arcs: Array, sources: Array, limit: int, width: int, s
 
 
 @njit(cache=True)
+def sum_by_region(region: Array, weight: Array, held: Array, sums: Array) -> None:
+    """Add up weights, each made whole first: those that are held in `sums[0]` by region, all in `sums[1]`."""
+    for at in range(region.size):
+        rounded = np.int64(np.rint(weight[at]))
+        sums[1, region[at]] += rounded
+        if held[at]:
+            sums[0, region[at]] += rounded
+
+
+@njit(cache=True)
 def sum_single(
     found: Array, limit: int, host: Array, metro: Array, bounds: Array, offset: Array, upto: Array, covered: Array
 ) -> None:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from karez.measure import kernels
-from karez.measure.circles import Points, Weight, compute_sites, fixed, points
-from karez.measure.core import LONGEST_NS, Timed, Topology, bucket_ns, topology, topology_of
-from karez.measure.delay import constants, link_parts
+from karez.measure.circles import Points, fixed
+from karez.measure.core import LONGEST_NS, Timed, Topology, topology, topology_of
+from karez.measure.delay import Figures, constants, link_parts
 from karez.measure.kernels import FAR
 from karez.twin import Twin
 from karez.twin.table import Array
-from karez.units import NS_PER_US
 
 GROUP_BITS = 32
 
@@ -64,7 +63,6 @@ class Reach:
     oneway_ns: Array
     timed: Timed
     points: Points
-    width: int
     single: _Single
     double: _Double
     metros: int
@@ -75,7 +73,7 @@ class Reach:
         found = np.empty(self.topology.vertices, np.int32)
         sources = self.topology.number[np.asarray(targets)]
         arcs = self.timed.arcs
-        kernels.search(self.topology.starts, arcs, sources, int(limit_ns), self.width, self.scratch, found)
+        kernels.search(self.topology.starts, arcs, sources, int(limit_ns), self.timed.width, self.scratch, found)
         return found
 
     def covered(self, targets: Array, limit_ns: int) -> Array:
@@ -106,20 +104,14 @@ class Reach:
         return out
 
 
-def curve(twin: Twin, *, weight: Weight, step_us: float, steps: int) -> Array:
-    """The share of all weight within each multiple of `step_us` of compute (float64, `steps` of them): C2, one way.
-
-    Typical figures of the latency library, optical links, pooled; NaN where there is no weight.
-    """
-    counted = points(twin, weight)
-    below = typical(twin, counted).curve(compute_sites(twin), round(step_us * NS_PER_US), steps).sum(axis=0)
-    total = fixed(counted.weight).sum()
-    return below / total if total else np.full(steps, np.nan)
-
-
 def typical(twin: Twin, counted: Points) -> Reach:
     """The network of a twin's optical links at typical figures of the latency library, ready for questions."""
-    oneway_ns = link_parts(twin).oneway_ns(constants("typical"), LONGEST_NS)
+    return at_figures(twin, counted, "typical")
+
+
+def at_figures(twin: Twin, counted: Points, figures: Figures) -> Reach:
+    """The network of a twin's optical links at these figures of the latency library, ready for questions."""
+    oneway_ns = link_parts(twin).oneway_ns(constants(figures), LONGEST_NS)
     return timed(topology_of(twin, "optical"), oneway_ns, counted, metros=len(twin["metros"]))
 
 
@@ -141,7 +133,6 @@ def timed(made: Topology, oneway_ns: Array, counted: Points, *, metros: int) -> 
         oneway_ns=oneway_ns,
         timed=delays,
         points=counted,
-        width=bucket_ns(delays),
         single=single,
         double=double,
         metros=metros,

@@ -23,7 +23,13 @@ Definition = Annotated[
     Meta(description="C1 centre to centre in a metro, C2 place to compute, C3 terminal to server"),
 ]
 Weight = Annotated[
-    Literal["access_point", "station", "place", "population"], Meta(description="what a share is a share of")
+    Literal["access_point", "station", "place", "enterprise", "population", "area"],
+    Meta(description="what a share is a share of"),
+]
+Layer = Annotated[Literal["optical", "ip"], Meta(description="layer whose links count; ip adds a router a link")]
+Access = Annotated[
+    Literal["5g", "pon", "pon-cooperative", "50g-pon", "wlan", "leased-line"],
+    Meta(description="how a terminal reaches the network in C3"),
 ]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Seed = Annotated[int, Meta(description="seed of all chance", ge=0)]
@@ -117,6 +123,13 @@ class CirclesQuestion(msgspec.Struct, frozen=True, kw_only=True):
     budget_us: Budget = 1_000.0
     weight: Weight = "access_point"
     round_trip: Annotated[bool, Meta(description="budget for there and back instead of one way")] = False
+    layer: Layer = "optical"
+    access: Access = "5g"
+    service_us: Annotated[float, Meta(description="what the server of C3 takes, microseconds", ge=0)] = 0.0
+    least_chips: Annotated[int, Meta(description="size class: chips from which a site counts as a centre", ge=1)] = 1
+    pooling: Annotated[
+        Literal["pooled", "mean_of_metros"], Meta(description="which share is the headline and held against the target")
+    ] = "pooled"
     target_share: Annotated[Share | None, Meta(description="exit code 3 where typical coverage is below it")] = None
 
 
@@ -141,6 +154,29 @@ class WhatIfQuestion(msgspec.Struct, frozen=True, kw_only=True):
     upgrade: Annotated[str, Meta(description="LINK=DELAY, with commas between: one-way delays in microseconds")] = ""
     budget_us: Budget = 1_000.0
     weight: Weight = "access_point"
+
+
+class LatencyQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the microseconds go from one station or site to its best compute: a stack of named parts."""
+
+    network: Network
+    start: Annotated[str, Meta(description="id of a station or site")]
+    access: Annotated[
+        Literal["none", "5g", "pon", "pon-cooperative", "50g-pon", "wlan", "leased-line"],
+        Meta(description="how a terminal reaches the start; none leaves that part out"),
+    ] = "none"
+    layer: Layer = "optical"
+    service_us: Annotated[float, Meta(description="what the server takes, microseconds", ge=0)] = 0.0
+    budget_us: Budget = 1_000.0
+
+
+class DelaysQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The typical delay of every station or site and its nearest compute, as a table in a file."""
+
+    network: Network
+    output: Annotated[PathName, Meta(description="file to write, .csv or .parquet; must not exist yet")]
+    of: Annotated[Literal["station", "site"], Meta(description="what the rows are")] = "station"
+    layer: Layer = "optical"
 
 
 class SurviveQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,6 +301,8 @@ OPERATIONS = {
         Operation("circles", "who is within a millisecond of compute", CirclesQuestion),
         Operation("curve", "coverage for every budget at once", CurveQuestion),
         Operation("whatif", "coverage with sites more or less and links changed", WhatIfQuestion),
+        Operation("latency", "where the microseconds go, part by part", LatencyQuestion),
+        Operation("delays", "write the delay of every station and its nearest compute", DelaysQuestion, writes=True),
         Operation("survive", "coverage after the worst loss of a duct, link or site", SurviveQuestion),
         Operation("tiers", "1, 5 and 20 ms between hubs and cities, calibrated", TiersQuestion),
         Operation("map", "write a picture or GeoJSON of every station's delay", MapQuestion, writes=True),

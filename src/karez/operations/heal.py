@@ -14,7 +14,7 @@ from karez.errors import InputError
 from karez.loop.runner import People, Runner, nobody
 from karez.loop.state import Approval, Decisions, Policy, State
 from karez.measure.delay import link_oneway_us
-from karez.measure.routes import flows, ways
+from karez.measure.routes import flows, observed, ways
 from karez.operations import Answer, HealQuestion
 from karez.operations.networks import counted, load_living, provenance, read_plan, require_new_file
 from karez.plan import Action, Plan
@@ -148,7 +148,8 @@ def _busiest_link(world: World) -> str:
     """The link that carries most, of those that traffic can be led around."""
     planned = link_oneway_us(world.intended, figures="typical")
     load = flows(world, ways(world, planned), planned).load_gbps
-    load = np.where(np.isin(world["links"].ids, world["link_states"].ids), load, 0.0)
+    rows, _ = observed(world)
+    load = np.where(np.isin(np.arange(len(load)), rows), load, 0.0)
     for row in np.argsort(-load, kind="stable")[: np.count_nonzero(load)]:
         link = world["links"].ids[row].decode()
         around = flows(world, ways(world, planned, drained=[link]), planned)

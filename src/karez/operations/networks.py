@@ -196,7 +196,7 @@ def duration(value_us: float) -> str:
 def air(found: Circles) -> str:
     """The clause that says why C3 covers nothing, where the air alone takes its whole budget; else nothing."""
     ways = ("up", "down") if found.round_trip else ("up",)
-    low, typical, high = (sum(constants(figures)[f"air {way}"] for way in ways) for figures in FIGURES)
+    low, typical, high = (sum(constants(figures)[f"access {way}"] for way in ways) for figures in FIGURES)
     if found.definition != "C3" or typical < found.budget_us:
         return ""
     leg = "the air of loaded 5G, there and back," if found.round_trip else "the loaded 5G uplink"

@@ -8,15 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 import karez
 from karez.errors import Infeasible, InputError, KarezError
 from karez.loop.runner import recorded
 from karez.measure.circles import Circles, circles, compute_sites, fixed, movers, points
 from karez.measure.core import LONGEST_NS
-from karez.measure.delay import FIGURES, Figures, link_oneway_us
-from karez.measure.reach import prepared, typical
+from karez.measure.delay import FIGURES, Figures
+from karez.measure.reach import at_figures, typical
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import timeline
@@ -161,10 +160,8 @@ def _by_budget(twin: Twin, question: ReportQuestion, *, citation: str) -> Sectio
 
 def _curve(twin: Twin, figures: Figures, step_ns: int) -> list[float]:
     """The share of access points below each multiple of the step."""
-    oneway_ns = np.rint(link_oneway_us(twin, figures=figures) * NS_PER_US).astype(np.int64)
     counted = points(twin, "access_point")
-    ready = prepared(twin, oneway_ns, twin["links"]["layer"] == b"optical", counted)
-    below = ready.curve(compute_sites(twin), step_ns, STEPS).sum(axis=0)
+    below = at_figures(twin, counted, figures).curve(compute_sites(twin), step_ns, STEPS).sum(axis=0)
     shares: list[float] = (below / fixed(counted.weight).sum()).tolist()
     return shares
 

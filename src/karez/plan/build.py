@@ -519,10 +519,10 @@ def _groups(ground: _Ground, points: Array, candidates: Array) -> list[tuple[lis
     groups: dict[bytes, tuple[list[int], Array]] = {}
     for start in range(0, len(points), POINTS_AT_ONCE):
         some = reached[:, start // 8 : (start + POINTS_AT_ONCE) // 8]
-        block = np.unpackbits(some, axis=1, count=min(POINTS_AT_ONCE, len(points) - start)).T.astype(bool)
-        for member, within in enumerate(block, start=start):
-            if within.any():
-                groups.setdefault(np.packbits(within).tobytes(), ([], within))[0].append(member)
+        block = np.unpackbits(some, axis=1, count=min(POINTS_AT_ONCE, len(points) - start)).T
+        packed = np.packbits(block, axis=1)
+        for member in np.flatnonzero(packed.any(axis=1)).tolist():
+            groups.setdefault(packed[member].tobytes(), ([], block[member]))[0].append(start + member)
     return list(groups.values())
 
 
