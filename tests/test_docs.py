@@ -11,7 +11,7 @@ import pytest
 from karez.faces import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("docs/tutorials/first-hour.md",)
+PAGES = ("docs/tutorials/first-hour.md", "docs/tutorials/planner.md")
 # The tutorial's network is thinned; where a page asks for a target, missing it is an answer too.
 THINNED = {"50000": "20000"}
 ANSWERS = {0, 3}

@@ -246,5 +246,5 @@ def test_why_c3_covers_nothing_is_said_where_the_air_takes_the_whole_budget_and_
 def test_coverage_by_c3_says_in_its_headline_why_there_is_none(net: Path) -> None:
     found: Answer = asked("circles", network=net, definition="C3")
     assert found.headline.startswith(
-        "0.0 % of access points are within 1 ms one way up to the server, because the loaded 5G uplink alone takes "
+        "0.0 % of access points are within 1 ms one way up to the server over 5G, because the loaded 5G uplink "
     )
