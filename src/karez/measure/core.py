@@ -123,11 +123,14 @@ class CoreLayout:
 
     def graph(self, oneway_us: Array) -> Graph:
         """The core's graph with these delays (one a link of the twin, in microseconds, all finite where used)."""
-        ns = np.rint(oneway_us * NS_PER_US).astype(np.int64)
-        # A chain's delay is that of all links by which its members were reached, and of its last.
-        upto = np.concatenate([[0], np.cumsum(ns[self.via])])
-        chains = upto[self.bounds[:, 1]] - upto[self.bounds[:, 0]] + ns[self.last]
-        return self.layout.graph_ns(np.concatenate([ns[self.links], chains, chains]))
+        return self.layout.graph_ns(self.along(np.rint(oneway_us * NS_PER_US).astype(np.int64)))
+
+    def along(self, values: Array) -> Array:
+        """The sum of `values` (one a link of the twin) over the links of each arc, in the order of the layout."""
+        # A chain has all links by which its members were reached, and its last.
+        upto = np.concatenate([[0], np.cumsum(values[self.via])])
+        chains = upto[self.bounds[:, 1]] - upto[self.bounds[:, 0]] + values[self.last]
+        return np.concatenate([values[self.links], chains, chains])
 
 
 def core_layout(twin: Twin, used: Array) -> CoreLayout:

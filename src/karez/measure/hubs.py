@@ -28,7 +28,7 @@ from scipy.optimize import brentq
 from scipy.sparse.csgraph import dijkstra
 
 from karez.measure.circles import Shares, circles
-from karez.measure.core import CoreLayout, core_layout
+from karez.measure.core import core_layout
 from karez.measure.delay import FIBRE, FIGURES, LINK_KINDS, Figures, constants
 from karez.twin import Twin
 from karez.twin.facts import library
@@ -252,9 +252,9 @@ def ways(twin: Twin) -> Ways:
     devices[REGENERATION] = regenerations(links["length_km"])
     return Ways(
         layout=core.layout,
-        backbone_km=_along(core, np.where(backbone, links["length_km"], 0.0)),
-        other_km=_along(core, np.where(backbone, 0.0, links["length_km"])),
-        devices={name: _along(core, number) for name, number in devices.items()},
+        backbone_km=core.along(np.where(backbone, links["length_km"], 0.0)),
+        other_km=core.along(np.where(backbone, 0.0, links["length_km"])),
+        devices={name: core.along(number) for name, number in devices.items()},
     )
 
 
@@ -371,13 +371,6 @@ def _nearest(twin: Twin, core: Array, lon: float, lat: float) -> tuple[int, floa
     away_km = great_circle_km(sites["lon"][core], sites["lat"][core], np.array(lon), np.array(lat))
     nearest = int(np.lexsort((sites.ids[core], away_km))[0])
     return int(core[nearest]), float(away_km[nearest])
-
-
-def _along(core: CoreLayout, values: Array) -> Array:
-    """The sum of `values` (one a link of the twin) over the links of each arc, in the order of the layout's arcs."""
-    upto = np.concatenate([[0], np.cumsum(values[core.via])])
-    chains = upto[core.bounds[:, 1]] - upto[core.bounds[:, 0]] + values[core.last]
-    return np.concatenate([values[core.links], chains, chains])
 
 
 def _row(key: tuple[str, str]) -> dict[Figures, float]:

@@ -123,12 +123,12 @@ def walk_chains(
         chains += 1
         bounds[chains] = filled
     return (
-        bounds[: chains + 1].copy(),
-        members[:filled].copy(),
-        via[:filled].copy(),
-        first[:chains].copy(),
-        second[:chains].copy(),
-        last[:chains].copy(),
+        bounds[: chains + 1],
+        members[:filled],
+        via[:filled],
+        first[:chains],
+        second[:chains],
+        last[:chains],
     )
 
 

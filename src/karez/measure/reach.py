@@ -20,6 +20,8 @@ from karez.twin import Twin
 from karez.twin.table import Array
 
 GROUP_BITS = 32
+# What stands for the number of a vertex outside the core, and of none at all.
+OUTSIDE, NOWHERE = -1, -2
 
 
 @dataclass(frozen=True)
@@ -143,21 +145,24 @@ def timed(made: Topology, oneway_ns: Array, counted: Points, *, metros: int) -> 
 def _hung(made: Topology, delays: Timed, counted: Points) -> tuple[_Single, _Double]:
     """What is counted, by how it hangs on the core; points that nothing reaches hang nowhere."""
     chains = made.chains
-    there = np.flatnonzero(counted.vertex >= 0)
-    number = made.number[counted.vertex[there]]
-    in_core = there[number >= 0]
+    number = np.where(counted.vertex >= 0, made.number[counted.vertex], NOWHERE)
+    in_core = np.flatnonzero(number >= 0)
     # Outside the core are stations only, and each is counted once or not at all.
     point = np.full(len(made.number), -1, np.int32)
-    point[counted.vertex[there[number < 0]]] = there[number < 0]
-    place = np.flatnonzero(point[chains.members] >= 0)
-    member = point[chains.members[place]]
-    owner = np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds))[place]
+    outside = np.flatnonzero(number == OUTSIDE)
+    point[counted.vertex[outside]] = outside
+    del outside
+    member = point[chains.members]
+    place = np.flatnonzero(member >= 0)
+    owner = np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds))
+    if len(place) < len(member):
+        member, owner = member[place], owner[place]
     closed = chains.second == chains.first
     two = ((chains.second >= 0) & ~closed)[owner]
     one, offset = owner[~two], delays.offsets[place[~two]]
     nearest = np.where(closed[one], np.minimum(offset, delays.whole[one] - offset), offset)
     single = _single(
-        host=np.concatenate([number[number >= 0], chains.first[one]]),
+        host=np.concatenate([number[in_core], chains.first[one]]),
         offset=np.concatenate([np.zeros(len(in_core), np.int64), nearest]),
         member=np.concatenate([in_core, member[~two]]),
         points=counted,

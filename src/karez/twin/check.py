@@ -14,7 +14,7 @@ from karez.errors import Problem
 from karez.twin import schema
 from karez.twin.geo import great_circle_km
 from karez.twin.schema import ColumnSpec
-from karez.twin.table import MISSING, Array, Column, Table, resolve, text
+from karez.twin.table import BLOCK_ROWS, MISSING, Array, Column, Table, resolve, text
 from karez.twin.twin import Twin, World
 
 FAR_KM = 500.0
@@ -109,8 +109,8 @@ def _text_faults(values: Array, spec: ColumnSpec) -> Iterator[_Fault]:
         yield _Fault(spec.where, EMPTY, f"fill it in: {spec.description}", empty)
     if spec.allowed:
         words = [word.encode() for word in spec.allowed]
-        known = _each(values, lambda some: np.logical_or.reduce([some == word for word in words]))
-        unknown = ~known & ~empty if spec.required else ~known
+        unknown = _each(values, lambda some: ~np.logical_or.reduce([some == word for word in words]))
+        unknown = unknown & ~empty if spec.required else unknown
         yield _Fault(spec.where, f"is none of {', '.join(spec.allowed)}", "use one of these words", unknown)
 
 
@@ -129,10 +129,16 @@ def _may_be_unknown(spec: ColumnSpec) -> bool:
 
 
 def _each(values: Array, test: Callable[[Array], Array]) -> Array:
-    """`test` of every value; of a single one where a column repeats it and takes the memory of one."""
+    """`test` of every value, in blocks that stay near the processor; where it holds nowhere, in the memory of one.
+
+    A column that repeats one value and takes the memory of one is tested once.
+    """
     if values.strides == (0,) and len(values):
         return np.broadcast_to(test(values[:1]), len(values))
-    return test(values)
+    blocks = [test(values[start : start + BLOCK_ROWS]) for start in range(0, len(values), BLOCK_ROWS)]
+    if not any(block.any() for block in blocks):
+        return np.broadcast_to(np.False_, len(values))
+    return np.concatenate(blocks)
 
 
 def _repeated(view: _View, ids: Array) -> Array:

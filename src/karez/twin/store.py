@@ -32,7 +32,7 @@ from karez.twin.twin import Twin
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 # Fewer different texts than this are converted once each.
-FEW = 65_536
+FEW, SAMPLE = 65_536, 4_096
 
 # The last second of the year 9999.
 LAST_S = 253_402_300_799
@@ -284,10 +284,9 @@ def _verified(path: Path, name: str, entry: StoredTable) -> Table:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise InputError.of(str(path), f"is cut off or was changed ({len(data)} bytes)", RESTORE)
-    frame = pl.read_parquet(data)
-    del data
     # One after the other, so that only one column is held in both forms.
-    columns = {column: _column(frame.drop_in_place(column)) for column in frame.columns}
+    names = pl.read_parquet_schema(io.BytesIO(data))
+    columns = {name: _column(pl.read_parquet(data, columns=[name])[name]) for name in names}
     _require_known(path, name, columns)
     todays = _in_todays_schema(name, columns)
     return Table(name, todays, bytes.fromhex(entry.digest) if todays.keys() == columns.keys() else b"")
@@ -317,8 +316,8 @@ def _absent(spec: ColumnSpec, length: int) -> Column:
 
 def _column(series: pl.Series) -> Column:
     if series.dtype == pl.String:
-        first = series.min()
-        if isinstance(first, str) and first == series.max():
+        first, last = series.first(), series.last()
+        if isinstance(first, str) and first == last and (series == first).all():
             return Column.constant(first, schema.NUMPY_DTYPES["text"], len(series))
         return Column.owning(_texts(series))
     values = series.to_numpy()
@@ -329,7 +328,9 @@ def _column(series: pl.Series) -> Column:
 
 def _texts(series: pl.Series) -> Array:
     """Strings as a text column holds them; of many that are the same each is converted once."""
-    if len(series) > FEW and cast(int, series.approx_n_unique()) < FEW:
+    # A look at the first tells ids, of which each is another, from words that come again.
+    again = len(series) > FEW and series.head(SAMPLE).n_unique() < SAMPLE // 2
+    if again and cast(int, series.approx_n_unique()) < FEW:
         words = series.unique()
         which = series.cast(pl.Enum(words)).to_physical().to_numpy()
         converted: Array = _texts(words)[which]

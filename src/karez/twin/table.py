@@ -289,26 +289,30 @@ def _searchable(ids: Array, wanted: int) -> tuple[Array, Array]:
 
 def _resolved(values: Array, targets: Sequence[tuple[Array, Array]]) -> Array:
     """The row of each value, looked up once for neighbours that are the same."""
-    firsts = np.append(True, values[1:] != values[:-1]) if len(values) else np.zeros(0, bool)
-    wanted = values[firsts]
-    found = np.where(wanted == b"", NONE, MISSING)
+    words = _words(values) if values.itemsize <= WORD_BYTES else values
+    firsts = np.append(True, words[1:] != words[:-1]) if len(words) else np.zeros(0, bool)
+    few = np.count_nonzero(firsts) < len(values) // 2
+    wanted = (values[firsts], words[firsts]) if few else (values, words)
+    found = np.where(wanted[0] == b"", NONE, MISSING)
     first = 0
     for ids, searched in targets:
         missing = np.flatnonzero(found == MISSING)
         if len(ids) and len(missing):
-            rows = _rows(ids, searched, wanted[missing])
+            rows = _rows(ids, searched, *(form if len(missing) == len(found) else form[missing] for form in wanted))
             found[missing] = np.where(rows >= 0, rows + first, MISSING)
         first += len(ids)
-    spread: Array = found[np.cumsum(firsts) - 1]
+    spread: Array = found[np.cumsum(firsts) - 1] if few else found
     return spread
 
 
-def _rows(ids: Array, searched: Array, values: Array) -> Array:
-    """The row of each value in `ids`; -1 where it is not among them."""
+def _rows(ids: Array, searched: Array, values: Array, words: Array) -> Array:
+    """The row of each value, which `words` has in another form, in `ids`; -1 where it is not among them."""
+    if searched.dtype == words.dtype and searched is not ids:
+        rows = np.minimum(np.searchsorted(searched, words), len(ids) - 1)
+        return np.where(searched[rows] == words, rows, -1)
     # Comparing with wider text would widen every id; what is longer than all of them is none of them.
     narrow = values.astype(ids.dtype) if values.itemsize > ids.itemsize else values
-    rows = np.searchsorted(searched, narrow if searched is ids else _words(narrow))
-    rows = np.minimum(rows, len(ids) - 1)
+    rows = np.minimum(np.searchsorted(ids, narrow), len(ids) - 1)
     return np.where(ids[rows] == values, rows, -1)
 
 
