@@ -15,9 +15,11 @@ from karez.importers.generate import nation
 from karez.measure import reach
 from karez.measure.circles import circles, compute_sites, points
 from karez.measure.delay import link_oneway_us
+from karez.measure.kernels import FAR
+from karez.measure.repair import LOGGED
 from karez.measure.whatif import WhatIf
-from karez.twin import Twin, store
-from tests.test_reach import _all_points, networks
+from karez.twin import Table, Twin, store
+from tests.test_reach import Columns, _all_points, networks
 
 LIMIT_NS = 300_000
 
@@ -102,6 +104,45 @@ def test_on_a_nation_a_thousand_what_ifs_end_where_they_began() -> None:
     assert whatif.covered.tolist() == before.tolist()
 
 
+def test_many_links_restored_at_once_fit_into_the_room_that_there_is() -> None:
+    # Every site a step from the next: restoring all betters each vertex once by a changed arc and again by spreading.
+    size = 30
+    names = [f"c{number:02d}" for number in range(size)]
+    ends = [(a, b) for a in range(size) for b in range(a + 1, size)]
+    sites: Columns = {"id": names, "kind": ["core"] * size}
+    sites |= {"metro": ["m"] * size, "lon": [1.0] * size, "lat": [1.0] * size}
+    links: Columns = {
+        "id": [f"l{number:03d}" for number in range(len(ends))],
+        "a": [names[b] for _, b in ends],
+        "b": [names[a] for a, _ in ends],
+        "kind": ["core"] * len(ends),
+        "direction": ["forward"] * len(ends),
+        "length_km": [1.0] * len(ends),
+    }
+    metros: Columns = {"id": ["m"], "province": ["p"], "lon": [1.0], "lat": [1.0]}
+    twin = Twin().replace(Table.of("metros", metros), Table.of("sites", sites), Table.of("links", links))
+    # The longer a link, the slower by more than all the steps between: the last to be seen is the best.
+    ns = np.array([(b - a) * (b - a) * 1_000 for a, b in ends], np.int64)
+    whatif = WhatIf(reach.prepared(twin, ns, np.ones(len(ns), bool), _all_points(twin)), [0], 10_000_000)
+    everything = np.arange(len(ns))
+    before = whatif.covered.tolist()
+    whatif.set_links(everything, None)
+    whatif.restore(everything)
+    assert whatif._state.size[LOGGED] <= len(whatif._state.log)
+    assert whatif.covered.tolist() == before
+
+
+def test_a_budget_beyond_a_second_covers_nothing_that_is_cut_off() -> None:
+    twin = nation(stations=20_000, sites=40, seed=5)
+    everything = np.ones(len(twin["links"]), bool)
+    ready = reach.prepared(twin, np.zeros(len(everything), np.int64), ~everything, points(twin, "station"))
+    targets = compute_sites(twin)
+    for limit_ns in (10**9, 3 * 10**9, 10**15):
+        assert ready.covered(targets, limit_ns).sum() == 0
+        assert WhatIf(ready, targets, limit_ns).covered.sum() == 0
+        assert (ready.delays_ns(targets, limit_ns) == FAR).all()
+
+
 def test_what_cannot_be_is_said() -> None:
     twin = nation(stations=20_000, sites=40, seed=5)
     ns = np.rint(link_oneway_us(twin, figures="typical") * 1_000).astype(np.int64)
@@ -139,3 +180,13 @@ def test_the_operation_says_what_circles_would_say_of_the_changed_network(tmp_pa
     assert [problem.where for problem in caught.value.problems] == ["add", "cut", "add", "remove"]
     with pytest.raises(InputError, match="no change"):
         karez.whatif(network=folder)
+    for asked, what in (
+        ({"upgrade": "=5"}, "no link with a delay"),
+        ({"upgrade": f"{cut[0]}=1,{cut[0]}=2"}, "two delays"),
+        ({"upgrade": f"{cut[0]}=1", "cut": cut[0]}, "is to be cut"),
+        ({"add": shut[0], "close": shut[0]}, "added or removed"),
+        ({"restore": cut[0]}, "up already"),
+    ):
+        with pytest.raises(InputError, match=what):
+            karez.whatif(network=folder, **asked)
+    assert "2 links upgraded" in karez.whatif(network=folder, upgrade=f"{cut[0]}=1, {cut[1]} = 5").headline

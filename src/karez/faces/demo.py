@@ -28,7 +28,7 @@ from karez.operations import (
     SteerQuestion,
     run,
 )
-from karez.twin.store import os_problem
+from karez.twin.store import os_problem, revisions
 
 MARK = ".karez-demo"
 OUTPUT = "out/demo"
@@ -124,10 +124,11 @@ def _resident_mb(process: int) -> float:
 
 
 class _Mark(msgspec.Struct):
-    """What an earlier demonstration made its network from, by which version, and what it said."""
+    """What an earlier demonstration made its network from, by which version, its digest, and what was said of it."""
 
     version: str
     question: GenerateQuestion
+    digest: str
     said: str
 
 
@@ -137,7 +138,16 @@ def _left(folder: Path, question: GenerateQuestion) -> str:
         mark = msgspec.json.decode((folder / MARK).read_bytes(), type=_Mark)
     except (FileNotFoundError, msgspec.DecodeError):
         return ""
-    return mark.said if (mark.version, mark.question) == (karez.__version__, question) else ""
+    same = (mark.version, mark.question) == (karez.__version__, question)
+    return mark.said if same and _digests(question) == [mark.digest] else ""
+
+
+def _digests(question: GenerateQuestion) -> list[str]:
+    """The digests of all revisions of the demonstration's network; none where it cannot be read."""
+    try:
+        return [revision.digest for revision in revisions(Path(question.output))]
+    except InputError:
+        return []
 
 
 def _made(folder: Path, question: GenerateQuestion) -> str:
@@ -145,7 +155,8 @@ def _made(folder: Path, question: GenerateQuestion) -> str:
     said = _left(folder, question)
     if not said:
         said = _answer("generate", question)
-        (folder / MARK).write_bytes(msgspec.json.encode(_Mark(karez.__version__, question, said)))
+        mark = _Mark(karez.__version__, question, _digests(question)[-1], said)
+        (folder / MARK).write_bytes(msgspec.json.encode(mark))
     return said
 
 

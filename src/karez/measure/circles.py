@@ -269,7 +269,7 @@ class _Ask:
 
     @property
     def budget_ns(self) -> float:
-        return self.budget_us * NS_PER_US
+        return min(self.budget_us * NS_PER_US, LONGEST_NS)
 
     def constants(self, figures: Figures) -> dict[str, float]:
         return constants(figures, self.access)
@@ -384,7 +384,7 @@ def _as_float(delay_ns: Array) -> Array:
 
 
 def _reach_ns(ask: _Ask, ground: _Ground, limit_ns: float, vertex: Array) -> Array:
-    """The delay of each vertex towards its best compute site, or there and back (int ns); `FAR` above the limit."""
+    """The delay of each vertex to its best compute site, or there and back (int ns); may be `FAR` from the limit on."""
     if not ask.round_trip:
         return ground.at(ground.core_ns(ask.sites, limit_ns, "towards"), vertex)
     if ask.topology.is_symmetric:

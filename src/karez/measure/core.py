@@ -26,8 +26,8 @@ from karez.units import NS_PER_US
 LOG = logging.getLogger(__name__)
 # No way that takes longer counts.
 LONGEST_NS = int(FAR) // 2
-# Delays below this make buckets too narrow to pay; then a bucket is scanned again until it is empty.
-NARROWEST_NS = 1_000
+# Narrower buckets than this do not pay; where a delay is below, a bucket is scanned again until it is empty.
+NARROWEST_NS = 32_000
 
 
 class Chains(NamedTuple):

@@ -95,7 +95,7 @@ class LinkParts:
         """As `oneway_us`, in whole ns and at most `longest_ns` (int32)."""
         if len(self.routed):
             ns = np.rint(self.oneway_us(values) * NS_PER_US)
-            return np.asarray(np.minimum(ns, longest_ns).astype(np.int32))
+            return np.asarray(np.where((ns >= 0) & (ns < longest_ns), ns, longest_ns).astype(np.int32))
         hop_us, found = np.array([values[f"{kind} hop"] for kind in LINK_KINDS]), np.empty(len(self.kind), np.int32)
         kernels.delays_ns(self.fibre_km, self.kind, hop_us, values[FIBRE], NS_PER_US, longest_ns, found)
         return found

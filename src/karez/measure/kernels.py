@@ -1,7 +1,8 @@
 """Compiled loops over arrays: building, contracting and searching a graph, and summing what is within reach.
 
 Each takes and fills plain arrays, knows no twin, and has a slow counterpart in the tests. The first call compiles,
-which takes some seconds; the result is kept beside this file. Vertices and arcs are int32, delays int32 nanoseconds.
+which takes some seconds; the result is kept, beside this file where that can be written to. Vertices and arcs are
+int32, delays int32 nanoseconds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def delays_ns(
     """Fill in the delay of each link: its fibre and the hop of its kind, in whole ns and at most `longest`."""
     for link in range(out.size):
         ns = np.rint((fibre_us_per_km * fibre_km[link] + hop_us[kind[link]]) * ns_per_us)
-        out[link] = np.int32(min(ns, np.float64(longest)))
+        # What is no delay is none that leads anywhere.
+        out[link] = np.int32(ns) if 0 <= ns < longest else longest
 
 
 @njit(cache=True)

@@ -71,15 +71,21 @@ class Reach:
     scratch: Array
 
     def towards(self, targets: Array, limit_ns: int) -> Array:
-        """The delay of each core vertex towards the best target (rows of `sites`), ns; `FAR` from the limit on."""
+        """The delay of each core vertex towards the best target (rows of `sites`), ns; `FAR` from the limit on.
+
+        No limit is above `LONGEST_NS`.
+        """
         found = np.empty(self.topology.vertices, np.int32)
         sources = self.topology.number[np.asarray(targets)]
         arcs = self.timed.arcs
-        kernels.search(self.topology.starts, arcs, sources, int(limit_ns), self.timed.width, self.scratch, found)
+        kernels.search(
+            self.topology.starts, arcs, sources, min(int(limit_ns), LONGEST_NS), self.timed.width, self.scratch, found
+        )
         return found
 
     def covered(self, targets: Array, limit_ns: int) -> Array:
         """The weight of each metro (int64, in millionths) whose delay towards the best target is below the limit."""
+        limit_ns = min(int(limit_ns), LONGEST_NS)
         found, covered = self.towards(targets, limit_ns), np.zeros(self.metros, np.int64)
         one, two = self.single, self.double
         kernels.sum_single(found, limit_ns, one.host, one.metro, one.bounds, one.offset, one.upto, covered)
@@ -102,7 +108,7 @@ class Reach:
         one, two = self.single, self.double
         kernels.delays_single(found, one.host, one.bounds, one.offset, one.member, out)
         kernels.delays_double(found, two.ends, two.spans, two.bounds, two.offset, two.member, out)
-        out[out >= limit_ns] = FAR
+        out[out >= min(limit_ns, LONGEST_NS)] = FAR
         return out
 
 

@@ -24,8 +24,8 @@ class Net(NamedTuple):
 
     `starts` and `arcs` are those of the topology; `into` and `tails` have the arcs that end at each vertex, as vertices
     they start at and positions in `arcs`. `way_arcs` has the two arcs of each way (-1: none). `place` says where each
-    link is: the way that it is, or -2 less its position among the members of chains, or -1. `last_place` are the
-    positions of the last links of chains, after all members. `weight` and `metro` are those of the vertices and then
+    link is: the way that it is, or -2 less its position among the members of chains, or -1; the last links of chains
+    come after all members. `weight` and `metro` are those of the vertices and then
     of the members; `hosted` lists the chains of each vertex.
     """
 
@@ -56,7 +56,8 @@ class Net(NamedTuple):
 class State(NamedTuple):
     """What is known, and room to work in; `size` counts what is in each list.
 
-    `log` has (vertex, delay before, parent before) of each write, `arc_log` (arc, delay before), `touched` the chains
+    `level` says of each chain whether all of its members are held, none, or some. `log` has (vertex, delay before,
+    parent before) of each write, `arc_log` (arc, delay before), `touched` the chains
     whose own delays changed; `stamp` says for which change each vertex and chain was last counted.
     """
 
@@ -64,6 +65,7 @@ class State(NamedTuple):
     parent: Array
     source: Array
     held: Array
+    level: Array
     heap: Array
     log: Array
     arc_log: Array
@@ -72,6 +74,8 @@ class State(NamedTuple):
     size: Array
 
 
+# Levels of a chain.
+NO_MEMBER, ALL_MEMBERS, SOME_MEMBERS = 0, 1, 2
 # Positions in `size`.
 LOGGED, ARCS, TOUCHED, TURN = 0, 1, 2, 3
 
@@ -258,6 +262,14 @@ def _before_and_after(
     return limit - np.int64(found[first[chain]]), after if second[chain] >= 0 else np.int64(1) << 62
 
 
+@njit(inline="always")
+def _level(offsets: Array, begin: int, end: int, before: Whole, after: Whole) -> int:
+    """Whether all members of a chain are within reach for sure, none, or who knows: offsets never fall along it."""
+    if offsets[end - 1] < before or offsets[begin] > after:
+        return ALL_MEMBERS
+    return NO_MEMBER if offsets[begin] >= before and offsets[end - 1] <= after else SOME_MEMBERS
+
+
 @njit(cache=True)
 def recount(net: Net, state: State, limit: int, vertices: Array, chains: Array, table: Array) -> None:
     """Bring `held` and `table` (a metro each) up to date for all that hangs on `vertices`, and for `chains`."""
@@ -272,8 +284,13 @@ def recount(net: Net, state: State, limit: int, vertices: Array, chains: Array, 
 def _recount_chains(net: Net, state: State, limit: int, chains: Array, table: Array) -> None:
     first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
     found, held, weight, metro, vertices = state.found, state.held, net.weight, net.metro, state.found.size
+    levels = state.level
     for chain in chains:
         before, after = _before_and_after(found, first, second, whole, limit, chain)
+        level = _level(offsets, bounds[chain], bounds[chain + 1], before, after)
+        if level == levels[chain] and level != SOME_MEMBERS:
+            continue
+        levels[chain] = level
         for at in range(bounds[chain], bounds[chain + 1]):
             near = offsets[at] < before or offsets[at] > after
             _count(held, weight, metro, vertices + at, near, table)
@@ -344,12 +361,16 @@ def _lost_of_chains(net: Net, state: State, limit: int, chains: Array) -> Whole:
     """The weight that the last change took out of reach in chains that were not looked at before."""
     first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
     found, held, weight, stamp = state.found, state.held, net.weight, state.stamp
-    vertices, turn, lost = state.found.size, state.size[TURN], np.int64(0)
+    vertices, turn, lost, levels = state.found.size, state.size[TURN], np.int64(0), state.level
     for chain in chains:
         if stamp[vertices + chain] == turn:
             continue
         stamp[vertices + chain] = turn
+        if levels[chain] == NO_MEMBER:
+            continue
         before, after = _before_and_after(found, first, second, whole, limit, chain)
+        if _level(offsets, bounds[chain], bounds[chain + 1], before, after) == ALL_MEMBERS:
+            continue
         for at in range(bounds[chain], bounds[chain + 1]):
             if held[vertices + at] and offsets[at] >= before and offsets[at] <= after:
                 lost += weight[vertices + at]

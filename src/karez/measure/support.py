@@ -11,7 +11,7 @@ from karez.twin.table import Array
 def below(twin: Twin) -> Array:
     """Pairs (2 x n, rows) of a link and a link that it rests on, directly or by others in between."""
     rests = np.stack([twin.resolve("link_support", end) for end in ("link", "supported_by")])
-    rests = np.unique(rests[:, rests[1] >= 0], axis=1)
+    rests = np.unique(rests[:, (rests >= 0).all(axis=0)], axis=1)
     found, more = rests, rests
     # Each round goes one layer further down; what is known already adds nothing.
     while more.size:

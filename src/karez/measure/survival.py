@@ -61,6 +61,7 @@ def _links_on_links(twin: Twin) -> tuple[Array, Array]:
 def _links_in_ducts(twin: Twin) -> tuple[Array, Array]:
     """Pairs (rows) of a link and a duct that its fibre runs through, its own or that of a link it rests on."""
     link, duct = twin.resolve("link_support", "link"), twin.resolve("link_support", "duct")
-    own = np.stack([link[duct >= 0], duct[duct >= 0]])
+    known = (link >= 0) & (duct >= 0)
+    own = np.stack([link[known], duct[known]])
     pairs = np.unique(np.concatenate([own, joined(below(twin), *own)], axis=1), axis=1)
     return pairs[0], pairs[1]

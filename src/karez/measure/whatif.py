@@ -37,7 +37,8 @@ class WhatIf:
 
     def __init__(self, reach: Reach, targets: Sequence[int] | Array, limit_ns: int) -> None:
         """Start with what is so; the first use compiles, which takes some seconds."""
-        self._number, self._limit, self._original = reach.topology.number, int(limit_ns), reach.oneway_ns
+        self._number, self._original = reach.topology.number, reach.oneway_ns
+        self._limit = min(int(limit_ns), LONGEST_NS)
         self._net = _net(reach)
         self._state = _state(self._net, reach.topology.vertices, len(reach.topology.chains.first))
         self._table = np.zeros(reach.metros, np.int64)
@@ -246,13 +247,15 @@ def _links_of_vertices(made: Topology) -> tuple[Array, Array]:
 
 
 def _state(net: Net, vertices: int, chains: int) -> State:
-    room = len(net.arcs) + 2 * vertices + 1
+    # Forgotten once, bettered by a changed arc once, and by every arc once.
+    room = 2 * len(net.arcs) + 2 * vertices + 1
     ways, links = len(net.way_ns), len(net.place)
     return State(
         found=np.full(vertices, FAR, np.int32),
         parent=np.full(vertices, -1, np.int32),
         source=np.zeros(vertices, np.bool_),
         held=np.zeros(len(net.weight), np.bool_),
+        level=np.zeros(chains, np.int8),
         heap=np.empty(room, np.int64),
         log=np.empty((room, 3), np.int32),
         arc_log=np.empty((2 * (ways + links) + 2, 2), np.int32),

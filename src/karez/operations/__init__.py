@@ -17,7 +17,9 @@ from msgspec import Meta
 PathName = Annotated[str, Meta(extra={"path": True}, extra_json_schema={"format": "path"})]
 Network = Annotated[PathName, Meta(description="folder of a network")]
 Output = Annotated[PathName, Meta(description="where to write; must not exist yet")]
-Budget = Annotated[float, Meta(description="longest one-way delay that counts as covered, microseconds", gt=0)]
+Budget = Annotated[
+    float, Meta(description="longest one-way delay that counts as covered, microseconds", gt=0, le=1_000_000)
+]
 Definition = Annotated[
     Literal["C1", "C2", "C3"],
     Meta(description="C1 centre to centre in a metro, C2 place to compute, C3 terminal to server"),

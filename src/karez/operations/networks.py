@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 from msgspec import Meta
@@ -26,8 +27,11 @@ DETAIL = Meta(extra={"detail": True})
 # Prices are exact to a hundredth of a CNY; what is below is rounding.
 SMALLEST_CNY = 0.005
 LARGEST_GAP_SHARE = 10.0
+# Shorter delays are told to three digits.
+LONG_US = 1_000_000.0
 # The twin that was loaded last: whoever asks several things of one network waits for it once.
 _KEPT: list[Twin] = []
+_LOADING = Lock()
 
 
 def load(network: str, revision: int = 0) -> tuple[World, Revision]:
@@ -38,9 +42,10 @@ def load(network: str, revision: int = 0) -> tuple[World, Revision]:
     Raises:
         InputError: there is no such network or revision, or it cannot be read.
     """
-    kept = _KEPT.pop() if _KEPT else None
-    twin, found = store.load(Path(network), revision or None, kept)
-    _KEPT.append(twin)
+    with _LOADING:
+        kept = _KEPT.pop() if _KEPT else None
+        twin, found = store.load(Path(network), revision or None, kept)
+        _KEPT.append(twin)
     return World(intended=twin, actual=twin), found
 
 
@@ -189,6 +194,7 @@ def share(value: float | None) -> str:
 
 def duration(value_us: float) -> str:
     """A delay as a person reads it: milliseconds from 1 ms on, three digits."""
+    value_us = float(f"{value_us:.3g}") if value_us < LONG_US else value_us
     value, unit = (value_us / 1000, "ms") if value_us >= 1000 else (value_us, "us")
     return f"{value:,.0f} {unit}" if 1000 <= value < math.inf else f"{value:.3g} {unit}"
 

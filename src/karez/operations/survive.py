@@ -69,7 +69,7 @@ def run(question: SurviveQuestion) -> SurviveAnswer:
     return SurviveAnswer(
         headline=(
             f"{share(covered / total)} of {WORDS[question.weight]} are within {duration(question.budget_us)} of "
-            f"compute; {_left(losses, covered / total)}{note}"
+            f"compute; {_left(losses)}{note}"
         ),
         citation=(
             f"C2 < {question.budget_us:g} us, one way, towards the best compute site, optical layer; weight "
@@ -110,7 +110,8 @@ def _named(twin: Twin, kind: FailureKind, row: int) -> str:
     return text(table["name"][row])
 
 
-def _left(losses: dict[FailureKind, tuple[Loss, ...]], covered_share: float) -> str:
+def _left(losses: dict[FailureKind, tuple[Loss, ...]]) -> str:
     """What the worst failure of each kind would leave, in words."""
-    left = {kind: share(rows[0].left_share if rows else covered_share) for kind, rows in losses.items()}
-    return f"{left['duct']} after the worst loss of a duct, {left['link']} of a link, {left['site']} of a site"
+    left = {kind: share(rows[0].left_share) for kind, rows in losses.items() if rows}
+    said = ", ".join(f"{value} of a {kind}" for kind, value in left.items())
+    return said.replace(" of a ", " after the worst loss of a ", 1) if said else "no single loss takes anything away"

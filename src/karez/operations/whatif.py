@@ -10,6 +10,8 @@ import numpy as np
 from karez.errors import InputError, Problem
 from karez.measure import reach
 from karez.measure.circles import WEIGHT_SCALE, compute_sites, fixed, points
+from karez.measure.delay import used_links
+from karez.measure.support import below
 from karez.measure.whatif import WhatIf
 from karez.operations import Answer, WhatIfQuestion
 from karez.operations.circles import WORDS
@@ -57,7 +59,8 @@ def run(question: WhatIfQuestion) -> WhatIfAnswer:
     if not weight.sum():
         raise nothing_counted(question.network, question.weight)
     # What is to be restored is down: it is prepared as if it were up, and cut before anything is measured.
-    ready = reach.typical(twin.replace(twin["links"].set(changes.restored, up=True)), counted)
+    links = twin["links"].set(changes.restored, up=True) if len(changes.restored) else twin["links"]
+    ready = reach.typical(twin.replace(links), counted)
     whatif = WhatIf(ready, compute_sites(twin), budget_ns(question.budget_us))
     if len(changes.restored):
         whatif.set_links(changes.restored, None)
@@ -134,12 +137,18 @@ def _changes(question: WhatIfQuestion, twin: Twin) -> _Changes:
     )
     cut, restored = (_rows(twin["links"], getattr(question, way), way, problems) for way in ("cut", "restore"))
     upgraded = _upgraded(question, twin["links"], problems)
+    changed = np.array(sorted(upgraded), np.int64)
+    of_links, optical = {"cut": cut, "restore": restored, "upgrade": changed}, used_links(twin, "optical")
     there, up = np.isin(np.arange(len(twin["sites"])), compute_sites(twin)), twin["links"]["up"]
     for where, table, rows, what in (
         ("add", "sites", added[there[added]], "has compute already"),
         ("remove", "sites", removed[~there[removed]], "has no compute"),
         ("cut", "links", cut[~up[cut]], "is down already"),
         ("restore", "links", restored[up[restored]], "is up already"),
+        ("upgrade", "links", changed[~up[changed] & ~np.isin(changed, restored)], "is down: restore it, too"),
+        ("upgrade", "links", np.intersect1d(changed, cut), "is to be cut"),
+        ("close", "sites", np.intersect1d(closed, np.union1d(added, removed)), "is to be added or removed"),
+        *((way, "links", rows[~optical[rows]], "is not of the optical layer") for way, rows in of_links.items()),
     ):
         if len(rows):
             names = tuple(text(row) for row in twin[table].ids[rows])
@@ -150,17 +159,24 @@ def _changes(question: WhatIfQuestion, twin: Twin) -> _Changes:
         problems.append(Problem("whatif", "is asked of no change", f"give {flags}"))
     if problems:
         raise InputError(problems)
-    return _Changes(*asked)
+    # What rests on a link is cut with it.
+    upper, lower = below(twin)
+    return _Changes(added, removed, closed, np.union1d(cut, upper[np.isin(lower, cut)]), restored, upgraded)
 
 
 def _upgraded(question: WhatIfQuestion, links: Table, problems: list[Problem]) -> dict[int, int]:
     """The new delay (ns) of each link (row) that is to be upgraded."""
     parts = [part.partition("=") for part in (word.strip() for word in question.upgrade.split(",")) if part]
-    wrong = tuple(f"{name}{sign}{us}" for name, sign, us in parts if not _is_delay(us))
+    parts = [(name.strip(), sign, us) for name, sign, us in parts]
+    wrong = tuple(f"{name}{sign}{us}" for name, sign, us in parts if not name or not _is_delay(us))
+    names = [name for name, _, _ in parts]
+    twice = tuple(sorted({name for name in names if names.count(name) > 1}))
+    if twice:
+        problems.append(Problem("upgrade", "gives a link two delays", "give it one", twice))
     if wrong:
         fix = "give LINK=DELAY with the one-way delay in microseconds, such as l0000001=120"
         problems.append(Problem("upgrade", "is no link with a delay", fix, wrong))
-    rows = _rows(links, ",".join(name for name, _, _ in parts), "upgrade", problems)
+    rows = _rows(links, ",".join(names), "upgrade", problems)
     delays = {name.encode(): round(float(us) * NS_PER_US) for name, _, us in parts if _is_delay(us)}
     return {
         row: delays[name] for row, name in zip(rows.tolist(), links.ids[rows].tolist(), strict=True) if name in delays

@@ -43,6 +43,8 @@ LP_ITERATIONS = 200_000
 # Slack for rounding in floating point, as a share of one site or one access point.
 SLACK = 1e-6
 SHOWN_METROS = 10
+# No budget (us) and no share that can be asked for is above it.
+LARGEST_ASKED = 1_000_000
 # A multiple of eight: points are kept in bytes of eight bits.
 POINTS_AT_ONCE = 1 << 12
 # What the question of a plan must hold for its certificate to say anything.
@@ -221,7 +223,9 @@ def linear_program(cover: Cover, needed: float) -> tuple[Array, tuple[Array, flo
 
 
 def _says(value: object, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, kinds) and (not isinstance(value, int | float) or 0 <= value <= LARGEST_ASKED)
 
 
 def _items() -> list[dict[str, str]]:
@@ -447,7 +451,7 @@ def _ground(plan: Plan, world: World) -> _Ground:
         twin=twin,
         topology=made,
         delays=made.timed(link_parts(twin).oneway_ns(constants(_figures(plan)), LONGEST_NS)),
-        budget_ns=float(plan.question["budget_us"]) * NS_PER_US,
+        budget_ns=min(float(plan.question["budget_us"]) * NS_PER_US, LONGEST_NS),
         access=access,
         existing=compute_sites(twin),
         needed=_needed(float(plan.question["target_share"]), len(access)),
@@ -522,7 +526,7 @@ def _groups(ground: _Ground, points: Array, candidates: Array) -> list[tuple[lis
         block = np.unpackbits(some, axis=1, count=min(POINTS_AT_ONCE, len(points) - start)).T
         packed = np.packbits(block, axis=1)
         for member in np.flatnonzero(packed.any(axis=1)).tolist():
-            groups.setdefault(packed[member].tobytes(), ([], block[member]))[0].append(start + member)
+            groups.setdefault(packed[member].tobytes(), ([], block[member].copy()))[0].append(start + member)
     return list(groups.values())
 
 

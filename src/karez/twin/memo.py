@@ -27,6 +27,8 @@ def made_of(*tables: str) -> Callable[[Making[P, R]], Making[P, R]]:
 
         @wraps(make)
         def kept(twin: Twin, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if kwargs:
+                raise TypeError(f"{make.__name__} takes positional arguments only")
             answers = known.setdefault(twin[first], {})
             # Tables are told apart by what they are, not by what they hold.
             key: tuple[Any, ...] = (*(twin[name] for name in tables[1:]), *args)

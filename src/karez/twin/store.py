@@ -56,7 +56,7 @@ class StoredTable(msgspec.Struct, frozen=True):
     """A table on disk: its file, the digest of its content, and the SHA-256 of the bytes of the file."""
 
     file: str
-    digest: str
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     sha256: str
 
 

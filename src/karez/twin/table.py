@@ -33,13 +33,13 @@ Array = np.ndarray
 class Column:
     """An immutable column: chunks of `CHUNK_ROWS` rows, each read-only."""
 
-    __slots__ = ("_array", "_leaves", "_resolved", "_root", "chunks", "length")
+    __slots__ = ("_array", "_chunks", "_leaves", "_resolved", "_root", "length")
 
     def __init__(self, chunks: tuple[Array, ...], length: int, leaves: list[bytes] | None = None) -> None:
         """Take over `chunks`, which nobody may write to again; `leaves` holds digests already known."""
-        self.chunks = chunks
+        self._chunks = chunks
         self.length = length
-        self._leaves = leaves or [b""] * len(chunks)
+        self._leaves = leaves or [b""] * -(-length // CHUNK_ROWS)
         self._root = b""
         self._array: Array | None = None
         self._resolved: tuple[tuple[Column, ...], Array] | None = None
@@ -52,25 +52,28 @@ class Column:
     @classmethod
     def owning(cls, values: Array) -> Column:
         """A column that takes over `values`: text no wider than it must be, floats with one zero and one nan."""
-        array = _frozen(values)
-        column = cls(_cut(array), len(array))
-        column._array = array
+        column = cls((), len(values))
+        column._array = _frozen(values)
         return column
 
     @classmethod
     def constant(cls, value: Value, dtype: np.dtype, length: int) -> Column:
         """A column that holds `value` in every row and takes the memory of one."""
         scalar = np.array(_bytes(value), dtype=None if dtype.kind == "S" else dtype)
-        array = np.broadcast_to(scalar, length)
-        column = cls(_cut(array), length)
-        column._array = array
-        return column
+        return cls.owning(np.broadcast_to(scalar, length))
+
+    @property
+    def chunks(self) -> tuple[Array, ...]:
+        """The chunks; a column that came as one array is cut when they are first asked for."""
+        if self._array is not None and not self._chunks:
+            self._chunks = _cut(self._array)
+        return self._chunks
 
     @property
     def array(self) -> Array:
         """All rows as one read-only array."""
         if self._array is None:
-            self._array = _frozen(np.concatenate(self.chunks))
+            self._array = _frozen(np.concatenate(self._chunks))
         return self._array
 
     @property
