@@ -25,8 +25,9 @@ class Net(NamedTuple):
     `starts` and `arcs` are those of the topology; `into` and `tails` have the arcs that end at each vertex, as vertices
     they start at and positions in `arcs`. `way_arcs` has the two arcs of each way (-1: none). `place` says where each
     link is: the way that it is, or -2 less its position among the members of chains, or -1; the last links of chains
-    come after all members. `weight` and `metro` are those of the vertices and then
-    of the members; `hosted` lists the chains of each vertex.
+    come after all members. A row of `chain` has what is asked of a chain most often, side by side: its ends (-1: none),
+    its whole delay, and the offsets of its first and last member. `weight` and `metro` are those of the vertices and
+    then of the members; `hosted` lists the chains of each vertex.
     """
 
     starts: Array
@@ -42,11 +43,9 @@ class Net(NamedTuple):
     link_ns: Array
     chain_of: Array
     chain_bounds: Array
-    chain_first: Array
-    chain_second: Array
+    chain: Array
     chain_way: Array
     offsets: Array
-    whole: Array
     weight: Array
     metro: Array
     hosted_starts: Array
@@ -74,6 +73,8 @@ class State(NamedTuple):
     size: Array
 
 
+# Columns of `chain`.
+FIRST, SECOND, WHOLE, NEAREST, FARTHEST = 0, 1, 2, 3, 4
 # Levels of a chain.
 NO_MEMBER, ALL_MEMBERS, SOME_MEMBERS = 0, 1, 2
 # Positions in `size`.
@@ -152,13 +153,15 @@ def _set_link(net: Net, state: State, link: Whole, ns: Whole, longest: Whole) ->
     at = -2 - place
     members = net.chain_of.size
     chain = net.chain_of[at] if at < members else at - members
-    for position in range(at, net.chain_bounds[chain + 1]):
+    begin, end = net.chain_bounds[chain], net.chain_bounds[chain + 1]
+    for position in range(at, end):
         net.offsets[position] += more
-    net.whole[chain] += more
+    net.chain[chain, WHOLE] += more
+    net.chain[chain, NEAREST], net.chain[chain, FARTHEST] = net.offsets[begin], net.offsets[end - 1]
     state.touched[state.size[TOUCHED]] = chain
     state.size[TOUCHED] += 1
     if net.chain_way[chain] >= 0:
-        _set_way(net, state, net.chain_way[chain], min(net.whole[chain], longest))
+        _set_way(net, state, net.chain_way[chain], min(net.chain[chain, WHOLE], longest))
 
 
 @njit(cache=True)
@@ -252,42 +255,54 @@ def _mend(net: Net, state: State, limit: int, opened: Array, shut: Array) -> Non
 
 
 @njit(inline="always")
-def _before_and_after(
-    found: Array, first: Array, second: Array, whole: Array, limit: int, chain: Whole
-) -> tuple[Whole, Whole]:
+def _before_and_after(found: Array, chains: Array, limit: int, chain: Whole) -> tuple[Whole, Whole]:
     """The offsets between which the members of a chain are out of reach: from the one on, and up to the other."""
-    after = np.int64(-1)
-    if second[chain] >= 0:
-        after = np.int64(found[second[chain]]) + whole[chain] - limit
-    return limit - np.int64(found[first[chain]]), after if second[chain] >= 0 else np.int64(1) << 62
+    second, after = chains[chain, SECOND], np.int64(1) << 62
+    if second >= 0:
+        after = np.int64(found[second]) + chains[chain, WHOLE] - limit
+    return limit - np.int64(found[chains[chain, FIRST]]), after
 
 
 @njit(inline="always")
-def _level(offsets: Array, begin: int, end: int, before: Whole, after: Whole) -> int:
+def _level(chains: Array, chain: Whole, before: Whole, after: Whole) -> int:
     """Whether all members of a chain are within reach for sure, none, or who knows: offsets never fall along it."""
-    if offsets[end - 1] < before or offsets[begin] > after:
+    nearest, farthest = chains[chain, NEAREST], chains[chain, FARTHEST]
+    if farthest < before or nearest > after:
         return ALL_MEMBERS
-    return NO_MEMBER if offsets[begin] >= before and offsets[end - 1] <= after else SOME_MEMBERS
+    return NO_MEMBER if nearest >= before and farthest <= after else SOME_MEMBERS
 
 
 @njit(cache=True)
 def recount(net: Net, state: State, limit: int, vertices: Array, chains: Array, table: Array) -> None:
     """Bring `held` and `table` (a metro each) up to date for all that hangs on `vertices`, and for `chains`."""
-    found, starts, hosted = state.found, net.hosted_starts, net.hosted
+    found, held, weight, metro = state.found, state.held, net.weight, net.metro
+    starts, hosted, size = net.hosted_starts, net.hosted, chains.size
     for vertex in vertices:
-        _count(state.held, net.weight, net.metro, vertex, found[vertex] < limit, table)
-        _recount_chains(net, state, limit, hosted[starts[vertex] : starts[vertex + 1]], table)
-    _recount_chains(net, state, limit, chains, table)
+        _count(held, weight, metro, vertex, found[vertex] < limit, table)
+        size += starts[vertex + 1] - starts[vertex]
+    # One list for all: to hand the bundles on for each vertex would take longer than what is done there.
+    every, filled = np.empty(size, np.int32), chains.size
+    every[:filled] = chains
+    for vertex in vertices:
+        for at in range(starts[vertex], starts[vertex + 1]):
+            every[filled] = hosted[at]
+            filled += 1
+    _recount_chains(net, state, limit, every, table)
 
 
 @njit(cache=True)
 def _recount_chains(net: Net, state: State, limit: int, chains: Array, table: Array) -> None:
-    first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
+    rows, bounds, offsets = net.chain, net.chain_bounds, net.offsets
     found, held, weight, metro, vertices = state.found, state.held, net.weight, net.metro, state.found.size
-    levels = state.level
+    levels, stamp = state.level, state.stamp
+    state.size[TURN] += 1
+    turn = state.size[TURN]
     for chain in chains:
-        before, after = _before_and_after(found, first, second, whole, limit, chain)
-        level = _level(offsets, bounds[chain], bounds[chain + 1], before, after)
+        if stamp[vertices + chain] == turn:
+            continue
+        stamp[vertices + chain] = turn
+        before, after = _before_and_after(found, rows, limit, chain)
+        level = _level(rows, chain, before, after)
         if level == levels[chain] and level != SOME_MEMBERS:
             continue
         levels[chain] = level
@@ -359,7 +374,7 @@ def _lost(net: Net, state: State, limit: int) -> Whole:
 @njit(cache=True)
 def _lost_of_chains(net: Net, state: State, limit: int, chains: Array) -> Whole:
     """The weight that the last change took out of reach in chains that were not looked at before."""
-    first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
+    rows, bounds, offsets = net.chain, net.chain_bounds, net.offsets
     found, held, weight, stamp = state.found, state.held, net.weight, state.stamp
     vertices, turn, lost, levels = state.found.size, state.size[TURN], np.int64(0), state.level
     for chain in chains:
@@ -368,8 +383,8 @@ def _lost_of_chains(net: Net, state: State, limit: int, chains: Array) -> Whole:
         stamp[vertices + chain] = turn
         if levels[chain] == NO_MEMBER:
             continue
-        before, after = _before_and_after(found, first, second, whole, limit, chain)
-        if _level(offsets, bounds[chain], bounds[chain + 1], before, after) == ALL_MEMBERS:
+        before, after = _before_and_after(found, rows, limit, chain)
+        if _level(rows, chain, before, after) == ALL_MEMBERS:
             continue
         for at in range(bounds[chain], bounds[chain + 1]):
             if held[vertices + at] and offsets[at] >= before and offsets[at] <= after:
@@ -397,7 +412,7 @@ def losses_in_chains(net: Net, state: State, limit: int, links: Array, lost: Arr
 
     `lost` keeps -1 for all other links, which `losses` can tell of.
     """
-    first, second, whole, bounds, offsets = net.chain_first, net.chain_second, net.whole, net.chain_bounds, net.offsets
+    rows, bounds, offsets = net.chain, net.chain_bounds, net.offsets
     found, held, weight, vertices, members = state.found, state.held, net.weight, state.found.size, net.chain_of.size
     place, chain_of = net.place, net.chain_of
     checked, bears = -1, False
@@ -415,7 +430,7 @@ def losses_in_chains(net: Net, state: State, limit: int, links: Array, lost: Arr
             continue
         begin, end = bounds[chain], bounds[chain + 1]
         cut = min(at, end) if at < members else end
-        before, after = _before_and_after(found, first, second, whole, limit, chain)
+        before, after = _before_and_after(found, rows, limit, chain)
         gone = np.int64(0)
         # Up to the cut only the first end is left, behind it only the second.
         for position in range(begin, cut):

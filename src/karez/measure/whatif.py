@@ -168,6 +168,7 @@ def _net(reach: Reach) -> Net:
     weight, metro = _counted(reach)
     chain_way = np.full(len(chains.first), -1, np.int32)
     chain_way[made.joined] = len(made.links) + np.arange(len(made.joined))
+    begin, end = chains.bounds[:-1], chains.bounds[1:]
     hosts = np.concatenate([chains.first, chains.second[chains.second >= 0]])
     hung = np.concatenate([np.arange(len(chains.first)), np.flatnonzero(chains.second >= 0)])
     by_host = np.argsort(hosts, kind="stable")
@@ -185,11 +186,11 @@ def _net(reach: Reach) -> Net:
         link_ns=reach.oneway_ns.copy(),
         chain_of=np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds)),
         chain_bounds=chains.bounds,
-        chain_first=chains.first,
-        chain_second=chains.second,
+        chain=np.stack(
+            [chains.first, chains.second, delays.whole, delays.offsets[begin], delays.offsets[end - 1]], axis=1
+        ),
         chain_way=chain_way,
         offsets=delays.offsets.copy(),
-        whole=delays.whole.copy(),
         weight=weight,
         metro=metro,
         hosted_starts=np.searchsorted(hosts[by_host], np.arange(vertices + 1)),
