@@ -26,8 +26,8 @@ class Net(NamedTuple):
     they start at and positions in `arcs`. `way_arcs` has the two arcs of each way (-1: none). `place` says where each
     link is: the way that it is, or -2 less its position among the members of chains, or -1; the last links of chains
     come after all members. A row of `chain` has what is asked of a chain most often, side by side: its ends (-1: none),
-    its whole delay, and the offsets of its first and last member. `weight` and `metro` are those of the vertices and
-    then of the members; `hosted` lists the chains of each vertex.
+    its whole delay, the offsets of its first and last member, and the weight and metro of all (-1: of several metros).
+    `weight` and `metro` are those of the vertices and then of the members; `hosted` lists the chains of each vertex.
     """
 
     starts: Array
@@ -74,7 +74,7 @@ class State(NamedTuple):
 
 
 # Columns of `chain`.
-FIRST, SECOND, WHOLE, NEAREST, FARTHEST = 0, 1, 2, 3, 4
+FIRST, SECOND, WHOLE, NEAREST, FARTHEST, TOTAL, METRO = 0, 1, 2, 3, 4, 5, 6
 # Levels of a chain.
 NO_MEMBER, ALL_MEMBERS, SOME_MEMBERS = 0, 1, 2
 # Positions in `size`.
@@ -305,7 +305,14 @@ def _recount_chains(net: Net, state: State, limit: int, chains: Array, table: Ar
         level = _level(rows, chain, before, after)
         if level == levels[chain] and level != SOME_MEMBERS:
             continue
-        levels[chain] = level
+        before_level, levels[chain] = levels[chain], level
+        if level != SOME_MEMBERS and before_level != SOME_MEMBERS and rows[chain, METRO] >= 0:
+            # All of it changes sides: nobody needs to be asked one by one.
+            for at in range(bounds[chain], bounds[chain + 1]):
+                held[vertices + at] = level == ALL_MEMBERS
+            if rows[chain, TOTAL]:
+                table[rows[chain, METRO]] += rows[chain, TOTAL] if level == ALL_MEMBERS else -rows[chain, TOTAL]
+            continue
         for at in range(bounds[chain], bounds[chain + 1]):
             near = offsets[at] < before or offsets[at] > after
             _count(held, weight, metro, vertices + at, near, table)

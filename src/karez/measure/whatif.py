@@ -16,7 +16,20 @@ from karez.measure.circles import fixed
 from karez.measure.core import LONGEST_NS, Topology
 from karez.measure.kernels import FAR
 from karez.measure.reach import Reach
-from karez.measure.repair import LOGGED, NOWHERE, TOUCHED, Net, State
+from karez.measure.repair import (
+    FARTHEST,
+    FIRST,
+    LOGGED,
+    METRO,
+    NEAREST,
+    NOWHERE,
+    SECOND,
+    TOTAL,
+    TOUCHED,
+    WHOLE,
+    Net,
+    State,
+)
 from karez.twin.table import Array
 
 NONE = np.empty(0, np.int32)
@@ -168,7 +181,6 @@ def _net(reach: Reach) -> Net:
     weight, metro = _counted(reach)
     chain_way = np.full(len(chains.first), -1, np.int32)
     chain_way[made.joined] = len(made.links) + np.arange(len(made.joined))
-    begin, end = chains.bounds[:-1], chains.bounds[1:]
     hosts = np.concatenate([chains.first, chains.second[chains.second >= 0]])
     hung = np.concatenate([np.arange(len(chains.first)), np.flatnonzero(chains.second >= 0)])
     by_host = np.argsort(hosts, kind="stable")
@@ -186,9 +198,7 @@ def _net(reach: Reach) -> Net:
         link_ns=reach.oneway_ns.copy(),
         chain_of=np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds)),
         chain_bounds=chains.bounds,
-        chain=np.stack(
-            [chains.first, chains.second, delays.whole, delays.offsets[begin], delays.offsets[end - 1]], axis=1
-        ),
+        chain=_rows_of_chains(reach, weight, metro),
         chain_way=chain_way,
         offsets=delays.offsets.copy(),
         weight=weight,
@@ -196,6 +206,21 @@ def _net(reach: Reach) -> Net:
         hosted_starts=np.searchsorted(hosts[by_host], np.arange(vertices + 1)),
         hosted=hung[by_host].astype(np.int32),
     )
+
+
+def _rows_of_chains(reach: Reach, weight: Array, metro: Array) -> Array:
+    """What is asked of chains most often, in the columns that `repair` names, and one to fill the line up."""
+    chains, delays, vertices = reach.topology.chains, reach.timed, reach.topology.vertices
+    begin, end = chains.bounds[:-1], chains.bounds[1:]
+    rows = np.zeros((len(begin), 8), np.int64)
+    rows[:, FIRST], rows[:, SECOND], rows[:, WHOLE] = chains.first, chains.second, delays.whole
+    rows[:, NEAREST], rows[:, FARTHEST] = delays.offsets[begin], delays.offsets[end - 1]
+    if len(begin):
+        metros = metro[vertices:]
+        least, most = (choose.reduceat(metros, begin) for choose in (np.minimum, np.maximum))
+        rows[:, TOTAL] = np.add.reduceat(weight[vertices:], begin)
+        rows[:, METRO] = np.where(least == most, least, -1)
+    return rows
 
 
 def _counted(reach: Reach) -> tuple[Array, Array]:
