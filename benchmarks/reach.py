@@ -20,11 +20,12 @@ from benchmarks import Figure
 from benchmarks.instances.nation import BUDGET_US, SEEDS
 from karez.importers.generate import nation
 from karez.measure import reach
-from karez.measure.circles import Points, compute_sites, optical_graph, points
-from karez.measure.delay import constants, link_oneway_us
+from karez.measure.circles import Points, compute_sites, points
+from karez.measure.delay import link_oneway_us
 from karez.measure.kernels import FAR
 from karez.measure.whatif import WhatIf
 from karez.twin import Twin
+from karez.twin.graph import graph
 from karez.twin.table import Array
 
 NAME = "reach"
@@ -54,7 +55,7 @@ def _trial(seed: int) -> list[Figure]:
     begun = time.process_time()
     ready = reach.prepared(twin, oneway_ns, used, counted)
     prepared_s = time.process_time() - begun
-    whole = optical_graph(twin, constants("typical")).backward
+    whole = graph(twin, np.where(used, link_oneway_us(twin, figures="typical"), np.inf)).backward
     wrong = _disagreements(ready, whole, counted, targets)
     limited_ms = _median_ms(lambda: dijkstra(whole, indices=targets, min_only=True, limit=LIMIT_NS), 3)
     all_ms = _median_ms(lambda: dijkstra(whole, indices=targets, min_only=True), 3)

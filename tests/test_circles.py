@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from karez.errors import InputError
 from karez.importers.generate import nation
 from karez.measure.circles import Circles, Shares, circles, movers
-from karez.measure.core import core_layout
+from karez.measure.core import core_layout, topology
 from karez.measure.delay import FIGURES, link_oneway_us
 from karez.operations import CirclesQuestion, GenerateQuestion
 from karez.operations import circles as circles_operation
@@ -339,7 +339,7 @@ def test_delays_equal_those_of_networkx_with_zero_and_infinite_delays(twin: Twin
     names = [*twin["sites"].ids.tolist(), *twin["stations"].ids.tolist()]
     assert ours.symmetric == all(_cheapest(theirs, a, b) == _cheapest(theirs, b, a) for a, b, _ in theirs.edges)
     used = np.isfinite(oneway_us)
-    contracted = core_layout(twin, used).graph(np.where(used, oneway_us, 0.0))
+    contracted = core_layout(topology(twin, used), len(twin["sites"])).graph(np.where(used, oneway_us, 0.0))
     assert contracted.sites == len(SITE_NAMES)
     sources = np.arange(len(SITE_NAMES))
     inner = {some.start: block for some, block in each_delay_ns(contracted.forward, sources)}[0]

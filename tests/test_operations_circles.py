@@ -13,8 +13,9 @@ from karez.errors import InputError
 from karez.importers.generate import nation
 from karez.measure.circles import circles as measured
 from karez.operations import CirclesQuestion, CurveQuestion, circles, curve
-from karez.operations.circles import ACCESS_WORDS, UPLINKS, WORDS, CirclesAnswer
+from karez.operations.circles import WORDS, CirclesAnswer
 from karez.operations.curve import CurveAnswer
+from karez.operations.networks import ACCESS_WORDS, UPLINKS
 from karez.twin import Table, Twin
 from karez.twin.store import save
 from tests.test_circles import golden

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from karez.importers.generate import nation
 from karez.measure import reach
-from karez.measure.circles import WEIGHT_SCALE, Points, Weight, circles, compute_sites, fixed, optical_graph, points
+from karez.measure.circles import WEIGHT_SCALE, Points, Weight, circles, compute_sites, fixed, points
 from karez.measure.core import LONGEST_NS
-from karez.measure.delay import constants, link_oneway_us
+from karez.measure.delay import link_oneway_us
 from karez.measure.kernels import FAR, _reciprocal, compiled
 from karez.twin import Table, Twin
-from karez.twin.graph import delay_towards_ns
+from karez.twin.graph import delay_towards_ns, graph
 from karez.twin.schema import Value
 from karez.twin.table import Array
 
@@ -151,7 +151,8 @@ def _prepared(twin: Twin) -> reach.Reach:
 
 def test_on_a_nation_every_station_is_as_scipy_has_it_without_contraction(made: Twin) -> None:
     counted, targets = points(made, "station"), compute_sites(made)
-    whole = delay_towards_ns(optical_graph(made, constants("typical")), targets)[counted.vertex]
+    optical = np.where(made["links"]["layer"] == b"optical", link_oneway_us(made, figures="typical"), np.inf)
+    whole = delay_towards_ns(graph(made, optical), targets)[counted.vertex]
     ours = _prepared(made).delays_ns(targets).astype(float)
     ours[ours == FAR] = np.inf
     assert np.array_equal(ours, whole)

@@ -34,13 +34,11 @@ from karez.measure.delay import (
     Layer,
     LinkParts,
     constants,
-    link_oneway_us_by,
     link_parts,
-    used_links,
 )
 from karez.measure.kernels import FAR
 from karez.twin import Twin
-from karez.twin.graph import Graph, layout
+from karez.twin.graph import Graph
 from karez.twin.memo import made_of
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
@@ -141,9 +139,10 @@ class Terms(TypedDict, total=False):
 def circles(twin: Twin, **terms: Unpack[Terms]) -> Circles:
     """Coverage of `twin` by these terms; `weight` does not matter for C1."""
     ask = _ask(twin, terms)
-    found = {figures: _covered(ask, ask.constants(figures)) for figures in FIGURES}
-    typical, counted = found["typical"], found["typical"].points
-    access = access_points(twin)
+    ground, access = _Ground(ask, ask.constants("typical")), access_points(twin)
+    typical, reach_ns = _covered(ask, ground), _reach_ns(ask, ground, LONGEST_NS, access)
+    low, high = (_covered(ask, _Ground(ask, ask.constants(figures))) for figures in (FIGURES[0], FIGURES[-1]))
+    found, counted = dict(zip(FIGURES, (low, typical, high), strict=True)), typical.points
     province = twin.resolve("metros", "province")[counted.metro]
     return Circles(
         definition=ask.definition,
@@ -158,7 +157,7 @@ def circles(twin: Twin, **terms: Unpack[Terms]) -> Circles:
         metros=_regions(twin, "metros", counted.metro, typical),
         provinces=_regions(twin, "provinces", province, typical),
         access_points=twin["sites"].ids[access],
-        reach_us=_as_float(_reach_ns(ask, _Ground(ask, ask.constants("typical")), LONGEST_NS, access)) / NS_PER_US,
+        reach_us=_as_float(reach_ns) / NS_PER_US,
     )
 
 
@@ -242,12 +241,8 @@ def fixed(weight: Array) -> Array:
 
 def optical_core(twin: Twin, values: Mapping[str, float]) -> Graph:
     """The graph of the sites and what joins them, of optical links with the constants `values`; see `core_layout`."""
-    return core_layout(twin, used_links(twin, "optical")).graph(link_oneway_us_by(twin, values))
-
-
-def optical_graph(twin: Twin, values: Mapping[str, float]) -> Graph:
-    """The graph of the optical links with the constants `values` (see `karez.measure.delay.constants`)."""
-    return layout(twin, used_links(twin, "optical")).graph(link_oneway_us_by(twin, values))
+    made = core_layout(topology_of(twin, "optical"), len(twin["sites"]))
+    return made.graph(link_parts(twin).oneway_us(values))
 
 
 @dataclass(frozen=True)
@@ -298,10 +293,11 @@ class _Ground:
     """The network of a question with some constants: searches towards sites and away from them."""
 
     def __init__(self, ask: _Ask, values: Mapping[str, float]) -> None:
-        self._oneway_ns = ask.parts.oneway_ns(values, LONGEST_NS)
+        self.values = values
+        oneway_ns = ask.parts.oneway_ns(values, LONGEST_NS)
         self._made = {"towards": ask.topology, "from": ask.topology.turned()}
-        towards = ask.topology.timed(self._oneway_ns)
-        away = towards if ask.topology.is_symmetric else self._made["from"].timed(self._oneway_ns)
+        towards = ask.topology.timed(oneway_ns)
+        away = towards if ask.topology.is_symmetric else self._made["from"].timed(oneway_ns)
         self._timed = {"towards": towards, "from": away}
 
     def core_ns(self, sites: Array, limit_ns: float, way: Way) -> Array:
@@ -359,15 +355,14 @@ class _Covered(NamedTuple):
 
 
 def _pooled(ask: _Ask, values: Mapping[str, float]) -> float:
-    found = _covered(ask, values)
+    found = _covered(ask, _Ground(ask, values))
     return _shares(found.points, found.held, ask.definition).pooled_share or 0.0
 
 
-def _covered(ask: _Ask, values: Mapping[str, float]) -> _Covered:
-    ground = _Ground(ask, values)
+def _covered(ask: _Ask, ground: _Ground) -> _Covered:
     if ask.definition == "C1":
         return _pairs(ask, ground)
-    up, down = (values[way] * NS_PER_US if ask.definition == "C3" else 0.0 for way in AIR)
+    up, down = (ground.values[way] * NS_PER_US if ask.definition == "C3" else 0.0 for way in AIR)
     service_ns = ask.service_us * NS_PER_US if ask.definition == "C3" else 0.0
     left_ns = ask.budget_ns - (up + down if ask.round_trip else up) - service_ns
     held = _reach_ns(ask, ground, left_ns, ask.counted.vertex) < left_ns

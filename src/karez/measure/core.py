@@ -133,9 +133,8 @@ class CoreLayout:
         return np.concatenate([values[self.links], chains, chains])
 
 
-def core_layout(twin: Twin, used: Array) -> CoreLayout:
-    """The core of the twin's links where `used` (one bool a link); links that are down or lead nowhere are left out."""
-    made = topology(twin, used)
+def core_layout(made: Topology, sites: int) -> CoreLayout:
+    """The matrices of a topology whose first `sites` vertices are sites."""
     inner, chains, joined = len(made.links), made.chains, made.joined
     back = np.flatnonzero(made.both[:inner])
     tails = np.concatenate([made.tails[:inner], made.heads[back], made.tails[inner:], made.heads[inner:]])
@@ -145,7 +144,7 @@ def core_layout(twin: Twin, used: Array) -> CoreLayout:
         via=chains.via,
         bounds=np.stack([chains.bounds[joined], chains.bounds[joined + 1]], axis=1),
         last=chains.last[joined],
-        layout=laid_out(tails, heads, np.arange(len(tails)), vertices=made.vertices, sites=len(twin["sites"])),
+        layout=laid_out(tails, heads, np.arange(len(tails)), vertices=made.vertices, sites=sites),
     )
 
 

@@ -137,13 +137,8 @@ def _routed(twin: Twin, routed: Array, fibre_km: Array, kind: Array, hops: Array
 
 
 def link_oneway_us(twin: Twin, *, figures: Figures) -> Array:
-    """The delay of each link in one direction, in microseconds: fibre, and the hop of its kind."""
-    return link_oneway_us_by(twin, constants(figures))
-
-
-def link_oneway_us_by(twin: Twin, values: Mapping[str, float]) -> Array:
-    """The delay of each link in one direction, in microseconds, with these constants.
+    """The delay of each link in one direction, in microseconds: fibre, and the hop of its kind.
 
     Source: delay = length x delay of fibre + delay of the device that is passed.
     """
-    return link_parts(twin).oneway_us(values)
+    return link_parts(twin).oneway_us(constants(figures))

@@ -28,7 +28,7 @@ from scipy.optimize import brentq
 from scipy.sparse.csgraph import dijkstra
 
 from karez.measure.circles import Shares, circles
-from karez.measure.core import core_layout
+from karez.measure.core import core_layout, topology_of
 from karez.measure.delay import FIBRE, FIGURES, LINK_KINDS, Figures, constants
 from karez.twin import Twin
 from karez.twin.facts import library
@@ -245,8 +245,7 @@ def metro_sites(twin: Twin) -> Array:
 def ways(twin: Twin) -> Ways:
     """What the optical ways between the sites of `twin` are made of."""
     links = twin["links"]
-    optical = links["layer"] == b"optical"
-    core = core_layout(twin, optical)
+    core = core_layout(topology_of(twin, "optical"), len(twin["sites"]))
     backbone = links["kind"] == b"backbone"
     devices = {f"{kind} hop": (links["kind"] == kind.encode()).astype(np.int64) for kind in LINK_KINDS}
     devices[REGENERATION] = regenerations(links["length_km"])

@@ -13,7 +13,7 @@ import numpy as np
 
 from karez.measure import kernels
 from karez.measure.circles import Points, fixed
-from karez.measure.core import LONGEST_NS, Timed, Topology, topology, topology_of
+from karez.measure.core import LONGEST_NS, Timed, Topology, searched, topology, topology_of
 from karez.measure.delay import Figures, constants, link_parts
 from karez.measure.kernels import FAR
 from karez.twin import Twin
@@ -58,7 +58,7 @@ class _Double:
 class Reach:
     """A network made ready: the core with its delays *towards* its sources, and what of `points` hangs on it.
 
-    `oneway_ns` (int32) are the delays of the twin's links. A search writes into `scratch`: ask from one thread only.
+    `oneway_ns` (int32) are the delays of the twin's links.
     """
 
     topology: Topology
@@ -68,20 +68,20 @@ class Reach:
     single: _Single
     double: _Double
     metros: int
-    scratch: Array
+
+    @property
+    def total(self) -> Array:
+        """The weight of each metro (int64, in millionths), whether anything reaches it or not."""
+        total = np.zeros(self.metros, np.int64)
+        np.add.at(total, self.points.metro, fixed(self.points.weight))
+        return total
 
     def towards(self, targets: Array, limit_ns: int) -> Array:
         """The delay of each core vertex towards the best target (rows of `sites`), ns; `FAR` from the limit on.
 
         No limit is above `LONGEST_NS`.
         """
-        found = np.empty(self.topology.vertices, np.int32)
-        sources = self.topology.number[np.asarray(targets)]
-        arcs = self.timed.arcs
-        kernels.search(
-            self.topology.starts, arcs, sources, min(int(limit_ns), LONGEST_NS), self.timed.width, self.scratch, found
-        )
-        return found
+        return searched(self.topology, self.timed, self.topology.number[np.asarray(targets)], limit_ns)
 
     def covered(self, targets: Array, limit_ns: int) -> Array:
         """The weight of each metro (int64, in millionths) whose delay towards the best target is below the limit."""
@@ -144,7 +144,6 @@ def timed(made: Topology, oneway_ns: Array, counted: Points, *, metros: int) -> 
         single=single,
         double=double,
         metros=metros,
-        scratch=np.empty((len(delays.arcs) + made.vertices, 2), np.int32),
     )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from karez.errors import InputError, Problem
 from karez.measure.circles import Circles, Mover, Region, Shares, Terms, circles, compute_sites, movers
-from karez.measure.delay import AIR, FIGURES, Access, Layer, constants
+from karez.measure.delay import Layer
 from karez.operations import Answer, CirclesQuestion
-from karez.operations.networks import duration, load, nothing_counted, now_s, provenance, share
+from karez.operations.networks import ACCESS_WORDS, air, duration, load, nothing_counted, now_s, provenance, share
 from karez.twin import Twin
 from karez.twin.store import Revision
-from karez.units import US_PER_MS
 
 SHOWN_MOVERS = 3
 WORDS = {
@@ -21,23 +20,6 @@ WORDS = {
     "area": "area that stations stand in",
 }
 LAYER_WORDS: dict[Layer, str] = {"optical": "optical layer", "ip": "IP layer"}
-ACCESS_WORDS: dict[Access, str] = {
-    "5g": "5G",
-    "pon": "PON",
-    "pon-cooperative": "PON with cooperative DBA",
-    "50g-pon": "50G-PON",
-    "wlan": "WLAN",
-    "leased-line": "a leased line",
-}
-# The leg from a terminal, and all of it there and back, as a clause tells of it.
-UPLINKS: dict[Access, tuple[str, str]] = {
-    "5g": ("the loaded 5G uplink", "the air of loaded 5G, there and back,"),
-    **{
-        access: (f"the way up {ACCESS_WORDS[access]}", f"the way up and down {ACCESS_WORDS[access]}")
-        for access in ("pon", "pon-cooperative", "50g-pon", "leased-line")
-    },
-    "wlan": ("WLAN", "WLAN, there and back,"),
-}
 
 
 class CirclesAnswer(Answer, frozen=True, kw_only=True):
@@ -180,25 +162,13 @@ def _headline(found: Circles, question: CirclesQuestion, revision: Revision) -> 
     covered = f"{share(chosen)} of {WORDS[found.weight]}{mean}"
     if found.definition == "C2":
         return f"{covered} are {within} of compute {span}"
-    because = f", {_because(question)}" if _because(question) else ""
+    why = air(found, question.access, question.service_us)
+    because = f", {why}" if why else ""
     down = found.down.get("typical")
     way = "up to the server" if down else "from terminal to server"
     over = f"over {ACCESS_WORDS[question.access]}"
     back = f"; {share(_chosen(down, question))} down to the terminal" if down else ""
     return f"{covered} are {within} {way} {over}{because}{back} {span}"
-
-
-def _because(question: CirclesQuestion) -> str:
-    """The clause that says why C3 covers nothing, where access and service alone take its budget; else nothing."""
-    ways = AIR if question.round_trip else AIR[:1]
-    access_us = [sum(constants(figures, question.access)[way] for way in ways) for figures in FIGURES]
-    low_us, typical_us, high_us = (us + question.service_us for us in access_us)
-    if typical_us < question.budget_us:
-        return ""
-    leg = UPLINKS[question.access][question.round_trip]
-    taken = f"{low_us / US_PER_MS:g} to {high_us / US_PER_MS:g} ms"
-    service = " and the service" if question.service_us else ""
-    return f"because {leg}{service} alone {'take' if service else 'takes'} {taken}"
 
 
 def _span(found: Circles, question: CirclesQuestion) -> str:

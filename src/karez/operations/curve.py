@@ -11,7 +11,7 @@ import numpy as np
 
 from karez.errors import InputError
 from karez.measure import reach
-from karez.measure.circles import WEIGHT_SCALE, compute_sites, fixed, points
+from karez.measure.circles import WEIGHT_SCALE, compute_sites, points
 from karez.operations import Answer, CurveQuestion
 from karez.operations.circles import WORDS
 from karez.operations.networks import duration, load, nothing_counted, now_s, provenance, share
@@ -87,10 +87,8 @@ class _Measured(NamedTuple):
 
 
 def _measured(twin: Twin, question: CurveQuestion, step_us: float) -> _Measured:
-    counted, total = points(twin, question.weight), np.zeros(len(twin["metros"]), np.int64)
-    np.add.at(total, counted.metro, fixed(counted.weight))
-    step_ns = round(step_us * NS_PER_US)
-    return _Measured(total, reach.typical(twin, counted).curve(compute_sites(twin), step_ns, question.steps))
+    ready = reach.typical(twin, points(twin, question.weight))
+    return _Measured(ready.total, ready.curve(compute_sites(twin), round(step_us * NS_PER_US), question.steps))
 
 
 def _provinces(twin: Twin, found: _Measured, budgets_us: Sequence[float]) -> tuple[CurveProvince, ...]:

@@ -11,8 +11,8 @@ from karez.errors import InputError
 from karez.measure.circles import compute_sites
 from karez.measure.stack import Part, Stack, Step, stack
 from karez.operations import Answer, LatencyQuestion
-from karez.operations.circles import ACCESS_WORDS, LAYER_WORDS, require_layer
-from karez.operations.networks import counted, duration, load, now_s, provenance, share
+from karez.operations.circles import LAYER_WORDS, require_layer
+from karez.operations.networks import ACCESS_WORDS, counted, duration, load, now_s, provenance, share
 from karez.twin import Table, Twin
 from karez.twin.store import Revision
 from karez.twin.table import text

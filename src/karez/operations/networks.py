@@ -16,7 +16,7 @@ from msgspec import Meta
 import karez
 from karez.errors import InputError
 from karez.measure.circles import Circles
-from karez.measure.delay import FIGURES, constants
+from karez.measure.delay import AIR, FIGURES, Access, constants
 from karez.plan.plan import Plan
 from karez.twin import Twin, World, states, store
 from karez.twin.store import LAST_S, Revision, os_problem
@@ -29,6 +29,23 @@ SMALLEST_CNY = 0.005
 LARGEST_GAP_SHARE = 10.0
 # Shorter delays are told to three digits.
 LONG_US = 1_000_000.0
+ACCESS_WORDS: dict[Access, str] = {
+    "5g": "5G",
+    "pon": "PON",
+    "pon-cooperative": "PON with cooperative DBA",
+    "50g-pon": "50G-PON",
+    "wlan": "WLAN",
+    "leased-line": "a leased line",
+}
+# The leg from a terminal, and all of it there and back, as a clause tells of it.
+UPLINKS: dict[Access, tuple[str, str]] = {
+    "5g": ("the loaded 5G uplink", "the air of loaded 5G, there and back,"),
+    **{
+        access: (f"the way up {ACCESS_WORDS[access]}", f"the way up and down {ACCESS_WORDS[access]}")
+        for access in ("pon", "pon-cooperative", "50g-pon", "leased-line")
+    },
+    "wlan": ("WLAN", "WLAN, there and back,"),
+}
 # The twin that was loaded last: whoever asks several things of one network waits for it once.
 _KEPT: list[Twin] = []
 _LOADING = Lock()
@@ -199,14 +216,16 @@ def duration(value_us: float) -> str:
     return f"{value:,.0f} {unit}" if 1000 <= value < math.inf else f"{value:.3g} {unit}"
 
 
-def air(found: Circles) -> str:
-    """The clause that says why C3 covers nothing, where the air alone takes its whole budget; else nothing."""
-    ways = ("up", "down") if found.round_trip else ("up",)
-    low, typical, high = (sum(constants(figures)[f"access {way}"] for way in ways) for figures in FIGURES)
-    if found.definition != "C3" or typical < found.budget_us:
+def air(found: Circles, access: Access = "5g", service_us: float = 0.0) -> str:
+    """The clause that says why C3 covers nothing, where access and service alone take its budget; else nothing."""
+    ways = AIR if found.round_trip else AIR[:1]
+    access_us = [sum(constants(figures, access)[way] for way in ways) for figures in FIGURES]
+    low_us, typical_us, high_us = (us + service_us for us in access_us)
+    if found.definition != "C3" or typical_us < found.budget_us:
         return ""
-    leg = "the air of loaded 5G, there and back," if found.round_trip else "the loaded 5G uplink"
-    return f"because {leg} alone takes {low / US_PER_MS:g} to {high / US_PER_MS:g} ms"
+    leg = UPLINKS[access][found.round_trip]
+    taken = f"{low_us / US_PER_MS:g} to {high_us / US_PER_MS:g} ms"
+    return f"because {leg} and the service alone take {taken}" if service_us else f"because {leg} alone takes {taken}"
 
 
 def counted(number: int, thing: str) -> str:

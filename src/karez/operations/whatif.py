@@ -9,7 +9,7 @@ import numpy as np
 
 from karez.errors import InputError, Problem
 from karez.measure import reach
-from karez.measure.circles import WEIGHT_SCALE, compute_sites, fixed, points
+from karez.measure.circles import WEIGHT_SCALE, compute_sites, points
 from karez.measure.delay import used_links
 from karez.measure.support import below
 from karez.measure.whatif import WhatIf
@@ -53,14 +53,12 @@ def run(question: WhatIfQuestion) -> WhatIfAnswer:
     world, revision = load(question.network)
     twin = world.intended.at(now_s())
     changes = _changes(question, twin)
-    counted = points(twin, question.weight)
-    weight = np.zeros(len(twin["metros"]), np.int64)
-    np.add.at(weight, counted.metro, fixed(counted.weight))
-    if not weight.sum():
-        raise nothing_counted(question.network, question.weight)
     # What is to be restored is down: it is prepared as if it were up, and cut before anything is measured.
     links = twin["links"].set(changes.restored, up=True) if len(changes.restored) else twin["links"]
-    ready = reach.typical(twin.replace(links), counted)
+    ready = reach.typical(twin.replace(links), points(twin, question.weight))
+    weight = ready.total
+    if not weight.sum():
+        raise nothing_counted(question.network, question.weight)
     whatif = WhatIf(ready, compute_sites(twin), budget_ns(question.budget_us))
     if len(changes.restored):
         whatif.set_links(changes.restored, None)
