@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,61 @@ def test_on_a_nation_a_thousand_what_ifs_end_where_they_began() -> None:
     for _ in range(1_000):
         whatif.undo()
     assert whatif.covered.tolist() == before.tolist()
+
+
+def _long_chains(members: int) -> Twin:
+    """Two chains between two sites, the one in one metro, a ring at the one and a dead end at the other."""
+    names = [[f"s{chain}{member:02d}" for member in range(members)] for chain in range(4)]
+    walks = [["c0", *names[0], "c1"], ["c0", *names[1], "c1"], ["c0", *names[2], "c0"], ["c1", *names[3]]]
+    pairs = [pair for walk in walks for pair in pairwise(walk)]
+    stations, links = [name for mine in names for name in mine], len(pairs)
+    sites: Columns = {"id": ["c0", "c1"], "kind": ["core"] * 2}
+    sites |= {"metro": ["m0", "m0"], "lon": [1.0] * 2, "lat": [1.0] * 2}
+    made: Columns = {"id": stations, "weight": [float(at % 5) for at in range(len(stations))]}
+    made |= {"metro": [f"m{at // 7 % 2 if at >= members else 1}" for at in range(len(stations))]}
+    made |= {"lon": [1.0] * len(stations), "lat": [1.0] * len(stations)}
+    joined: Columns = {"id": [f"l{at:03d}" for at in range(links)], "kind": ["access"] * links}
+    joined |= {"a": [a for a, _ in pairs], "b": [b for _, b in pairs]}
+    joined |= {"direction": ["both"] * links, "length_km": [1.0] * links}
+    metros: Columns = {"id": ["m0", "m1"], "province": ["p", "p"], "lon": [1.0, 2.0], "lat": [1.0, 2.0]}
+    tables = {"metros": metros, "sites": sites, "stations": made, "links": joined}
+    return Twin().replace(*(Table.of(name, columns) for name, columns in tables.items()))
+
+
+def test_long_chains_are_counted_to_the_member_and_so_is_each_loss() -> None:
+    twin, random = _long_chains(30), np.random.default_rng(4)
+    delays = random.choice([0, 0, 20_000, 40_000], len(twin["links"]))
+    world = _World(twin, delays, np.array([0]))
+    links, tables = np.arange(len(delays)), [world.whatif.covered.tolist()]
+    for step in range(80):
+        chosen = random.choice(links, 3, replace=False).tolist()
+        if step % 4 == 0:
+            (world.whatif.remove if 1 in world.open_ else world.whatif.add)(1)
+            world.open_ ^= {1}
+        elif step % 4 == 1:
+            world._restore(random.choice(links, 60).tolist())
+        else:
+            world._set(chosen, [0, 5_000, 250_000, None][int(random.integers(0, 4))])
+        tables.append(world.whatif.covered.tolist())
+        assert tables[-1] == _fresh(twin, world.ns, world.cut, world.open_)
+        if step % 16 < 2:
+            for size in (1, 2):
+                _check_losses(world, links[: len(links) // size * size].reshape(-1, size))
+    assert len({tuple(table) for table in tables}) > 40
+    for table in reversed(tables[:-1]):
+        world.whatif.undo()
+        assert world.whatif.covered.tolist() == table
+
+
+def _check_losses(world: _World, failures: np.ndarray) -> None:
+    """What each failure (a row of links) loses is what a new search without them does not find."""
+    bounds = np.arange(len(failures) + 1) * failures.shape[1]
+    lost = world.whatif.losses(bounds, failures.ravel(), np.full(len(failures), -1))
+    before = int(world.whatif.covered.sum())
+    for links, gone in zip(failures, lost.tolist(), strict=True):
+        cut = world.cut.copy()
+        cut[links] = True
+        assert before - gone == sum(_fresh(world.twin, world.ns, cut, world.open_))
 
 
 def test_many_links_restored_at_once_fit_into_the_room_that_there_is() -> None:

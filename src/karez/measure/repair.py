@@ -2,7 +2,8 @@
 
 All of them work on two bundles of arrays. `Net` is the network as it is now, changes included; `State` is what is
 known of it: `found` has the least delay of each vertex of the core, `parent` the vertex it comes from (itself for a
-source, -1 where nothing is within the limit), and `held` whether each vertex and each member of a chain is within it.
+source, -1 where nothing is within the limit), `held` whether each vertex is within it, and `gap` the members of each
+chain that are not: from one position on, and up to another.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ class Net(NamedTuple):
     they start at and positions in `arcs`. `way_arcs` has the two arcs of each way (-1: none). `place` says where each
     link is: the way that it is, or -2 less its position among the members of chains, or -1; the last links of chains
     come after all members. A row of `chain` has what is asked of a chain most often, side by side: its ends (-1: none),
-    its whole delay, the offsets of its first and last member, and the weight and metro of all (-1: of several metros).
-    `weight` and `metro` are those of the vertices and then of the members; `hosted` lists the chains of each vertex.
+    its whole delay, the offsets of its first and last member, the metro of all (-1: of several), and the positions of
+    its members, from the one and up to the other. `offsets` are those of the members, `upto` the weight of all before
+    each, `weight` that of the vertices; `metro` is of the vertices and then of the members. `hosted` lists the chains
+    of each vertex, `across` the other end of each (-1: none).
     """
 
     starts: Array
@@ -42,21 +45,21 @@ class Net(NamedTuple):
     place: Array
     link_ns: Array
     chain_of: Array
-    chain_bounds: Array
     chain: Array
     chain_way: Array
     offsets: Array
+    upto: Array
     weight: Array
     metro: Array
     hosted_starts: Array
     hosted: Array
+    across: Array
 
 
 class State(NamedTuple):
     """What is known, and room to work in; `size` counts what is in each list.
 
-    `level` says of each chain whether all of its members are held, none, or some. `log` has (vertex, delay before,
-    parent before) of each write, `arc_log` (arc, delay before), `touched` the chains
+    `log` has (vertex, delay before, parent before) of each write, `arc_log` (arc, delay before), `touched` the chains
     whose own delays changed; `stamp` says for which change each vertex and chain was last counted.
     """
 
@@ -64,7 +67,7 @@ class State(NamedTuple):
     parent: Array
     source: Array
     held: Array
-    level: Array
+    gap: Array
     heap: Array
     log: Array
     arc_log: Array
@@ -74,9 +77,7 @@ class State(NamedTuple):
 
 
 # Columns of `chain`.
-FIRST, SECOND, WHOLE, NEAREST, FARTHEST, TOTAL, METRO = 0, 1, 2, 3, 4, 5, 6
-# Levels of a chain.
-NO_MEMBER, ALL_MEMBERS, SOME_MEMBERS = 0, 1, 2
+FIRST, SECOND, WHOLE, NEAREST, FARTHEST, METRO, BEGIN, END = 0, 1, 2, 3, 4, 5, 6, 7
 # Positions in `size`.
 LOGGED, ARCS, TOUCHED, TURN = 0, 1, 2, 3
 
@@ -153,7 +154,7 @@ def _set_link(net: Net, state: State, link: Whole, ns: Whole, longest: Whole) ->
     at = -2 - place
     members = net.chain_of.size
     chain = net.chain_of[at] if at < members else at - members
-    begin, end = net.chain_bounds[chain], net.chain_bounds[chain + 1]
+    begin, end = net.chain[chain, BEGIN], net.chain[chain, END]
     for position in range(at, end):
         net.offsets[position] += more
     net.chain[chain, WHOLE] += more
@@ -255,76 +256,109 @@ def _mend(net: Net, state: State, limit: int, opened: Array, shut: Array) -> Non
 
 
 @njit(inline="always")
-def _before_and_after(found: Array, chains: Array, limit: int, chain: Whole) -> tuple[Whole, Whole]:
-    """The offsets between which the members of a chain are out of reach: from the one on, and up to the other."""
-    second, after = chains[chain, SECOND], np.int64(1) << 62
-    if second >= 0:
-        after = np.int64(found[second]) + chains[chain, WHOLE] - limit
-    return limit - np.int64(found[chains[chain, FIRST]]), after
+def _first_from(offsets: Array, begin: Whole, end: Whole, least: Whole) -> Whole:
+    """The position of the first member whose offset is not below `least`, `end` where there is none."""
+    size = end - begin
+    while size > 0:
+        half = (size + 1) >> 1
+        # A choice and no branch: which half it is cannot be foreseen.
+        begin = begin + half if offsets[begin + half - 1] < least else begin
+        size -= half
+    return begin
 
 
 @njit(inline="always")
-def _level(chains: Array, chain: Whole, before: Whole, after: Whole) -> int:
-    """Whether all members of a chain are within reach for sure, none, or who knows: offsets never fall along it."""
-    nearest, farthest = chains[chain, NEAREST], chains[chain, FARTHEST]
+def _before_and_after(found: Array, rows: Array, limit: int, chain: Whole) -> tuple[Whole, Whole]:
+    """The offsets between which the members of a chain are out of reach: from the one on, and up to the other."""
+    second, after = rows[chain, SECOND], np.int64(1) << 62
+    if second >= 0:
+        after = np.int64(found[second]) + rows[chain, WHOLE] - limit
+    return limit - np.int64(found[rows[chain, FIRST]]), after
+
+
+@njit(inline="always")
+def _gap(found: Array, rows: Array, offsets: Array, limit: int, chain: Whole) -> tuple[Whole, Whole]:
+    """The members of a chain that are out of reach: from one position on, and up to another."""
+    begin, end, nearest, farthest = rows[chain, BEGIN], rows[chain, END], rows[chain, NEAREST], rows[chain, FARTHEST]
+    before, after = _before_and_after(found, rows, limit, chain)
+    # Offsets never fall along a chain, so most often its first and last member answer for all.
     if farthest < before or nearest > after:
-        return ALL_MEMBERS
-    return NO_MEMBER if nearest >= before and farthest <= after else SOME_MEMBERS
+        return begin, begin
+    if nearest >= before and farthest <= after:
+        return begin, end
+    low = _first_from(offsets, begin, end, before)
+    return low, max(low, _first_from(offsets, begin, end, after + 1))
 
 
 @njit(cache=True)
 def recount(net: Net, state: State, limit: int, vertices: Array, chains: Array, table: Array) -> None:
-    """Bring `held` and `table` (a metro each) up to date for all that hangs on `vertices`, and for `chains`."""
-    found, held, weight, metro = state.found, state.held, net.weight, net.metro
-    starts, hosted, size = net.hosted_starts, net.hosted, chains.size
-    for vertex in vertices:
-        _count(held, weight, metro, vertex, found[vertex] < limit, table)
-        size += starts[vertex + 1] - starts[vertex]
+    """Bring `held`, `gap` and `table` (a metro each) up to date for all that hangs on `vertices`, and for `chains`."""
+    hung = _recount_vertices(net, state, limit, vertices, table)
     # One list for all: to hand the bundles on for each vertex would take longer than what is done there.
-    every, filled = np.empty(size, np.int32), chains.size
-    every[:filled] = chains
+    _recount_chains(net, state, limit, _listed(net, state, vertices, chains, hung), table)
+
+
+@njit(cache=True)
+def _recount_vertices(net: Net, state: State, limit: int, vertices: Array, table: Array) -> int:
+    """Count vertices, and stamp them: how many chains hang on them, those between two of them twice."""
+    found, held, weight, metro, stamp = state.found, state.held, net.weight, net.metro, state.stamp
+    starts, hung = net.hosted_starts, 0
+    state.size[TURN] += 1
+    turn = state.size[TURN]
     for vertex in vertices:
+        if stamp[vertex] == turn:
+            continue
+        stamp[vertex] = turn
+        hung += starts[vertex + 1] - starts[vertex]
+        near = found[vertex] < limit
+        if near != held[vertex]:
+            held[vertex] = near
+            # What is not counted has no metro either.
+            if weight[vertex]:
+                table[metro[vertex]] += weight[vertex] if near else -weight[vertex]
+    return hung
+
+
+@njit(cache=True)
+def _listed(net: Net, state: State, vertices: Array, chains: Array, hung: int) -> Array:
+    """The `chains` and then, each once, those that hang on the stamped `vertices`."""
+    starts, hosted, across, stamp, turn = net.hosted_starts, net.hosted, net.across, state.stamp, state.size[TURN]
+    listed, size = np.empty(chains.size + hung, np.int32), chains.size
+    listed[:size] = chains
+    for vertex in vertices:
+        if stamp[vertex] != turn:
+            continue
+        stamp[vertex] = -turn
         for at in range(starts[vertex], starts[vertex + 1]):
-            every[filled] = hosted[at]
-            filled += 1
-    _recount_chains(net, state, limit, every, table)
+            # A chain between two of them waits for the second.
+            listed[size] = hosted[at]
+            size += across[at] < 0 or stamp[across[at]] != turn
+    return listed[:size]
 
 
 @njit(cache=True)
 def _recount_chains(net: Net, state: State, limit: int, chains: Array, table: Array) -> None:
-    rows, bounds, offsets = net.chain, net.chain_bounds, net.offsets
-    found, held, weight, metro, vertices = state.found, state.held, net.weight, net.metro, state.found.size
-    levels, stamp = state.level, state.stamp
-    state.size[TURN] += 1
-    turn = state.size[TURN]
+    rows, offsets, upto, metro = net.chain, net.offsets, net.upto, net.metro[state.found.size :]
+    found, gap = state.found, state.gap
     for chain in chains:
-        if stamp[vertices + chain] == turn:
+        low, high = _gap(found, rows, offsets, limit, chain)
+        low_before, high_before = gap[chain, 0], gap[chain, 1]
+        if low == low_before and high == high_before:
             continue
-        stamp[vertices + chain] = turn
-        before, after = _before_and_after(found, rows, limit, chain)
-        level = _level(rows, chain, before, after)
-        if level == levels[chain] and level != SOME_MEMBERS:
-            continue
-        before_level, levels[chain] = levels[chain], level
-        if level != SOME_MEMBERS and before_level != SOME_MEMBERS and rows[chain, METRO] >= 0:
-            # All of it changes sides: nobody needs to be asked one by one.
-            for at in range(bounds[chain], bounds[chain + 1]):
-                held[vertices + at] = level == ALL_MEMBERS
-            if rows[chain, TOTAL]:
-                table[rows[chain, METRO]] += rows[chain, TOTAL] if level == ALL_MEMBERS else -rows[chain, TOTAL]
-            continue
-        for at in range(bounds[chain], bounds[chain + 1]):
-            near = offsets[at] < before or offsets[at] > after
-            _count(held, weight, metro, vertices + at, near, table)
+        gap[chain, 0], gap[chain, 1] = low, high
+        if rows[chain, METRO] >= 0:
+            table[rows[chain, METRO]] += upto[high_before] - upto[low_before] - (upto[high] - upto[low])
+        else:
+            _add_members(upto, metro, low_before, high_before, 1, table)
+            _add_members(upto, metro, low, high, -1, table)
 
 
 @njit(cache=True)
-def _count(held: Array, weight: Array, metro: Array, index: Whole, near: bool, table: Array) -> None:
-    if near != held[index]:
-        held[index] = near
+def _add_members(upto: Array, metro: Array, begin: Whole, end: Whole, times: int, table: Array) -> None:
+    for at in range(begin, end):
         # What is not counted has no metro either.
-        if weight[index]:
-            table[metro[index]] += weight[index] if near else -weight[index]
+        if upto[at + 1] != upto[at]:
+            table[metro[at]] += times * (upto[at + 1] - upto[at])
 
 
 @njit(cache=True)
@@ -381,21 +415,15 @@ def _lost(net: Net, state: State, limit: int) -> Whole:
 @njit(cache=True)
 def _lost_of_chains(net: Net, state: State, limit: int, chains: Array) -> Whole:
     """The weight that the last change took out of reach in chains that were not looked at before."""
-    rows, bounds, offsets = net.chain, net.chain_bounds, net.offsets
-    found, held, weight, stamp = state.found, state.held, net.weight, state.stamp
-    vertices, turn, lost, levels = state.found.size, state.size[TURN], np.int64(0), state.level
+    rows, offsets, upto, found, gap = net.chain, net.offsets, net.upto, state.found, state.gap
+    vertices, stamp, turn, lost = state.found.size, state.stamp, state.size[TURN], np.int64(0)
     for chain in chains:
         if stamp[vertices + chain] == turn:
             continue
         stamp[vertices + chain] = turn
-        if levels[chain] == NO_MEMBER:
-            continue
-        before, after = _before_and_after(found, rows, limit, chain)
-        if _level(rows, chain, before, after) == ALL_MEMBERS:
-            continue
-        for at in range(bounds[chain], bounds[chain + 1]):
-            if held[vertices + at] and offsets[at] >= before and offsets[at] <= after:
-                lost += weight[vertices + at]
+        low, high = _gap(found, rows, offsets, limit, chain)
+        # No failure brings anything within reach: the gap only grows.
+        lost += upto[high] - upto[low] - (upto[gap[chain, 1]] - upto[gap[chain, 0]])
     return lost
 
 
@@ -419,10 +447,11 @@ def losses_in_chains(net: Net, state: State, limit: int, links: Array, lost: Arr
 
     `lost` keeps -1 for all other links, which `losses` can tell of.
     """
-    rows, bounds, offsets = net.chain, net.chain_bounds, net.offsets
-    found, held, weight, vertices, members = state.found, state.held, net.weight, state.found.size, net.chain_of.size
-    place, chain_of = net.place, net.chain_of
+    rows, offsets, upto, found = net.chain, net.offsets, net.upto, state.found
+    place, chain_of, members = net.place, net.chain_of, net.chain_of.size
     checked, bears = -1, False
+    low: Whole = np.int64(0)
+    high: Whole = np.int64(0)
     for entry in range(links.size):
         at = -2 - place[links[entry]]
         if at < -1:
@@ -431,22 +460,18 @@ def losses_in_chains(net: Net, state: State, limit: int, links: Array, lost: Arr
             lost[entry] = 0
             continue
         chain = chain_of[at] if at < members else at - members
+        begin, end = rows[chain, BEGIN], rows[chain, END]
         if chain != checked:
             checked, bears = chain, _bears(net, state, chain)
+            before, after = _before_and_after(found, rows, limit, chain)
+            low = _first_from(offsets, begin, end, before)
+            high = _first_from(offsets, begin, end, after + 1)
         if bears:
             continue
-        begin, end = bounds[chain], bounds[chain + 1]
+        # Up to the cut only the first end is left, behind it only the second; what lies in the gap was lost before.
         cut = min(at, end) if at < members else end
-        before, after = _before_and_after(found, rows, limit, chain)
-        gone = np.int64(0)
-        # Up to the cut only the first end is left, behind it only the second.
-        for position in range(begin, cut):
-            if held[vertices + position] and offsets[position] >= before:
-                gone += weight[vertices + position]
-        for position in range(cut, end):
-            if held[vertices + position] and offsets[position] <= after:
-                gone += weight[vertices + position]
-        lost[entry] = gone
+        left, right = max(low, high), min(low, high)
+        lost[entry] = upto[max(cut, left)] - upto[left] + upto[max(cut, right)] - upto[cut]
 
 
 @njit(cache=True)

@@ -17,6 +17,8 @@ from karez.measure.core import LONGEST_NS, Topology
 from karez.measure.kernels import FAR
 from karez.measure.reach import Reach
 from karez.measure.repair import (
+    BEGIN,
+    END,
     FARTHEST,
     FIRST,
     LOGGED,
@@ -24,7 +26,6 @@ from karez.measure.repair import (
     NEAREST,
     NOWHERE,
     SECOND,
-    TOTAL,
     TOUCHED,
     WHOLE,
     Net,
@@ -181,8 +182,10 @@ def _net(reach: Reach) -> Net:
     weight, metro = _counted(reach)
     chain_way = np.full(len(chains.first), -1, np.int32)
     chain_way[made.joined] = len(made.links) + np.arange(len(made.joined))
-    hosts = np.concatenate([chains.first, chains.second[chains.second >= 0]])
-    hung = np.concatenate([np.arange(len(chains.first)), np.flatnonzero(chains.second >= 0)])
+    joined = made.joined
+    hosts = np.concatenate([chains.first, chains.second[joined]])
+    across = np.concatenate([chains.second, chains.first[joined]])
+    hung = np.concatenate([np.arange(len(chains.first)), joined])
     by_host = np.argsort(hosts, kind="stable")
     return Net(
         starts=made.starts,
@@ -197,28 +200,28 @@ def _net(reach: Reach) -> Net:
         place=_places(made, len(reach.oneway_ns)),
         link_ns=reach.oneway_ns.copy(),
         chain_of=np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds)),
-        chain_bounds=chains.bounds,
-        chain=_rows_of_chains(reach, weight, metro),
+        chain=_rows_of_chains(reach, metro[vertices:]),
         chain_way=chain_way,
         offsets=delays.offsets.copy(),
-        weight=weight,
+        upto=np.concatenate([[0], np.cumsum(weight[vertices:])]),
+        weight=weight[:vertices].copy(),
         metro=metro,
         hosted_starts=np.searchsorted(hosts[by_host], np.arange(vertices + 1)),
         hosted=hung[by_host].astype(np.int32),
+        across=across[by_host],
     )
 
 
-def _rows_of_chains(reach: Reach, weight: Array, metro: Array) -> Array:
-    """What is asked of chains most often, in the columns that `repair` names, and one to fill the line up."""
-    chains, delays, vertices = reach.topology.chains, reach.timed, reach.topology.vertices
+def _rows_of_chains(reach: Reach, metro: Array) -> Array:
+    """What is asked of chains most often, in the columns that `repair` names; `metro` is that of each member."""
+    chains, delays = reach.topology.chains, reach.timed
     begin, end = chains.bounds[:-1], chains.bounds[1:]
     rows = np.zeros((len(begin), 8), np.int64)
     rows[:, FIRST], rows[:, SECOND], rows[:, WHOLE] = chains.first, chains.second, delays.whole
     rows[:, NEAREST], rows[:, FARTHEST] = delays.offsets[begin], delays.offsets[end - 1]
+    rows[:, BEGIN], rows[:, END] = begin, end
     if len(begin):
-        metros = metro[vertices:]
-        least, most = (choose.reduceat(metros, begin) for choose in (np.minimum, np.maximum))
-        rows[:, TOTAL] = np.add.reduceat(weight[vertices:], begin)
+        least, most = (choose.reduceat(metro, begin) for choose in (np.minimum, np.maximum))
         rows[:, METRO] = np.where(least == most, least, -1)
     return rows
 
@@ -280,8 +283,8 @@ def _state(net: Net, vertices: int, chains: int) -> State:
         found=np.full(vertices, FAR, np.int32),
         parent=np.full(vertices, -1, np.int32),
         source=np.zeros(vertices, np.bool_),
-        held=np.zeros(len(net.weight), np.bool_),
-        level=np.zeros(chains, np.int8),
+        held=np.zeros(vertices, np.bool_),
+        gap=net.chain[:, BEGIN : END + 1].astype(np.int32),
         heap=np.empty(room, np.int64),
         log=np.empty((room, 3), np.int32),
         arc_log=np.empty((2 * (ways + links) + 2, 2), np.int32),
