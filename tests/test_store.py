@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import shutil
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 
 from karez.errors import InputError
-from karez.twin import Table, Twin, store
-from karez.twin.store import Revision, os_problem
+from karez.twin import Column, Table, Twin, store
+from karez.twin.check import check
+from karez.twin.store import FEW, Revision, os_problem
 from tests.strategies import sound_twin, sound_twins, wild_twins
 
 NOBODY = 65534
@@ -149,6 +152,37 @@ def test_a_table_saved_before_a_column_was_added_takes_the_value_that_the_schema
     revision = msgspec.json.decode(path.read_bytes(), type=Revision)
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(revision, schema="of then")))
     assert store.load(tmp_path)[0]["stations"].digest == twin["stations"].digest
+
+
+def test_columns_of_few_words_are_loaded_bit_for_bit_and_checked_as_they_were(tmp_path: Path) -> None:
+    twin = sound_twin(stations=FEW + 1)
+    stations = twin["stations"]
+    rows = np.array([3, FEW // 2])
+    metro = stations["metro"].copy()
+    metro[rows[0]], metro[rows[1]] = b"", b"gone"
+    twin = twin.replace(Table.of("stations", {name: stations[name] for name in stations.columns} | {"metro": metro}))
+    save(twin, tmp_path)
+    loaded = store.load(tmp_path)[0]
+    problems = check(loaded)
+    for name, column in twin["stations"].columns.items():
+        assert loaded["stations"][name].tolist() == column.array.tolist()
+        assert Column.of(loaded["stations"][name]).digest == column.digest
+    assert problems == check(twin)
+    assert {problem.where for problem in problems} == {"stations.metro"}
+
+
+def test_a_file_whose_few_words_are_told_row_by_row_is_loaded_as_any_other(tmp_path: Path) -> None:
+    twin = sound_twin(stations=FEW + 1)
+    file = tmp_path / save(twin, tmp_path).files["stations"].file
+    plain = pl.read_parquet(file).with_columns(pl.col("metro").cast(pl.String))
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    plain.write_parquet(file)
+    after = hashlib.sha256(file.read_bytes()).hexdigest()
+    path = tmp_path / "revisions" / "000001.json"
+    path.write_text(path.read_text().replace(before, after))
+    loaded = store.load(tmp_path)[0]
+    assert before != after
+    assert loaded["stations"]["metro"].tolist() == twin["stations"]["metro"].tolist()
 
 
 def test_writers_at_the_same_time_make_one_sequence(tmp_path: Path) -> None:

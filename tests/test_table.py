@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from karez.errors import InputError
 from karez.twin import Column, Table
-from karez.twin.table import CHUNK_ROWS, CHUNK_SHIFT, MISSING, NONE, Array, resolve, texts
+from karez.twin.table import CHUNK_ROWS, CHUNK_SHIFT, MANY, MISSING, NONE, Array, resolve, texts
 from tests.strategies import sound_twin, wild_tables
 
 KINDS = ("float", "int", "bool", "text")
@@ -114,6 +114,42 @@ def test_a_constant_column_has_the_digest_of_one_that_repeats_its_value() -> Non
     assert constant.array[5] == "京".encode()
 
 
+@given(st.lists(st.sampled_from(["", "a", "b", "long word", "é"]), min_size=1, max_size=40), st.data())
+def test_a_column_of_few_words_is_the_column_of_its_values(values: list[str], data: st.DataObject) -> None:
+    words, which = np.unique(texts(values), return_inverse=True)
+    rows = np.array(data.draw(st.lists(st.integers(0, len(values) - 1))), np.int64)
+    targets = (Column.of(texts(["a", "long word"])), Column.of(texts(["b"])))
+
+    def worded() -> Column:
+        return Column.worded(words.copy(), which.astype(np.uint8))
+
+    plain = Column.of(texts(values))
+    assert worded().digest == plain.digest
+    assert worded().array.tolist() == plain.array.tolist()
+    assert worded().at(rows).tolist() == plain.at(rows).tolist()
+    assert worded().resolve(targets).tolist() == plain.resolve(targets).tolist()
+    for word in (b"a", b"nowhere"):
+        test = word.__eq__
+        assert worded().tested(np.vectorize(test, [bool])).tolist() == list(map(test, texts(values).tolist()))
+    some = np.unique(rows)
+    assert worded().set(some, texts(["b"] * len(some))).digest == plain.set(some, texts(["b"] * len(some))).digest
+
+
+def test_a_column_of_few_words_takes_the_memory_of_which_it_has_until_all_is_asked_for() -> None:
+    words, which = texts(["aggregation", "core"]), np.zeros(1_000_000, np.uint8)
+    which[::2] = 1
+    tracemalloc.start()
+    try:
+        column = Column.worded(words, which)
+        core = column.tested(lambda some: some == b"core")
+        column.at(np.arange(1_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert core.sum() == 500_000
+    assert peak < 3_000_000
+
+
 def test_chunks_cannot_be_written_to() -> None:
     column = Column.of(np.zeros(3)).set(np.array([1]), np.array([2.0]))
     with pytest.raises(ValueError, match="read-only"):
@@ -124,6 +160,23 @@ def test_values_resolve_to_rows_through_several_tables_empty_to_none_and_others_
     first, second = Column.of(texts(["a", "b"])), Column.of(texts(["a2", "long"]))
     found = resolve(texts(["b", "", "long", "a", "a2", "longer than any id", "B"]), (first, second))
     assert found.tolist() == [1, NONE, 3, 0, 2, MISSING, MISSING]
+
+
+@pytest.mark.parametrize("order", ["ascending", "backwards", "shuffled"])
+@pytest.mark.parametrize("width", [3, 8])
+def test_a_million_values_resolve_together_as_they_do_in_parts(order: str, width: int) -> None:
+    random = np.random.default_rng(width)
+    values = random.integers(0, 30, (MANY + 5, width)).astype(np.uint8)
+    # A third of the letters are none: values are of every length, many come again, some are empty.
+    values = np.where(values < 20, values % 9 + ord("a"), 0).astype(np.uint8).view(f"S{width}").ravel()
+    if order != "shuffled":
+        values = np.sort(values)[:: 1 if order == "ascending" else -1]
+    ids = [np.sort(random.choice(values, size)) for size in (1, 12 * width, 4 ** (width + 1))]
+    targets = (*(Column.of(some) for some in ids), Column.of(texts([])))
+    parts = [resolve(values[start : start + MANY // 2], targets) for start in range(0, len(values), MANY // 2)]
+    found = resolve(values, targets)
+    assert found.tolist() == np.concatenate(parts).tolist()
+    assert {NONE, MISSING} < set(np.unique(found).tolist())
 
 
 def test_resolving_a_long_value_does_not_widen_all_ids() -> None:

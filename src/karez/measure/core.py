@@ -154,10 +154,12 @@ def topology(twin: Twin, used: Array) -> Topology:
         LOG.info("compiling the search: this takes some seconds, once")
     links = twin["links"]
     a, b = twin.resolve("links", "a"), twin.resolve("links", "b")
-    rows = np.flatnonzero(used & links["up"] & (a >= 0) & (b >= 0)).astype(np.int32)
-    whole = len(rows) == len(links)
-    tail, head = (ends.astype(np.int32) if whole else ends[rows].astype(np.int32) for ends in (a, b))
-    both = (links["direction"] if whole else links["direction"][rows]) == b"both"
+    rows, tail, head = (np.empty(len(links), np.int32) for _ in range(3))
+    count = kernels.leading_somewhere(np.logical_and(used, links["up"]), a, b, rows, tail, head)
+    rows, tail, head = rows[:count], tail[:count], head[:count]
+    both = np.ascontiguousarray(links.columns["direction"].tested(lambda directions: directions == b"both"))
+    if len(rows) < len(links):
+        both = both[rows]
     sites, vertices = len(twin["sites"]), len(twin["sites"]) + len(twin["stations"])
     core = np.zeros(vertices, np.bool_)
     core[:sites] = True
@@ -166,7 +168,9 @@ def topology(twin: Twin, used: Array) -> Topology:
     size = kernels.numbered(core, number)
     joins = np.empty((vertices, 2), np.int32)
     inner, entries = kernels.parted(tail, head, core, joins)
-    bounds, members, via, first, second, last = kernels.walk_chains(tail, head, core, joins, entries)
+    bounds, members, via, first, second, last = kernels.walk_chains(
+        tail, head, core, joins, entries, np.empty(vertices, np.int32), np.empty(vertices, np.int32)
+    )
     chains = Chains(bounds, members, rows[via], number[first], np.where(second < 0, -1, number[second]), rows[last])
     joined = np.flatnonzero((second >= 0) & (first != second)).astype(np.int32)
     tails = np.concatenate([number[tail[inner]], chains.first[joined]])

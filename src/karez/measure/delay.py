@@ -63,9 +63,10 @@ def used_links(twin: Twin, layer: Layer) -> Array:
     On the IP layer these are its own links, and the optical links of access and aggregation that lead to routers.
     """
     links = twin["links"]
-    used: Array = links["layer"] == layer.encode()
+    used: Array = links.columns["layer"].tested(lambda layers: layers == layer.encode())
     if layer == "ip":
-        used = np.logical_or(used, np.isin(links["kind"], np.array(TOWARDS_ROUTERS)))
+        routers = np.array(TOWARDS_ROUTERS)
+        used = np.logical_or(used, links.columns["kind"].tested(lambda kinds: np.isin(kinds, routers)))
     return used
 
 
@@ -108,14 +109,20 @@ def link_parts(twin: Twin) -> LinkParts:
     A link of the IP layer that rests on nothing costs its own length, the hop of its kind, and a router.
     """
     links = twin["links"]
-    kind = np.zeros(len(links), np.uint8)
-    for position, name in enumerate(LINK_KINDS):
-        kind[links["kind"] == name.encode()] = position
-    routed = np.flatnonzero(links["layer"] == b"ip")
+    kind = links.columns["kind"].each(_positions)
+    routed = np.flatnonzero(links.columns["layer"].tested(lambda layers: layers == b"ip"))
     fibre_km, hops = links["length_km"], np.zeros((len(routed), len(LINK_KINDS)))
     if len(routed):
         fibre_km, hops = _routed(twin, routed, fibre_km.copy(), kind, hops)
     return LinkParts(fibre_km, kind, routed, hops)
+
+
+def _positions(kinds: Array) -> Array:
+    """Where each kind stands in LINK_KINDS (uint8); what is none of them counts as the first."""
+    found = np.zeros(len(kinds), np.uint8)
+    for position, name in enumerate(LINK_KINDS):
+        found[kinds == name.encode()] = position
+    return found
 
 
 def _routed(twin: Twin, routed: Array, fibre_km: Array, kind: Array, hops: Array) -> tuple[Array, Array]:

@@ -34,6 +34,17 @@ def delays_ns(
 
 
 @njit(cache=True)
+def leading_somewhere(used: Array, a: Array, b: Array, rows: Array, tail: Array, head: Array) -> int:
+    """The number of links that are used and have both ends, after they and these were written to the last three."""
+    count = 0
+    for link in range(a.size):
+        if used[link] and a[link] >= 0 and b[link] >= 0:
+            rows[count], tail[count], head[count] = link, a[link], b[link]
+            count += 1
+    return count
+
+
+@njit(cache=True)
 def mark_core(tail: Array, head: Array, both: Array, core: Array, degree: Array) -> None:
     """Mark in `core` every vertex at which more than two links meet, or one that goes one way only.
 
@@ -89,15 +100,15 @@ def parted(tail: Array, head: Array, core: Array, joins: Array) -> tuple[Array, 
 
 @njit(cache=True)
 def walk_chains(
-    tail: Array, head: Array, core: Array, joins: Array, entries: Array
+    tail: Array, head: Array, core: Array, joins: Array, entries: Array, members: Array, via: Array
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
     """The chains of vertices outside of `core`, each walked once from the core.
 
-    Gives where each chain starts among its members, the members in the order of the walk and the link by which each
-    was reached; and of each chain the two ends (the second -1 for a dead end) and the last link.
+    `members` and `via` (one a vertex) are written over. Gives where each chain starts among its members, the members
+    in the order of the walk and the link by which each was reached; and of each chain the two ends (the second -1 for
+    a dead end) and the last link.
     """
     seen = np.zeros(core.size, np.bool_)
-    members, via = np.empty(core.size, np.int32), np.empty(core.size, np.int32)
     bounds = np.empty(entries.size + 1, np.int32)
     first, second = np.empty(entries.size, np.int32), np.empty(entries.size, np.int32)
     last = np.empty(entries.size, np.int32)
@@ -218,6 +229,107 @@ def reach_members(
         back = np.int64(found[second[chain]]) + whole[chain] if second[chain] >= 0 else np.int64(FAR) * 4
         for at in range(bounds[chain], bounds[chain + 1]):
             out[members[at]] = min(ahead + offsets[at], back - offsets[at], np.int64(FAR))
+
+
+@njit(cache=True)
+def points_of(vertex: Array, number: Array, point: Array) -> Array:
+    """The points (int32) whose vertex is in the core; those of the others are written into `point`, by vertex.
+
+    `number` is the core's number of each vertex, -1 outside; a point of vertex -1 is nowhere.
+    """
+    inside = 0
+    for at in range(vertex.size):
+        inside += vertex[at] >= 0 and number[vertex[at]] >= 0
+    found = np.empty(inside, np.int32)
+    inside = 0
+    for at in range(vertex.size):
+        if vertex[at] < 0:
+            continue
+        if number[vertex[at]] >= 0:
+            found[inside] = at
+            inside += 1
+        else:
+            point[vertex[at]] = at
+    return found
+
+
+@njit(cache=True)
+def hanging(
+    bounds: Array, members: Array, first: Array, second: Array, point: Array, metro: Array
+) -> tuple[int, int, int]:
+    """How many points hang in chains on one host, how many between two, and how many segments these make.
+
+    A segment is of one chain and one metro; `point` has the point of each vertex, -1 for none.
+    """
+    one, two, segments = 0, 0, 0
+    for chain in range(first.size):
+        between = second[chain] >= 0 and second[chain] != first[chain]
+        before = np.int64(-1)
+        for at in range(bounds[chain], bounds[chain + 1]):
+            mine = np.int64(point[members[at]])
+            if mine < 0:
+                continue
+            if not between:
+                one += 1
+                continue
+            if before < 0 or metro[mine] != metro[before]:
+                segments += 1
+            two += 1
+            before = mine
+    return one, two, segments
+
+
+@njit(cache=True)
+def hung(
+    bounds: Array,
+    members: Array,
+    first: Array,
+    second: Array,
+    point: Array,
+    metro: Array,
+    offsets: Array,
+    whole: Array,
+    longest: int,
+    counts: tuple[int, int, int],
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array, Array, Array]]:
+    """The points that hang in chains, as many as `hanging` has counted.
+
+    Of those on one host: host, offset (the shorter way round a ring) and point. Of those between two: of each segment
+    its chain, its spans (offsets of its first and last member, delay of the chain) and where it starts; offset and
+    point of each. Where a chain is longer than `FAR`, the middle, which is beyond `longest` from both ends, is cut.
+    """
+    host, near, ones = np.empty(counts[0], np.int32), np.empty(counts[0], np.int32), np.empty(counts[0], np.int32)
+    ahead, twos = np.empty(counts[1], np.int32), np.empty(counts[1], np.int32)
+    owner, spans = np.empty(counts[2], np.int32), np.empty((counts[2], 3), np.int32)
+    starts = np.empty(counts[2] + 1, np.int32)
+    one, two, segment = 0, 0, -1
+    far, limit = np.int64(FAR), np.int64(longest)
+    for chain in range(first.size):
+        between = second[chain] >= 0 and second[chain] != first[chain]
+        closed = second[chain] == first[chain]
+        before = np.int64(-1)
+        for at in range(bounds[chain], bounds[chain + 1]):
+            mine = np.int64(point[members[at]])
+            if mine < 0:
+                continue
+            offset = offsets[at]
+            if not between:
+                offset = min(offset, whole[chain] - offset) if closed else offset
+                host[one], near[one], ones[one] = first[chain], min(offset, far), mine
+                one += 1
+                continue
+            if whole[chain] > far and offset > limit:
+                offset = max(far - (whole[chain] - offset), limit)
+            if before < 0 or metro[mine] != metro[before]:
+                segment += 1
+                owner[segment], starts[segment] = chain, two
+                spans[segment, 0], spans[segment, 2] = offset, min(whole[chain], far)
+            spans[segment, 1] = offset
+            ahead[two], twos[two] = offset, mine
+            two += 1
+            before = mine
+    starts[counts[2]] = counts[1]
+    return (host, near, ones), (owner, spans, starts, ahead, twos)
 
 
 @njit(cache=True)

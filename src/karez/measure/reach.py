@@ -17,11 +17,9 @@ from karez.measure.core import LONGEST_NS, Timed, Topology, searched, topology, 
 from karez.measure.delay import Figures, constants, link_parts
 from karez.measure.kernels import FAR
 from karez.twin import Twin
-from karez.twin.table import Array
+from karez.twin.table import BLOCK_ROWS, Array
 
 GROUP_BITS = 32
-# What stands for the number of a vertex outside the core, and of none at all.
-OUTSIDE, NOWHERE = -1, -2
 
 
 @dataclass(frozen=True)
@@ -150,45 +148,45 @@ def timed(made: Topology, oneway_ns: Array, counted: Points, *, metros: int) -> 
 def _hung(made: Topology, delays: Timed, counted: Points) -> tuple[_Single, _Double]:
     """What is counted, by how it hangs on the core; points that nothing reaches hang nowhere."""
     chains = made.chains
-    number = np.where(counted.vertex >= 0, made.number[counted.vertex], NOWHERE)
-    in_core = np.flatnonzero(number >= 0)
+    vertex, metro = _plain(counted.vertex, np.int64), _plain(counted.metro, np.int64)
     # Outside the core are stations only, and each is counted once or not at all.
     point = np.full(len(made.number), -1, np.int32)
-    outside = np.flatnonzero(number == OUTSIDE)
-    point[counted.vertex[outside]] = outside
-    del outside
-    member = point[chains.members]
-    place = np.flatnonzero(member >= 0)
-    owner = np.repeat(np.arange(len(chains.first), dtype=np.int32), np.diff(chains.bounds))
-    if len(place) < len(member):
-        member, owner = member[place], owner[place]
-    closed = chains.second == chains.first
-    two = ((chains.second >= 0) & ~closed)[owner]
-    one, offset = owner[~two], delays.offsets[place[~two]]
-    nearest = np.where(closed[one], np.minimum(offset, delays.whole[one] - offset), offset)
+    in_core = kernels.points_of(vertex, made.number, point)
+    bounds, members, first, second = chains.bounds, chains.members, chains.first, chains.second
+    counts = kernels.hanging(bounds, members, first, second, point, metro)
+    one, two = kernels.hung(
+        bounds, members, first, second, point, metro, delays.offsets, delays.whole, LONGEST_NS, counts
+    )
     single = _single(
-        host=np.concatenate([number[in_core], chains.first[one]]),
-        offset=np.concatenate([np.zeros(len(in_core), np.int64), nearest]),
-        member=np.concatenate([in_core, member[~two]]),
+        host=np.concatenate([made.number[vertex[in_core]], one[0]]),
+        offset=np.concatenate([np.zeros(len(in_core), np.int32), one[1]]),
+        member=np.concatenate([in_core, one[2]]),
         points=counted,
     )
-    return single, _double(made, delays, owner[two], place[two], member[two], counted)
+    return single, _double(*two, made=made, points=counted)
+
+
+def _plain(values: Array, dtype: type[np.generic]) -> Array:
+    """The values as the compiled loops take them, so that they are compiled for one kind of array only."""
+    plain = np.ascontiguousarray(values, dtype).view()
+    plain.flags.writeable = False
+    return plain
 
 
 def _single(host: Array, offset: Array, member: Array, points: Points) -> _Single:
-    offset, metro = np.minimum(offset, int(FAR)), points.metro[member].astype(np.int32)
+    metro = points.metro[member].astype(np.int32)
     order = _by_group(host, metro, offset)
     host, offset, member, metro = host[order], offset[order], member[order], metro[order]
     first = np.flatnonzero(_changes(host) | _changes(metro))
-    weight = fixed(points.weight[member])
+    weight = _fixed_at(points.weight, member)
     return _Single(
         host=host[first],
         metro=metro[first],
         bounds=np.append(first, len(host)).astype(np.int32),
-        offset=offset.astype(np.int32),
+        offset=offset,
         weight=weight,
         upto=np.concatenate([[0], np.cumsum(weight)]),
-        member=member.astype(np.int32),
+        member=member,
     )
 
 
@@ -201,31 +199,29 @@ def _by_group(host: Array, metro: Array, offset: Array) -> Array:
     return np.argsort((host.astype(np.int64) * metros + metro << 31) | offset)
 
 
-def _double(made: Topology, delays: Timed, owner: Array, place: Array, member: Array, points: Points) -> _Double:
-    metro = points.metro[member].astype(np.int32)
-    first = np.flatnonzero(_changes(owner) | _changes(metro))
-    bounds = np.append(first, len(owner))
-    weight, offset = fixed(points.weight[member]), _shortened(delays.offsets[place], delays.whole[owner])
-    mine = owner[first]
-    spans = np.stack([offset[first], offset[bounds[1:] - 1], np.minimum(delays.whole[mine], int(FAR))], axis=1)
+def _double(
+    owner: Array, spans: Array, bounds: Array, offset: Array, member: Array, *, made: Topology, points: Points
+) -> _Double:
+    weight = _fixed_at(points.weight, member)
     return _Double(
-        ends=np.stack([made.chains.first[mine], made.chains.second[mine]], axis=1),
-        spans=spans.astype(np.int32),
-        metro=metro[first],
-        total=np.add.reduceat(weight, first) if len(first) else weight,
-        bounds=bounds.astype(np.int32),
+        ends=np.stack([made.chains.first[owner], made.chains.second[owner]], axis=1),
+        spans=spans,
+        metro=points.metro[member[bounds[:-1]]].astype(np.int32),
+        total=np.add.reduceat(weight, bounds[:-1]) if len(owner) else weight,
+        bounds=bounds,
         offset=offset,
         weight=weight,
         member=member,
     )
 
 
-def _shortened(offset: Array, whole: Array) -> Array:
-    """Offsets (int32) in chains that are no longer than `FAR`: of longer ones the middle, out of all reach, is cut."""
-    if not (whole > FAR).any():
-        return offset.astype(np.int32)
-    from_second = np.maximum(int(FAR) - (whole - offset), LONGEST_NS)
-    return np.where((whole > FAR) & (offset > LONGEST_NS), from_second, offset).astype(np.int32)
+def _fixed_at(weight: Array, member: Array) -> Array:
+    """The weights of `member` as they are summed, in blocks that stay near the processor."""
+    found = np.empty(len(member), np.int64)
+    for start in range(0, len(member), BLOCK_ROWS):
+        block = member[start : start + BLOCK_ROWS]
+        found[start : start + len(block)] = fixed(weight[block])
+    return found
 
 
 def _changes(values: Array) -> Array:

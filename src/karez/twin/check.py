@@ -14,7 +14,7 @@ from karez.errors import Problem
 from karez.twin import schema
 from karez.twin.geo import great_circle_km
 from karez.twin.schema import ColumnSpec
-from karez.twin.table import BLOCK_ROWS, MISSING, Array, Column, Table, resolve, text
+from karez.twin.table import BLOCK_ROWS, MISSING, Array, Table, resolve, tested, text
 from karez.twin.twin import Twin, World
 
 FAR_KM = 500.0
@@ -68,6 +68,11 @@ class _View:
         column = self.table.columns[spec.name]
         return column.resolve(ids) if self.rows is None else resolve(column.at(self.rows), ids)
 
+    def tested(self, name: str, test: Callable[[Array], Array]) -> Array:
+        """`test` of each value of a column, as `Column.tested` has it."""
+        column = self.table.columns[name]
+        return column.tested(test) if self.rows is None else tested(column.at(self.rows), test)
+
 
 @dataclass(frozen=True)
 class _Fault:
@@ -91,34 +96,33 @@ def _names(ids: Array) -> tuple[str, ...]:
 
 
 def _column_faults(view: _View, spec: ColumnSpec) -> Iterator[_Fault]:
-    values = view[spec.name]
     if spec.dtype == "text":
-        yield from _text_faults(values, spec)
+        yield from _text_faults(view, spec)
     if spec.dtype in ("float", "int"):
-        yield from _number_faults(values, spec)
+        yield from _number_faults(view, spec)
     if spec.refers_to:
         fix = f"add the row to {' or '.join(spec.refers_to)}, or correct the reference"
-        yield _Fault(spec.where, NOWHERE, fix, view.targets(spec) == MISSING)
+        yield _Fault(spec.where, NOWHERE, fix, tested(view.targets(spec), lambda some: some == MISSING))
     if spec.name == "id":
-        yield _Fault(spec.where, DUPLICATE, "keep one of them, or give each its own id", _repeated(view, values))
+        yield _Fault(spec.where, DUPLICATE, "keep one of them, or give each its own id", _repeated(view))
 
 
-def _text_faults(values: Array, spec: ColumnSpec) -> Iterator[_Fault]:
-    empty = _each(values, lambda some: some == b"")
+def _text_faults(view: _View, spec: ColumnSpec) -> Iterator[_Fault]:
+    empty = view.tested(spec.name, lambda some: some == b"")
     if spec.required:
         yield _Fault(spec.where, EMPTY, f"fill it in: {spec.description}", empty)
     if spec.allowed:
         words = [word.encode() for word in spec.allowed]
-        unknown = _each(values, lambda some: ~np.logical_or.reduce([some == word for word in words]))
-        unknown = unknown & ~empty if spec.required else unknown
+        unknown = view.tested(spec.name, lambda some: ~np.logical_or.reduce([some == word for word in words]))
+        unknown = unknown & ~empty if spec.required and unknown.any() else unknown
         yield _Fault(spec.where, f"is none of {', '.join(spec.allowed)}", "use one of these words", unknown)
 
 
-def _number_faults(values: Array, spec: ColumnSpec) -> Iterator[_Fault]:
+def _number_faults(view: _View, spec: ColumnSpec) -> Iterator[_Fault]:
     if spec.dtype == "float" and not _may_be_unknown(spec):
-        yield _Fault(spec.where, NAN, "give its value", _each(values, np.isnan))
+        yield _Fault(spec.where, NAN, "give its value", view.tested(spec.name, np.isnan))
     if np.isfinite([spec.low, spec.high]).any():
-        outside = _each(values, lambda some: (some < spec.low) | (some > spec.high))
+        outside = view.tested(spec.name, lambda some: (some < spec.low) | (some > spec.high))
         unit = f" {spec.unit}" if spec.unit else ""
         what = f"is outside {spec.low:g} to {spec.high:g}{unit}"
         yield _Fault(spec.where, what, "correct the value, or its unit", outside)
@@ -128,26 +132,11 @@ def _may_be_unknown(spec: ColumnSpec) -> bool:
     return spec.absent != spec.absent
 
 
-def _each(values: Array, test: Callable[[Array], Array]) -> Array:
-    """`test` of every value, in blocks that stay near the processor; where it holds nowhere, in the memory of one.
-
-    A column that repeats one value and takes the memory of one is tested once.
-    """
-    if values.strides == (0,) and len(values):
-        return np.broadcast_to(test(values[:1]), len(values))
-    blocks = [test(values[start : start + BLOCK_ROWS]) for start in range(0, len(values), BLOCK_ROWS)]
-    if not any(block.any() for block in blocks):
-        return np.broadcast_to(np.False_, len(values))
-    return np.concatenate(blocks)
-
-
-def _repeated(view: _View, ids: Array) -> Array:
+def _repeated(view: _View) -> Array:
     """Whether a neighbour has the same id: rows lie in the order of their ids."""
-    column: Column = view.table.columns["id"]
+    column, ids = view.table.columns["id"], view["id"]
     if view.rows is None:
-        same = ids[1:] == ids[:-1]
-        beside: Array = np.append(same, False) | np.append(False, same)
-        return beside
+        return _same_as_beside(ids)
     rows, last = view.rows, column.length - 1
     before = (column.at(np.maximum(rows - 1, 0)) == ids) & (rows > 0)
     after = (column.at(np.minimum(rows + 1, last)) == ids) & (rows < last)
@@ -155,10 +144,31 @@ def _repeated(view: _View, ids: Array) -> Array:
     return repeated
 
 
+def _same_as_beside(ids: Array) -> Array:
+    found = np.zeros(len(ids), bool)
+    for some in _blocks(len(ids) - 1):
+        same = np.flatnonzero(ids[some] == ids[some.start + 1 : some.stop + 1]) + some.start
+        found[same] = found[same + 1] = True
+    return found
+
+
+def _blocks(length: int) -> Iterator[slice]:
+    """All rows, so few at once that what is computed on the way stays near the processor."""
+    return (slice(start, min(start + BLOCK_ROWS, length)) for start in range(0, length, BLOCK_ROWS))
+
+
 def _same_ends(view: _View) -> Iterator[_Fault]:
     if view.table.name == "links":
         a = view["a"]
-        yield _Fault("links.b", SAME_ENDS, "name the other end, or drop the link", (a == view["b"]) & (a != b""))
+        yield _Fault("links.b", SAME_ENDS, "name the other end, or drop the link", _equal(a, view["b"]))
+
+
+def _equal(a: Array, b: Array) -> Array:
+    """Whether two texts are the same, and not empty."""
+    found = np.empty(len(a), bool)
+    for some in _blocks(len(a)):
+        found[some] = (a[some] == b[some]) & (a[some] != b"")
+    return found
 
 
 def _never_valid(view: _View) -> Iterator[_Fault]:
@@ -169,29 +179,28 @@ def _never_valid(view: _View) -> Iterator[_Fault]:
 
 def _swapped(view: _View) -> Iterator[_Fault]:
     lon, lat = view["lon"], view["lat"]
-    swapped = (np.abs(lat) > 90) & (np.abs(lon) <= 90)
-    if "metro" in view.table.columns:
-        swapped |= _near_when_swapped(view, lon, lat)
+    metro = view.targets(schema.column(view.table.name, "metro")) if "metro" in view.table.columns else None
+    found = np.empty(len(lon), bool)
+    for some in _blocks(len(lon)):
+        found[some] = (np.abs(lat[some]) > 90) & (np.abs(lon[some]) <= 90)
+        if metro is not None and len(view.twin["metros"]):
+            found[some] |= _near_when_swapped(view.twin["metros"], metro[some], lon[some], lat[some])
     where = f"{view.table.name}.lon"
-    yield _Fault(where, SWAPPED, "exchange the two columns (lon is the longitude, lat the latitude)", swapped)
+    yield _Fault(where, SWAPPED, "exchange the two columns (lon is the longitude, lat the latitude)", found)
 
 
-def _near_when_swapped(view: _View, lon: Array, lat: Array) -> Array:
-    """Whether a row is far from its metro, and would be near it with its coordinates exchanged."""
-    metros = view.twin["metros"]
-    rows = view.targets(schema.column(view.table.name, "metro"))
-    near = np.zeros(len(rows), bool)
-    if not len(metros):
-        return near
-    at = np.maximum(rows, 0)
+def _near_when_swapped(metros: Table, metro: Array, lon: Array, lat: Array) -> Array:
+    """Whether a row is far from its metro (a row each), and would be near it with its coordinates exchanged."""
+    at = np.maximum(metro, 0)
     centre_lon, centre_lat = metros["lon"][at], metros["lat"][at]
     # Most rows are so near in degrees already that nothing needs to be measured.
     with np.errstate(invalid="ignore"):
         away = ~(np.abs(lon - centre_lon) + np.abs(lat - centre_lat) <= FAR_KM / KM_PER_DEGREE)
-    found = np.flatnonzero(away & (rows >= 0))
+    found = np.flatnonzero(away & (metro >= 0))
     centre_lon, centre_lat = centre_lon[found], centre_lat[found]
     far = great_circle_km(lon[found], lat[found], centre_lon, centre_lat) > FAR_KM
     found, centre_lon, centre_lat = found[far], centre_lon[far], centre_lat[far]
+    near = np.zeros(len(metro), bool)
     near[found] = great_circle_km(lat[found], lon[found], centre_lon, centre_lat) <= FAR_KM
     return near
 

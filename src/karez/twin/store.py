@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, cast
@@ -24,8 +24,8 @@ import polars as pl
 
 from karez.errors import InputError, Problem
 from karez.twin import schema
-from karez.twin.schema import ColumnSpec
-from karez.twin.table import Array, Column, Table
+from karez.twin.schema import ColumnSpec, Value
+from karez.twin.table import BLOCK_ROWS, Array, Column, Table
 from karez.twin.twin import Twin
 
 # What reading a damaged Parquet file can raise.
@@ -263,7 +263,11 @@ def _stored(table: Table, folder: Path, stored: dict[str, StoredTable], made: li
 
 def _series(name: str, column: Column) -> pl.Series:
     series = pl.Series(name, np.ascontiguousarray(column.array))
-    return series.cast(pl.String) if series.dtype == pl.Binary else series
+    if series.dtype != pl.Binary:
+        return series
+    series = series.cast(pl.String)
+    # Few words are told once, so that nobody who reads the file has to find them again.
+    return series.cast(pl.Enum(series.unique().sort())) if _has_few_words(series) else series
 
 
 def _loaded(folder: Path, name: str, entry: StoredTable, problems: list[Problem]) -> Table | None:
@@ -315,29 +319,59 @@ def _absent(spec: ColumnSpec, length: int) -> Column:
 
 
 def _column(series: pl.Series) -> Column:
-    if series.dtype == pl.String:
-        first, last = series.first(), series.last()
-        if isinstance(first, str) and first == last and (series == first).all():
-            return Column.constant(first, schema.NUMPY_DTYPES["text"], len(series))
-        return Column.owning(_texts(series))
-    values = series.to_numpy()
-    if (values == values[:1]).all() or (values != values).all():
-        return Column.constant(values[0].item(), values.dtype, len(values))
-    return Column.owning(values)
+    if _is_repeated(series):
+        return Column.constant(cast(Value, series.first()), schema.NUMPY_DTYPES[_dtype(series)], len(series))
+    if isinstance(series.dtype, pl.Enum):
+        return _worded(series, series.dtype.categories)
+    if series.dtype != pl.String:
+        return Column.owning(_numbers(series))
+    return _worded(series, series.unique()) if _has_few_words(series) else Column.owning(_texts(series))
+
+
+def _dtype(series: pl.Series) -> schema.Dtype:
+    names: dict[pl.DataType, schema.Dtype] = {pl.Float64(): "float", pl.Int64(): "int", pl.Boolean(): "bool"}
+    return names.get(series.dtype, "text")
+
+
+def _is_repeated(series: pl.Series) -> bool:
+    """Whether every row holds the same, be it nan."""
+    first = series.first()
+    return bool((series.tail(1) == first).all() and (series == first).all())
+
+
+def _has_few_words(series: pl.Series) -> bool:
+    # A look at the first tells ids, of which each is another, from words that come again.
+    again = len(series) > FEW and series.head(SAMPLE).n_unique() < SAMPLE // 2
+    return again and cast(int, series.approx_n_unique()) < FEW
+
+
+def _worded(series: pl.Series, words: pl.Series) -> Column:
+    return Column.worded(_texts(words), _numbers(series.cast(pl.Enum(words)).to_physical()))
+
+
+def _numbers(series: pl.Series) -> Array:
+    return _joined(series, lambda piece: piece.to_numpy(), series.head(1).to_numpy().dtype)
 
 
 def _texts(series: pl.Series) -> Array:
-    """Strings as a text column holds them; of many that are the same each is converted once."""
-    # A look at the first tells ids, of which each is another, from words that come again.
-    again = len(series) > FEW and series.head(SAMPLE).n_unique() < SAMPLE // 2
-    if again and cast(int, series.approx_n_unique()) < FEW:
-        words = series.unique()
-        which = series.cast(pl.Enum(words)).to_physical().to_numpy()
-        converted: Array = _texts(words)[which]
-        return converted
+    """Strings as a text column holds them."""
+    size = max(int(cast(int, series.str.len_bytes().max())), 1)
+    return _joined(series, lambda piece: _letters(piece, size), np.dtype(("S", size)))
+
+
+def _joined(series: pl.Series, made: Callable[[pl.Series], Array], dtype: np.dtype) -> Array:
+    """What is made of the pieces of a column, one after the other, so that it stays near the processor."""
+    found = np.empty(len(series), dtype)
+    for start in range(0, len(series), BLOCK_ROWS):
+        piece = series[start : start + BLOCK_ROWS]
+        found[start : start + len(piece)] = made(piece)
+    return found
+
+
+def _letters(series: pl.Series, size: int) -> Array:
+    """Strings as texts of at most `size` bytes."""
     sizes = series.str.len_bytes().to_numpy()
-    size, least = max(int(sizes.max()), 1), int(sizes.min())
-    if least != size:
+    if (sizes != size).any():
         if (series.str.len_chars().to_numpy() != sizes).any():
             return np.array(series.cast(pl.Binary).to_list(), dtype="S")
         series = series.str.pad_end(size, "\0")

@@ -10,7 +10,7 @@ Text is UTF-8 in fixed-width bytes (numpy dtype S): compact, comparable, hashabl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -26,6 +26,8 @@ WORD_BYTES = 8
 # To make words of so many ids for each value that is looked up pays.
 WORTH_WORDS = 16
 BLOCK_ROWS = 1 << 16
+# From so many values on, a compiled search pays.
+MANY = 1 << 20
 
 Array = np.ndarray
 
@@ -33,7 +35,7 @@ Array = np.ndarray
 class Column:
     """An immutable column: chunks of `CHUNK_ROWS` rows, each read-only."""
 
-    __slots__ = ("_array", "_chunks", "_leaves", "_resolved", "_root", "length")
+    __slots__ = ("_array", "_chunks", "_leaves", "_resolved", "_root", "_worded", "length")
 
     def __init__(self, chunks: tuple[Array, ...], length: int, leaves: list[bytes] | None = None) -> None:
         """Take over `chunks`, which nobody may write to again; `leaves` holds digests already known."""
@@ -42,6 +44,7 @@ class Column:
         self._leaves = leaves or [b""] * -(-length // CHUNK_ROWS)
         self._root = b""
         self._array: Array | None = None
+        self._worded: tuple[Array, Array] | None = None
         self._resolved: tuple[tuple[Column, ...], Array] | None = None
 
     @classmethod
@@ -62,18 +65,26 @@ class Column:
         scalar = np.array(_bytes(value), dtype=None if dtype.kind == "S" else dtype)
         return cls.owning(np.broadcast_to(scalar, length))
 
+    @classmethod
+    def worded(cls, words: Array, which: Array) -> Column:
+        """A text column of few words, of which each row has one: `words[which]`, in the memory of `which`."""
+        column = cls((), len(which))
+        column._worded = (_frozen(words), _frozen(which))
+        return column
+
     @property
     def chunks(self) -> tuple[Array, ...]:
-        """The chunks; a column that came as one array is cut when they are first asked for."""
-        if self._array is not None and not self._chunks:
-            self._chunks = _cut(self._array)
+        """The chunks; a column that came as a whole is cut when they are first asked for."""
+        if not self._chunks:
+            self._chunks = _cut(self.array)
         return self._chunks
 
     @property
     def array(self) -> Array:
         """All rows as one read-only array."""
         if self._array is None:
-            self._array = _frozen(np.concatenate(self._chunks))
+            words = self._worded
+            self._array = _frozen(np.concatenate(self._chunks) if words is None else _spread(*words))
         return self._array
 
     @property
@@ -88,6 +99,10 @@ class Column:
         if self._array is not None:
             values: Array = self._array[rows]
             return values
+        if self._worded is not None:
+            words, which = self._worded
+            named: Array = words[which[rows]]
+            return named
         if not len(rows):
             return self.chunks[0][:0]
         order = np.argsort(rows, kind="stable")
@@ -127,8 +142,25 @@ class Column:
         The targets are sorted. An empty value gives `NONE`, one that is nowhere gives `MISSING`.
         """
         if self._resolved is None or self._resolved[0] != targets:
-            self._resolved = (targets, _frozen(resolve(self.array, targets)))
+            self._resolved = (targets, _frozen(self.each(lambda values: resolve(values, targets))))
         return self._resolved[1]
+
+    def tested(self, test: Callable[[Array], Array]) -> Array:
+        """`test` (one bool a value) of every row: once for each word where they are few, once where all are the same.
+
+        It is taken in blocks that stay near the processor; where it holds nowhere, the answer has the memory of one.
+        """
+        return self.each(lambda values: tested(values, test))
+
+    def each(self, made: Callable[[Array], Array]) -> Array:
+        """What is made of the values, row by row (one dimension); of each word only once where they are few."""
+        if self._worded is None:
+            return made(self.array)
+        words, which = self._worded
+        found = made(words)
+        if found.strides == (0,):
+            return np.broadcast_to(found[:1].reshape(()), self.length)
+        return _spread(found, which)
 
     def _hash(self) -> bytes:
         repeated: dict[int, bytes] = {}
@@ -254,6 +286,16 @@ class Table:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+def tested(values: Array, test: Callable[[Array], Array]) -> Array:
+    """`test` (one bool a value) of every value, as `Column.tested` has it."""
+    if values.strides == (0,) and len(values):
+        return np.broadcast_to(test(values[:1]), len(values))
+    blocks = [test(values[start : start + BLOCK_ROWS]) for start in range(0, len(values), BLOCK_ROWS)]
+    if not any(block.any() for block in blocks):
+        return np.broadcast_to(np.False_, len(values))
+    return np.concatenate(blocks)
+
+
 def text(value: bytes) -> str:
     """The `str` that a value of a text column stands for."""
     return value.decode("utf-8")
@@ -276,12 +318,37 @@ def scalar(value: np.generic) -> Value:
 def resolve(values: Array, targets: tuple[Column, ...]) -> Array:
     """The row of each value in the id columns `targets`, as `Column.resolve` has it (int64)."""
     found = np.empty(len(values), np.int64)
+    if len(values) >= MANY and all(array.itemsize <= WORD_BYTES for array in (values, *(t.array for t in targets))):
+        _found_by_steps(values, targets, found)
+        return found
     ids = [_searchable(target.array, len(values)) for target in targets]
     # In blocks, so that what is computed on the way stays near the processor.
     for start in range(0, len(values), BLOCK_ROWS):
         block = values[start : start + BLOCK_ROWS]
         found[start : start + len(block)] = _resolved(block, ids)
     return found
+
+
+def _found_by_steps(values: Array, targets: Sequence[Column], found: Array) -> None:
+    """As `resolve`, of texts of at most eight bytes, by a compiled loop."""
+    # To load the compiler takes longer than to look up fewer values without it.
+    from karez.twin import lookup
+
+    ids = [_raw(target.array) for target in targets if target.length]
+    firsts, starts = np.cumsum([0, *(len(some) for some in ids)]), [0] * len(ids)
+    for start in range(0, len(values), BLOCK_ROWS):
+        block = _raw(values[start : start + BLOCK_ROWS])
+        rows = found[start : start + len(block)]
+        rows[:] = np.where(block == 0, NONE, MISSING)
+        for position, some in enumerate(ids):
+            starts[position] = lookup.find(block, some, firsts[position], MISSING, starts[position], rows)
+
+
+def _raw(values: Array) -> Array:
+    """Texts of at most eight bytes as whole numbers (uint64) that hold their bytes as they lie in memory."""
+    wide = np.ascontiguousarray(values, f"S{WORD_BYTES}").view(np.uint64)
+    wide.flags.writeable = False
+    return wide
 
 
 def _searchable(ids: Array, wanted: int) -> tuple[Array, Array]:
@@ -317,6 +384,15 @@ def _rows(ids: Array, searched: Array, values: Array, words: Array) -> Array:
     narrow = values.astype(ids.dtype) if values.itemsize > ids.itemsize else values
     rows = np.minimum(np.searchsorted(ids, narrow), len(ids) - 1)
     return np.where(ids[rows] == values, rows, -1)
+
+
+def _spread(values: Array, which: Array) -> Array:
+    """`values[which]`, in blocks, so that no wide copy of `which` is made on the way."""
+    found = np.empty(len(which), values.dtype)
+    for start in range(0, len(which), BLOCK_ROWS):
+        block = which[start : start + BLOCK_ROWS]
+        found[start : start + len(block)] = values[block]
+    return found
 
 
 def _words(values: Array) -> Array:
