@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from karez.errors import InputError
 from karez.importers.generate import nation
-from karez.measure.circles import Circles, Shares, circles, movers
+from karez.measure.circles import Circles, Shares, Weight, access_points, circles, delays_ns, movers
 from karez.measure.core import core_layout, topology
 from karez.measure.delay import FIGURES, link_oneway_us
 from karez.operations import CirclesQuestion, GenerateQuestion
@@ -143,6 +143,25 @@ def test_c2_by_hand_covers_two_of_three_access_points_and_all_of_them_at_low_fig
     )
     assert [(region.id, region.weight, region.covered_share) for region in found.metros] == [("M1", 2, 1), ("M2", 1, 0)]
     assert [(region.name, region.weight) for region in found.provinces] == [("Province", 3)]
+
+
+def test_each_point_that_counts_is_told_whether_it_is_covered() -> None:
+    told: dict[Weight, list[bool]] = {"access_point": [True, True, False], "place": [True, False]}
+    for weight, covered in told.items():
+        assert circles(golden(), budget_us=1000.0, weight=weight).covered.tolist() == covered
+    found = circles(golden(), budget_us=1000.0, weight="station")
+    weights = golden()["stations"]["weight"]
+    assert float(weights[found.covered].sum() / weights.sum()) == found.shares["typical"].pooled_share
+
+
+def test_the_delays_of_access_points_are_those_that_every_budget_is_held_against() -> None:
+    names = golden()["sites"].ids[access_points(golden())].tolist()
+    typical = dict(zip(names, delays_ns(golden(), "typical").tolist(), strict=True))
+    assert typical == {b"a1": 69_000, b"a2": 265_000, b"a3": 1_000_600}
+    for figures in FIGURES:
+        for delay_ns in delays_ns(golden(), figures):
+            covered = np.mean(delays_ns(golden(), figures) < delay_ns)
+            assert circles(golden(), budget_us=delay_ns / 1_000).shares[figures].pooled_share == covered
 
 
 def test_c2_by_hand_there_and_back_takes_the_best_site_of_both_ways_together() -> None:

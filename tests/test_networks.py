@@ -90,6 +90,16 @@ def test_what_was_assumed_is_not_saved(net: Path) -> None:
     assert revision.source == "source"
 
 
+def test_what_was_assumed_is_made_once_for_a_network_and_anew_for_another(net: Path, tmp_path: Path) -> None:
+    (first, told), (second, _) = networks.load_living(str(net)), networks.load_living(str(net))
+    assert all(first[name] is second[name] for name in ("link_states", "server_states", "equipment_states"))
+    assert "nothing observed: link_states, server_states, equipment_states assumed" in told.source
+    (tmp_path / "other").mkdir()
+    other = imported(tmp_path / "other", {**TABLES, "equipment": "id,site,kind\nR1,S1,router\nR2,S3,router"})
+    assert networks.load_living(str(other))[0]["equipment_states"].ids.tolist() == [b"R1", b"R2"]
+    assert networks.load_living(str(net))[0]["equipment_states"].ids.tolist() == [b"R1"]
+
+
 def test_a_network_without_anything_to_break_says_what_is_missing(tmp_path: Path) -> None:
     bare = imported(tmp_path, {name: TABLES[name] for name in ("provinces", "metros")})
     assert "add links and demands" in refused("heal", network=bare, record=tmp_path / "r")

@@ -11,8 +11,8 @@ from karez.adapters.guard import Command
 from karez.loop import budget
 from karez.loop.follow import REPLY_S, held
 from karez.loop.state import Approval, Inputs, Policy, Running, Said, State
+from karez.loop.vetting import vetted
 from karez.plan import Plan, applied, changed
-from karez.plan.check import check
 from karez.plan.heal import heal, release
 from karez.plan.kinds import KINDS
 from karez.twin import Table, World
@@ -125,7 +125,7 @@ def _governed(state: State, plan: Plan, at_s: float, policy: Policy, said: Said,
     """The state after a plan was commanded, proposed or refused; `state.waiting` does not hold it any more."""
     if not person:
         said.plans.append(plan)
-    problems = [problem.what for problem in check(plan, state.world, at_s=at_s)]
+    problems = [problem.what for problem in vetted(plan, state.world, at_s=at_s)]
     why = "; ".join(problems) or _clash(state, plan)
     if why:
         said.verdict(plan.id, "refused", why)

@@ -24,7 +24,7 @@ import numpy as np
 
 from karez.measure import kernels
 from karez.measure.cells import areas_km2
-from karez.measure.core import LONGEST_NS, Topology, core_layout, searched, topology_of
+from karez.measure.core import LONGEST_NS, Timed, Topology, core_layout, searched, topology_of
 from karez.measure.delay import (
     AIR,
     FIGURES,
@@ -90,7 +90,8 @@ class Mover(msgspec.Struct, frozen=True):
 class Circles:
     """Coverage by one definition, at the low, typical and high figures of the latency library.
 
-    `down` is the way from the server to the terminal (C3 one way; else empty). `reach_us` has for each access point
+    `down` is the way from the server to the terminal (C3 one way; else empty). `covered` says of each of the `points`
+    that the weight counts (of each pair, in C1) whether it is at typical figures. `reach_us` has for each access point
     the typical delay towards its best compute site (there and back for a round trip), `inf` for unreachable; where
     links are not symmetric, a round trip above the budget is `inf` too.
     """
@@ -104,6 +105,7 @@ class Circles:
     down: Mapping[Figures, Shares]
     metros: tuple[Region, ...]
     provinces: tuple[Region, ...]
+    covered: Array
     access_points: Array
     reach_us: Array
 
@@ -139,9 +141,9 @@ class Terms(TypedDict, total=False):
 def circles(twin: Twin, **terms: Unpack[Terms]) -> Circles:
     """Coverage of `twin` by these terms; `weight` does not matter for C1."""
     ask = _ask(twin, terms)
-    ground, access = _Ground(ask, ask.constants("typical")), access_points(twin)
+    ground, access = _ground(ask, "typical"), access_points(twin)
     typical, reach_ns = _covered(ask, ground), _reach_ns(ask, ground, LONGEST_NS, access)
-    low, high = (_covered(ask, _Ground(ask, ask.constants(figures))) for figures in (FIGURES[0], FIGURES[-1]))
+    low, high = (_covered(ask, _ground(ask, figures)) for figures in (FIGURES[0], FIGURES[-1]))
     found, counted = dict(zip(FIGURES, (low, typical, high), strict=True)), typical.points
     province = twin.resolve("metros", "province")[counted.metro]
     return Circles(
@@ -156,6 +158,7 @@ def circles(twin: Twin, **terms: Unpack[Terms]) -> Circles:
         },
         metros=_regions(twin, "metros", counted.metro, typical),
         provinces=_regions(twin, "provinces", province, typical),
+        covered=typical.held,
         access_points=twin["sites"].ids[access],
         reach_us=_as_float(reach_ns) / NS_PER_US,
     )
@@ -174,14 +177,24 @@ def movers(twin: Twin, **terms: Unpack[Terms]) -> list[Mover]:
     return sorted(found, key=lambda mover: (-mover.swing_share, mover.constant))
 
 
+def delays_ns(twin: Twin, figures: Figures) -> Array:
+    """The delay (int32 ns) of each access point towards its best compute site; `FAR` where nothing reaches it.
+
+    One way over optical links, at these figures of the latency library.
+    """
+    ask = _ask(twin, {"budget_us": LONGEST_NS / NS_PER_US})
+    return _reach_ns(ask, _ground(ask, figures), LONGEST_NS, ask.counted.vertex)
+
+
 @made_of("links", "sites", "stations")
 def access_points(twin: Twin) -> Array:
     """The integrated access points: rows of the aggregation sites at which access links end, ascending."""
     sites, links = twin["sites"], twin["links"]
-    access = links["kind"] == b"access"
-    ends = np.concatenate([twin.resolve("links", end)[access] for end in ("a", "b")])
-    ends = np.unique(ends[(ends >= 0) & (ends < len(sites))])
-    rows: Array = ends[sites["kind"][ends] == b"aggregation"]
+    access = links.columns["kind"].tested(lambda kinds: kinds == b"access")
+    ended = np.zeros(len(sites), bool)
+    for ends in (twin.resolve("links", end) for end in ("a", "b")):
+        ended[ends[access & (ends >= 0) & (ends < len(sites))]] = True
+    rows: Array = np.flatnonzero(ended & (sites["kind"] == b"aggregation"))
     rows.flags.writeable = False
     return rows
 
@@ -289,16 +302,35 @@ def _ask(twin: Twin, terms: Terms) -> _Ask:
     )
 
 
+class _Ways(NamedTuple):
+    """A topology with its delays: towards sites, and away from them."""
+
+    made: Mapping[Way, Topology]
+    timed: Mapping[Way, Timed]
+
+
+def _ways(made: Topology, oneway_ns: Array) -> _Ways:
+    turned, towards = made.turned(), made.timed(oneway_ns)
+    away = towards if made.is_symmetric else turned.timed(oneway_ns)
+    return _Ways({"towards": made, "from": turned}, {"towards": towards, "from": away})
+
+
+@made_of("links", "link_support", "sites", "stations")
+def _library_ways(twin: Twin, layer: Layer, figures: Figures) -> _Ways:
+    """The network of a layer at figures of the library, made once for all that is asked of it (the air is apart)."""
+    return _ways(topology_of(twin, layer), link_parts(twin).oneway_ns(constants(figures), LONGEST_NS))
+
+
+def _ground(ask: _Ask, figures: Figures) -> _Ground:
+    return _Ground(_library_ways(ask.twin, ask.layer, figures), ask.constants(figures))
+
+
 class _Ground:
     """The network of a question with some constants: searches towards sites and away from them."""
 
-    def __init__(self, ask: _Ask, values: Mapping[str, float]) -> None:
+    def __init__(self, ways: _Ways, values: Mapping[str, float]) -> None:
         self.values = values
-        oneway_ns = ask.parts.oneway_ns(values, LONGEST_NS)
-        self._made = {"towards": ask.topology, "from": ask.topology.turned()}
-        towards = ask.topology.timed(oneway_ns)
-        away = towards if ask.topology.is_symmetric else self._made["from"].timed(oneway_ns)
-        self._timed = {"towards": towards, "from": away}
+        self._made, self._timed = ways
 
     def core_ns(self, sites: Array, limit_ns: float, way: Way) -> Array:
         """The delay of each core vertex towards the best site, or from it (int32 ns); `FAR` from the limit on."""
@@ -355,7 +387,8 @@ class _Covered(NamedTuple):
 
 
 def _pooled(ask: _Ask, values: Mapping[str, float]) -> float:
-    found = _covered(ask, _Ground(ask, values))
+    ways = _ways(ask.topology, ask.parts.oneway_ns(values, LONGEST_NS))
+    found = _covered(ask, _Ground(ways, values))
     return _shares(found.points, found.held, ask.definition).pooled_share or 0.0
 
 

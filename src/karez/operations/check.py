@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from karez.errors import Refused
+from karez.loop.vetting import vetted
 from karez.operations import Answer, CheckPlanQuestion
 from karez.operations.networks import counted, load_living, now_s, proven, provenance, read_plan
-from karez.plan.check import CERTIFICATES, check
+from karez.plan.check import CERTIFICATES
 from karez.plan.plan import Plan
 
 
@@ -29,7 +30,7 @@ def run(question: CheckPlanQuestion) -> CheckAnswer:
     """
     plan = read_plan(question.plan)
     world, revision = load_living(question.network)
-    problems = check(plan, world, at_s=now_s())
+    problems = vetted(plan, world, at_s=now_s())
     if problems:
         raise Refused("\n".join(str(problem) for problem in problems))
     note = " (synthetic network)" if revision.synthetic else ""

@@ -18,7 +18,8 @@ from karez.errors import InputError
 from karez.measure.circles import Circles
 from karez.measure.delay import AIR, FIGURES, Access, constants
 from karez.plan.plan import Plan
-from karez.twin import Twin, World, states, store
+from karez.twin import Table, Twin, World, schema, states, store
+from karez.twin.memo import made_of
 from karez.twin.store import LAST_S, Revision, os_problem
 from karez.units import NS_PER_US, US_PER_MS
 
@@ -60,8 +61,8 @@ def load(network: str, revision: int = 0) -> tuple[World, Revision]:
         InputError: there is no such network or revision, or it cannot be read.
     """
     with _LOADING:
-        kept = _KEPT.pop() if _KEPT else None
-        twin, found = store.load(Path(network), revision or None, kept)
+        # Nothing here holds on to the twin of before: where another takes its place, it goes first.
+        twin, found = store.load(Path(network), revision or None, _KEPT.pop() if _KEPT else None)
         _KEPT.append(twin)
     return World(intended=twin, actual=twin), found
 
@@ -75,11 +76,20 @@ def load_living(network: str, revision: int = 0) -> tuple[World, Revision]:
         InputError: there is no such network or revision, or it cannot be read.
     """
     world, found = load(network, revision)
-    actual, assumed = states.completed(world.actual)
+    assumed = _assumed(world.actual)
     if not assumed:
         return world, found
-    source = f"{found.source} (nothing observed: {', '.join(assumed)} assumed as intended, up and idle)"
-    return World(intended=world.intended, actual=actual), msgspec.structs.replace(found, source=source)
+    names = ", ".join(table.name for table in assumed)
+    source = f"{found.source} (nothing observed: {names} assumed as intended, up and idle)"
+    living = World(intended=world.intended, actual=world.actual.replace(*assumed))
+    return living, msgspec.structs.replace(found, source=source)
+
+
+@made_of("links", "servers", "equipment", *filter(schema.is_state, schema.tables()))
+def _assumed(twin: Twin) -> tuple[Table, ...]:
+    """The states of a first day that `states.completed` adds, made and digested once for the same network."""
+    completed, names = states.completed(twin)
+    return tuple(completed[name] for name in names)
 
 
 def now_s() -> float:

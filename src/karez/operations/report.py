@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 import karez
 from karez.errors import Infeasible, InputError, KarezError
 from karez.loop.runner import recorded
-from karez.measure.circles import Circles, circles, compute_sites, fixed, movers, points
+from karez.measure.circles import Circles, circles, delays_ns, movers
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import FIGURES, Figures
-from karez.measure.reach import at_figures, typical
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import timeline
@@ -29,11 +29,12 @@ from karez.plan.build import build, lead_time_s
 from karez.plan.plan import Plan, applied
 from karez.twin import Twin, World
 from karez.twin.store import Revision
-from karez.twin.table import Array
 from karez.units import NS_PER_US
 
 # Source: metro millisecond action (MIIT, 2025-10-16): application terminal to server within 10 ms.
 TERMINAL_BUDGET_US = 10_000.0
+# Which of what is measured is C2 by stations, which the map shows.
+STATIONS = 2
 # Budgets of the curve, up to twice the one asked about.
 STEPS = 200
 
@@ -82,6 +83,7 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
     outcome = _outcome(question, world, revision)
     cited = _cited(f"{measured[0].budget_us:g} us", revision)
     counts = measured[0].total_weight > 0
+    shown = [measured[0], *(found for found in measured[1:] if found.total_weight > 0)]
     moved = movers(twin, budget_us=question.budget_us) if counts else []
     headline = _headline(measured[0], outcome, synthetic=revision.synthetic)
     return ReportData(
@@ -92,13 +94,13 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
             twin,
             measured[0],
             outcome.plan,
-            _covered_stations(twin, question.budget_us),
+            measured[STATIONS].covered,
             title=headline,
             subtitle=f"C2, access points, one way, typical delays; metropolises: {len(twin['metros']):,}",
             synthetic=revision.synthetic,
         ),
         sections=(
-            sections.coverage(measured, target_share=question.target_share, movers=moved, citation=cited),
+            sections.coverage(shown, target_share=question.target_share, movers=moved, citation=cited),
             *([_by_budget(twin, question, citation=_cited("each budget", revision))] if counts else []),
             sections.provinces(twin, measured[0], outcome.after, outcome.plan, citation=cited),
             sections.planned(twin, outcome.plan, outcome.why_not),
@@ -112,7 +114,7 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
 
 def _measured(twin: Twin, budget_us: float) -> list[Circles]:
     """C2 first, which the target is held against; then the other definitions, weights and the round trip."""
-    found = [
+    return [
         circles(twin, budget_us=budget_us),
         circles(twin, budget_us=budget_us, round_trip=True),
         circles(twin, budget_us=budget_us, weight="station"),
@@ -120,7 +122,6 @@ def _measured(twin: Twin, budget_us: float) -> list[Circles]:
         circles(twin, definition="C1", budget_us=budget_us),
         circles(twin, definition="C3", budget_us=TERMINAL_BUDGET_US, weight="station"),
     ]
-    return [found[0], *(one for one in found[1:] if one.total_weight > 0)]
 
 
 def _outcome(question: ReportQuestion, world: World, revision: Revision) -> _Outcome:
@@ -133,12 +134,6 @@ def _outcome(question: ReportQuestion, world: World, revision: Revision) -> _Out
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {networks.provenance(revision)}")
     twin = applied(plan.actions, world.intended).at(revision.at_s + lead_time_s())
     return _Outcome(plan=plan, after=circles(twin, budget_us=budget_us))
-
-
-def _covered_stations(twin: Twin, budget_us: float) -> Array:
-    """Whether each station is within the budget of compute, one way, at typical delays (bool)."""
-    delay_ns = typical(twin, points(twin, "station")).delays_ns(compute_sites(twin))
-    return (delay_ns < budget_us * NS_PER_US) & (delay_ns < LONGEST_NS)
 
 
 def _by_budget(twin: Twin, question: ReportQuestion, *, citation: str) -> Section:
@@ -160,9 +155,9 @@ def _by_budget(twin: Twin, question: ReportQuestion, *, citation: str) -> Sectio
 
 def _curve(twin: Twin, figures: Figures, step_ns: int) -> list[float]:
     """The share of access points below each multiple of the step."""
-    counted = points(twin, "access_point")
-    below = at_figures(twin, counted, figures).curve(compute_sites(twin), step_ns, STEPS).sum(axis=0)
-    shares: list[float] = (below / fixed(counted.weight).sum()).tolist()
+    delay_ns = np.sort(delays_ns(twin, figures))
+    below = np.searchsorted(delay_ns, step_ns * np.arange(1, STEPS + 1))
+    shares: list[float] = (below / len(delay_ns)).tolist()
     return shares
 
 

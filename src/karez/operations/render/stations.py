@@ -24,11 +24,13 @@ CELL_SIDES = (1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.4, 8.0)
 DIRECTIONS = 16
 # Width of a strip in sides of a point.
 STRIP = 64
+# So many stations at once, so that what is computed on the way stays near the processor.
+BLOCK = 1 << 14
 
 
 def station_layer(frame: Frame, lon: Array, lat: Array, *, weight: Array, covered: Array) -> StationLayer:
     """Stations at positions in degrees with their weight, and whether each is covered (bool), for the picture."""
-    x, y = frame.place(lon, lat)
+    x, y = _placed(frame, lon, lat)
     known = {"stations": len(lon), "covered": int(np.count_nonzero(covered))}
     if len(lon) <= MOST_POINTS:
         return StationLayer(svg=_points(x, y, covered), **known)
@@ -41,7 +43,24 @@ def outermost(lon: Array, lat: Array) -> Array:
     if not len(lon):
         return np.zeros(0, np.int64)
     turns = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
-    return np.unique([np.argmax(np.cos(turn) * lon + np.sin(turn) * lat) for turn in turns])
+    furthest = [
+        some.start + int(np.argmax(np.cos(turn) * lon[some] + np.sin(turn) * lat[some]))
+        for some in _blocks(len(lon))
+        for turn in turns
+    ]
+    rows = np.unique(furthest)
+    return np.unique([rows[np.argmax(np.cos(turn) * lon[rows] + np.sin(turn) * lat[rows])] for turn in turns])
+
+
+def _blocks(length: int) -> list[slice]:
+    return [slice(start, start + BLOCK) for start in range(0, length, BLOCK)]
+
+
+def _placed(frame: Frame, lon: Array, lat: Array) -> tuple[Array, Array]:
+    x, y = np.empty(len(lon)), np.empty(len(lon))
+    for some in _blocks(len(lon)):
+        x[some], y[some] = frame.place(lon[some], lat[some])
+    return x, y
 
 
 def _points(x: Array, y: Array, covered: Array) -> str:
@@ -83,8 +102,11 @@ def _cells(frame: Frame, x: Array, y: Array, weight: Array, covered: Array) -> t
 def _grid(frame: Frame, x: Array, y: Array, side: float) -> tuple[int, Array, int]:
     """Cells in a row, the cell of each position, and cells in all; what lies outside counts at the edge."""
     across, down = int(np.ceil(WIDTH / side)), int(np.ceil(frame.height / side))
-    column, row = (np.clip(v // side, 0, most - 1).astype(np.int64) for v, most in ((x, across), (y, down)))
-    return across, row * across + column, across * down
+    cell = np.empty(len(x), np.int64)
+    for some in _blocks(len(x)):
+        column, row = (np.clip(np.floor(v[some] / side), 0, most - 1) for v, most in ((x, across), (y, down)))
+        cell[some] = row * across + column
+    return across, cell, across * down
 
 
 def _runs(cells: Array, across: int) -> str:
