@@ -41,7 +41,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "tiers": {"network": "net"},
     "compare": {"before": "net", "after": "net", "budget_us": 800, "weight": "station"},
     "build": {"network": "net", "target_share": 0.6, "output": "plan-FACE.json"},
+    "discover": {"network": "net", "lon": 116.4, "lat": 39.9, "radius_km": 50, "budget_us": 800, "shown": 3},
     "check": {"plan": "plan.json", "network": "net"},
+    "order": {"plan": "plan.json", "network": "net", "output": "order-FACE.xlsx"},
     "place": {"network": "net", "output": "place-FACE.json"},
     "steer": {"network": "net", "prompt_tokens": 2_000, "output": "table-FACE"},
     "heal": {"network": "net", "record": "record-FACE", "level": "act", "turns": 30},
@@ -68,7 +70,7 @@ class Ground:
             self._tables("tables-2", "id,name\nP1,North\nP3,East\n")
             self._made("grown", "import", str(self.root / "tables-1"), str(self.root / "grown"))
             assert cli.main(["import", str(self.root / "tables-2"), str(self.root / "grown"), "--quiet"]) == 0
-        if operation == "check":
+        if operation in ("check", "order"):
             plan = self.root / question["plan"]
             self._made(plan.name, "build", str(self.root / "net"), "--target-share", "0.6", "--output", str(plan))
         if operation == "replay":

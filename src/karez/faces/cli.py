@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import sys
 import time
@@ -30,8 +31,20 @@ LAST_PORT = 65_535
 # What is in no group is listed all the same, at the end.
 GROUPS = {
     "Networks": ("generate", "template", "import", "export", "info", "diff"),
-    "Questions": ("circles", "curve", "latency", "delays", "whatif", "survive", "tiers", "compare", "map", "report"),
-    "Plans": ("build", "check", "place", "steer"),
+    "Questions": (
+        "circles",
+        "curve",
+        "latency",
+        "delays",
+        "whatif",
+        "survive",
+        "tiers",
+        "discover",
+        "compare",
+        "map",
+        "report",
+    ),
+    "Plans": ("build", "check", "order", "place", "steer"),
     "Networks that live": ("heal", "replay"),
 }
 OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
@@ -51,6 +64,10 @@ class Parser(argparse.ArgumentParser):
             InputError: always.
         """
         raise InputError.of("command line", message, f"see {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What argparse makes of the words, with numbers below zero, in any notation, as values of their flags."""
+        return super().parse_known_args(None if args is None else _joined(list(args)), namespace)
 
     def print_help(self, file: object = None) -> None:
         """Write the help to stdout, where failures to write are noticed."""
@@ -169,6 +186,24 @@ def _parsed(of: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any] | No
     except SystemExit:
         return None
     return vars(known) | ({"": unknown} if unknown else {})
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """The words, a number below zero joined with the flag before it: alone it might be taken for a flag."""
+    joined: list[str] = []
+    for word in argv:
+        if word.startswith("-") and joined and joined[-1].startswith("--") and _is_number(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def _wholly_parsed(of: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any] | None:

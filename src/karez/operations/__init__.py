@@ -232,6 +232,62 @@ class BuildQuestion(msgspec.Struct, frozen=True, kw_only=True):
     output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
 
 
+class OrderQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What to order for a plan: quantities by phase, when at the latest, and what ages out meanwhile."""
+
+    plan: Annotated[PathName, Meta(description="file of a coverage plan")]
+    network: Network
+    prices: Annotated[
+        PathName, Meta(description="CSV of your prices: item, price_cny, lead_time_days; library rows when empty")
+    ] = ""
+    recipes: Annotated[
+        PathName, Meta(description="CSV of what work takes: act, item, quantity, per; library rows when empty")
+    ] = ""
+    upkeep: Annotated[
+        PathName, Meta(description="CSV of power and upkeep: item, power_kw, maintenance_share; library when empty")
+    ] = ""
+    ageing: Annotated[
+        PathName,
+        Meta(description="CSV of kind, life_years, new_w_per_gbps, new_w_per_tflops; library rows when empty"),
+    ] = ""
+    output: Annotated[PathName, Meta(description="file for the order, .xlsx or .csv; none when empty")] = ""
+
+
+class DiscoverQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Which edge zones would serve an application in an area, built or only planned, after CAMARA's edge discovery."""
+
+    network: Network
+    metro: Annotated[str, Meta(description="id of the metropolis where the users are; lon and lat when empty")] = ""
+    lon: Annotated[
+        Annotated[float, Meta(ge=-180, le=180)] | None, Meta(description="longitude of the users, degrees of WGS 84")
+    ] = None
+    lat: Annotated[
+        Annotated[float, Meta(ge=-90, le=90)] | None, Meta(description="latitude of the users, degrees of WGS 84")
+    ] = None
+    radius_km: Annotated[float, Meta(description="how far around lon and lat users are, km", gt=0, le=200)] = 10.0
+    budget_us: Annotated[
+        float,
+        Meta(description="longest one-way delay from station to zone, microseconds", gt=0, le=1_000_000),
+    ] = 1_000.0
+    served_share: Annotated[
+        float, Meta(description="share of the area's stations that a zone must reach in budget", gt=0, le=1)
+    ] = 0.95
+    chips: Annotated[int, Meta(description="free chips that the application takes", ge=0)] = 0
+    data_class: Annotated[
+        Literal["none", "general", "personal", "sensitive", "important", "core"],
+        Meta(description="class of the data that would travel; none leaves the law out"),
+    ] = "general"
+    domain: Annotated[
+        str, Meta(description="id of the domain that answers for the data; that of the area's sites when empty")
+    ] = ""
+    plan: Annotated[PathName, Meta(description="coverage plan whose sites count as planned zones; none when empty")] = (
+        ""
+    )
+    shown: Annotated[
+        int, Meta(description="zones listed of those that are feasible, and of the others; all count", ge=1, le=100)
+    ] = 10
+
+
 class CheckPlanQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a plan still holds on a network: its reads, its actions and its certificate."""
 
@@ -310,7 +366,9 @@ OPERATIONS = {
         Operation("map", "write a picture or GeoJSON of every station's delay", MapQuestion, writes=True),
         Operation("compare", "how coverage differs between two networks", CompareQuestion),
         Operation("build", "what to build to reach a target, with a bound", BuildQuestion, writes=True),
+        Operation("discover", "which edge zones would serve an application", DiscoverQuestion),
         Operation("check", "whether a plan still holds", CheckPlanQuestion),
+        Operation("order", "what to order for a plan, and by when", OrderQuestion, writes=True),
         Operation("place", "where a job should run", PlaceQuestion, writes=True),
         Operation("steer", "which model instance a request goes to", SteerQuestion, writes=True),
         Operation("heal", "break the embedded network and watch the loop", HealQuestion, writes=True),
