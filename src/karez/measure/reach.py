@@ -8,6 +8,7 @@ slack, so a table by metro needs no station's delay. Weights are int64 fixed poi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Reach:
     double: _Double
     metros: int
 
-    @property
+    @cached_property
     def total(self) -> Array:
         """The weight of each metro (int64, in millionths), whether anything reaches it or not."""
         total = np.zeros(self.metros, np.int64)

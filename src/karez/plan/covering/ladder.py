@@ -1,0 +1,325 @@
+"""From quick to proven: rungs that each leave a choice, a bound and the gap between them.
+
+Greedy; a linear program on the choices that matter, with rounding; search by destroying and repairing; and an integer
+program on the few choices that the bound leaves open. Whoever calls says how high to climb and when it is enough.
+
+The linear program is solved on few choices, for which most rows are alike and one. Its duals are shared out over the
+rows they stand for, which proves a bound for the whole; choices that would still pay under them are added, and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from karez.plan.covering import search
+from karez.plan.covering.ascent import ascended
+from karez.plan.covering.program import Program, Smaller, fixed, only, undominated
+from karez.plan.covering.relax import (
+    METHODS,
+    NO_CUTS,
+    Cuts,
+    Duals,
+    Enough,
+    Relaxed,
+    bound_of,
+    density_duals,
+    separated,
+    solved,
+)
+from karez.twin.table import Array
+
+Effort = Literal["greedy", "relaxed", "searched", "exact"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+# Values of the relaxed choice from which on choices are taken before the rest is completed.
+THRESHOLDS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+# Steps of the ascent that says which choices to begin the linear program with, and how many of them.
+FIRST_STEPS, FIRST_SHARE, LEAST_FIRST = 30, 0.2, 100
+# Choices added at a time, as a share; the linear program ends where its bound for the whole is so near.
+ADDED_SHARE, NEAR_SHARE, MOST_PASSES = 0.1, 1e-5, 30
+# Rounds of the search between two looks at the clock, and such batches without anything better before it ends.
+BATCH, VAIN_BATCHES = 200, 4
+# Parts of the room between bound and value for which integer programs are solved, one after the other.
+PARTS = (0.2, 1.0)
+# A bound is news where it leaves so much of the gap, at most.
+NEWS_SHARE = 0.8
+# Programs with more entries are not looked through for dominated choices.
+MOST_ENTRIES = 200_000
+SLACK = 1e-6
+# What rounding may have done to a bound, as a share of it.
+ROUNDING_SHARE = 1e-9
+# A demand that nothing meets.
+UNREACHABLE = 2**62
+
+
+class Rung(NamedTuple):
+    """What one rung of the ladder left: the value of its best choice, the bound by then, and the seconds so far."""
+
+    name: str
+    value: int
+    bound: float
+    seconds: float
+
+
+@dataclass
+class Climb:
+    """The best known of a program on the way up.
+
+    `duals` prove `bound`; `reduced` are the reduced prices with them. `closed` says that the integer program's solver
+    found no better choice left, which no duals prove.
+    """
+
+    program: Program
+    chosen: Array
+    duals: Duals
+    bound: float
+    reduced: Array
+    closed_bound: float = -np.inf
+    seconds: Callable[[], float] = lambda: 0.0
+    rungs: list[Rung] = field(default_factory=list)
+
+    @property
+    def value(self) -> int:
+        """The value of the best choice."""
+        return self.program.value(self.chosen)
+
+    def note(self, name: str, bound: float) -> None:
+        """Write down where the climb is, with a bound that is known beside that of the duals."""
+        self.rungs.append(Rung(name, self.value, max(self.bound, bound), self.seconds()))
+
+    def offer(self, chosen: Array) -> None:
+        """Keep a choice where it does what is wanted, and better."""
+        if self.program.is_met(chosen) and self.program.value(chosen) < self.value:
+            self.chosen = np.sort(chosen)
+
+    def prove(self, duals: Duals) -> None:
+        """Keep duals where they prove more."""
+        bound, valid, reduced = bound_of(self.program, duals)
+        if bound > self.bound:
+            self.bound, self.duals, self.reduced = bound, valid, reduced
+
+
+def climb(
+    program: Program,
+    *,
+    effort: Effort = "exact",
+    enough: Enough = lambda: False,
+    seconds: Callable[[], float] = lambda: 0.0,
+    seed: int = 1,
+) -> Climb:
+    """The best choice and bound that the effort allows; `program` can be met.
+
+    `enough` is asked again and again, `seconds` tells how long it has been: the clock is the caller's.
+    """
+    chosen = search.greedy(program)
+    duals = density_duals(program) if program.money is None else _idle(program)
+    bound, valid, reduced = bound_of(program, duals)
+    made = Climb(program, chosen, valid, bound, reduced, seconds=seconds)
+    rungs = {"greedy": _nothing, "relaxed": _relax, "searched": _search, "exact": _close}
+    for name in EFFORTS[: EFFORTS.index(effort) + 1]:
+        rungs[name](made, enough, seed)
+        made.note(name, made.closed_bound)
+        if enough() or is_closed(made):
+            break
+    return made
+
+
+def is_closed(made: Climb) -> bool:
+    """Whether nothing better is possible: every value is a multiple of the unit, and no bound leaves another."""
+    return made.closed_bound >= made.value or _least(made, made.bound) >= made.value
+
+
+def _least(made: Climb, bound: float) -> float:
+    """The least value that a bound allows."""
+    if not np.isfinite(bound):
+        return bound
+    return float(np.ceil((bound - _slack(bound)) / made.program.unit) * made.program.unit)
+
+
+def _slack(bound: float) -> float:
+    return max(SLACK, ROUNDING_SHARE * abs(bound))
+
+
+def _idle(program: Program) -> Duals:
+    """Duals that prove no more than that no weight is below zero."""
+    return Duals(np.zeros(len(program.weight)), np.ones(len(program.demand)))
+
+
+def _nothing(made: Climb, enough: Enough, seed: int) -> None:
+    """The first rung is where the climb begins."""
+
+
+def _relax(made: Climb, enough: Enough, seed: int) -> None:
+    program, keep = made.program, _first(made)
+    nothing, last, methods = np.zeros(len(keep), bool), None, METHODS
+    for _ in range(MOST_PASSES):
+        small = fixed(program, nothing, ~keep)
+        found = separated(small.program, enough, methods)
+        if found is None:
+            break
+        # What took over once takes over for good.
+        methods = METHODS[METHODS.index(found.method) :]
+        last = small, found
+        duals = _shared_out(program, small, found.duals)
+        made.prove(duals)
+        bound, _, reduced = bound_of(program, duals)
+        paying = np.flatnonzero((reduced < -SLACK * program.price) & ~keep)
+        best = bound_of(small.program, found.duals)[0] + _gone(program, small)
+        if not len(paying) or best - bound <= NEAR_SHARE * abs(best) or enough():
+            break
+        most = max(int(len(keep) * ADDED_SHARE), len(paying) // 2, LEAST_FIRST)
+        keep[paying[np.argsort(reduced[paying], kind="stable")][:most]] = True
+    if last is not None:
+        _round(made, *last)
+
+
+def _first(made: Climb) -> Array:
+    """The choices (a mask) with which the linear program begins: those of the choice known, and that nearly pay."""
+    program = made.program
+    _, _, reduced = bound_of(program, ascended(program, made.value, FIRST_STEPS))
+    ratio = reduced / np.maximum(program.price, 1)
+    keep = np.zeros(len(ratio), bool)
+    keep[np.argsort(ratio, kind="stable")[: max(int(len(ratio) * FIRST_SHARE), LEAST_FIRST)]] = True
+    keep[made.chosen] = True
+    return keep
+
+
+def _gone(program: Program, small: Smaller) -> int:
+    """The weight of rows that are gone from the smaller program, where uncovered weight is the value."""
+    return 0 if program.money is None else int(program.weight[small.owner < 0].sum())
+
+
+def _shared_out(program: Program, small: Smaller, duals: Duals) -> Duals:
+    """Duals for the whole: a row has its part of that of the row it is in, by weight, or all that it may be worth."""
+    there, few = small.owner >= 0, small.program
+    row = duals.group[program.group] * program.weight / program.need
+    owner = small.owner[there]
+    row[there] = duals.row[owner] * (program.weight[there] / few.weight[owner])
+    return Duals(row, duals.group, duals.money, _cuts_shared_out(program, small, duals.cuts))
+
+
+def _cuts_shared_out(program: Program, small: Smaller, cuts: Cuts) -> Cuts:
+    """Cuts of all rows that are in a row that is cut, each with its part of the dual by weight."""
+    if not len(cuts.row):
+        return cuts
+    rows = np.argsort(small.owner, kind="stable")
+    starts = np.searchsorted(small.owner[rows], np.arange(len(small.program.weight) + 1))
+    size = np.diff(starts)[cuts.row]
+    of = np.repeat(np.arange(len(cuts.row)), size)
+    row = rows[np.arange(len(of)) + np.repeat(starts[cuts.row] - np.cumsum(size) + size, size)]
+    part = program.weight[row] / small.program.weight[cuts.row[of]]
+    return Cuts(row, small.free[cuts.choice[of]], cuts.dual[of] * part)
+
+
+def _round(made: Climb, small: Smaller, found: Relaxed) -> None:
+    """Offer the relaxed choice, rounded at several thresholds and completed."""
+    program = _with_groups(small.program, found.group)
+    order = np.argsort(-found.choice, kind="stable")
+    affordable = np.cumsum(program.price[order]) <= (np.inf if program.money is None else program.money)
+    for threshold in THRESHOLDS:
+        start = order[affordable & (found.choice[order] >= threshold)]
+        made.offer(small.free[search.greedy(program, start)])
+
+
+def _with_groups(program: Program, picked: Array) -> Program:
+    """The program in which only as many groups as are wanted can be met, those picked most."""
+    if program.wanted == len(program.demand):
+        return program
+    best = np.zeros(len(picked), bool)
+    best[np.argsort(-picked, kind="stable")[: program.wanted]] = True
+    few = only(program, np.flatnonzero(best[program.group]))
+    return replace(few, demand=np.where(best, program.demand, UNREACHABLE))
+
+
+def _smaller(made: Climb, room: float, kept: Array | None = None) -> tuple[Smaller, Array]:
+    """The program less what the bound decides for plans within `room` of it, and the choices it decides to take.
+
+    A choice whose reduced price is above the room is in no such plan; one as far below zero is in each. Where there is
+    `kept` (a mask), no others are left to choose among.
+    """
+    taken, left = made.reduced < -room, made.reduced > room
+    if kept is not None:
+        left |= ~(kept | taken)
+    return fixed(made.program, taken, left), np.flatnonzero(taken)
+
+
+def _inside(small: Smaller, chosen: Array) -> Array:
+    """The choices (positions) of a smaller program that stand for some of the whole."""
+    return np.searchsorted(small.free, np.intersect1d(chosen, small.free))
+
+
+def _search(made: Climb, enough: Enough, seed: int) -> None:
+    vain, batch = 0, 0
+    while vain < VAIN_BATCHES and not (enough() or is_closed(made)):
+        before = made.value
+        kept = np.zeros(len(made.reduced), bool)
+        kept[np.argsort(made.reduced / np.maximum(made.program.price, 1), kind="stable")[: _most_searched(made)]] = True
+        kept[made.chosen] = True
+        # No room is taken off for the unit: so the choice known is among those that are left.
+        small, taken = _smaller(made, before - made.bound + _slack(before), kept)
+        net = search.net_of(small.program)
+        best = np.zeros(len(net.price), bool)
+        state = search.state_of(net, _inside(small, made.chosen))
+        search.improve(net, state, net.price.astype(float), BATCH, seed + batch, best)
+        made.offer(np.union1d(taken, small.free[best]))
+        vain, batch = (vain + 1 if made.value == before else 0), batch + 1
+
+
+def _most_searched(made: Climb) -> int:
+    return max(int(len(made.reduced) * FIRST_SHARE), LEAST_FIRST, 2 * len(made.chosen))
+
+
+def _close(made: Climb, enough: Enough, seed: int) -> None:
+    """Solve integer programs on what the bound leaves open, the few most promising choices first.
+
+    A first one, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan is
+    better than the last one's where that was for all the room there is.
+    """
+    for part in PARTS:
+        if enough() or is_closed(made):
+            break
+        before, unit = made.value, made.program.unit
+        room = part * max(before - unit - made.bound, 0.0)
+
+        def hear(least: float, room: float = room) -> None:
+            known = min(least, _least(made, made.bound + room), made.value)
+            if made.value - known < NEWS_SHARE * (made.value - made.rungs[-1].bound):
+                made.note("exact", known)
+
+        bound = _solve_within(made, room + _slack(before), enough, hear)
+        # Plans outside of the room are worth more than the bound and the room: maybe no less than the best one known.
+        is_whole = made.value - unit - made.bound <= room
+        outside = made.value if is_whole else _least(made, made.bound + room)
+        made.closed_bound = max(made.closed_bound, min(_least(made, bound), outside, made.value))
+        if is_whole:
+            break
+        made.note("exact", made.closed_bound)
+
+
+def _solve_within(made: Climb, room: float, enough: Enough, hear: Callable[[float], None]) -> float:
+    """A bound for all plans within `room` of the bound, by the solver's word; what is better is kept."""
+    small, taken = _smaller(made, room)
+    if len(small.program.choices) <= MOST_ENTRIES:
+        few = fixed(small.program, np.zeros(len(small.free), bool), ~undominated(small.program))
+        small = Smaller(few.program, small.free[few.free], few.owner)
+    begin = _inside(small, made.chosen)
+    # What is taken and was not chosen may leave too little money for what was.
+    is_dear = small.program.money is not None and small.program.cost(begin) > small.program.money
+    start = search.greedy(small.program, begin[:0] if is_dear else begin)
+    if not small.program.is_met(start):
+        return np.inf
+    tight = separated(small.program, enough) if (small.program.need > 1).any() else None
+    outside = made.program.cost(taken) if made.program.money is None else _left_outside(made.program, small, taken)
+    cuts = tight.duals.cuts if tight else NO_CUTS
+    found = solved(small.program, start, enough, cuts, lambda least: hear(least + outside))
+    if found.chosen is not None:
+        made.offer(np.union1d(taken, small.free[found.chosen]))
+    return found.bound + outside
+
+
+def _left_outside(program: Program, small: Smaller, taken: Array) -> int:
+    """The weight that stays uncovered whatever the smaller program chooses."""
+    return program.value(taken) - int(small.program.weight.sum())

@@ -1,0 +1,410 @@
+"""Linear and integer programs of a covering program, by HiGHS, and bounds that are computed from duals anew.
+
+Any duals prove a bound, so the solver's word for it is not used: what HiGHS returns is made to lie where duals may,
+and put into the formula, which `karez.plan.certificate` writes down once more for itself.
+
+Source: Lagrangian relaxation of the rows and of the demands of `Program`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import highspy
+import numpy as np
+from scipy.sparse import csr_array
+
+from karez.plan.covering.program import Program
+from karez.twin.table import Array
+
+# What the weight of a group is scaled to, so that the solver's tolerances mean something.
+SCALE = 1e4
+Method = Literal["simplex", "ipm"]
+METHODS: tuple[Method, ...] = ("simplex", "ipm")
+ROOM = highspy.kHighsInf
+# How often cuts are looked for, and by how much one must be broken.
+CUT_ROUNDS, LEAST_BROKEN = 12, 1e-3
+# What rounding may do to a sum, as a share of what goes into it.
+ROUNDING = 1e-14
+# What is nearer than this in the solver's units is one to it; how often it is run until what it says holds.
+FINEST, MOST_RUNS = 2e-6, 50
+# Less is asked of a group, as a share: above what rounding does to it.
+HAIR_SHARE = 1e-10
+INTERRUPTED = (highspy.HighsModelStatus.kInterrupt, highspy.HighsModelStatus.kTimeLimit)
+BOUNDED = (highspy.HighsModelStatus.kOptimal, *INTERRUPTED)
+
+
+class Cuts(NamedTuple):
+    """Rows that hold without one of those who reach them: with need r, r - 1 of the others are there.
+
+    Row (position), the choice left out, and the dual of each. Where two must reach a row, one alone brings nothing.
+    """
+
+    row: Array
+    choice: Array
+    dual: Array
+
+
+NO_CUTS = Cuts(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+class Duals(NamedTuple):
+    """What a row of the program and what a unit of weight of each group, or of money, is worth at most."""
+
+    row: Array
+    group: Array
+    money: float = 0.0
+    cuts: Cuts = NO_CUTS
+
+
+class Relaxed(NamedTuple):
+    """The relaxed choice (0..1) of each choice, row and group, the duals, and the method that found them."""
+
+    choice: Array
+    row: Array
+    group: Array
+    duals: Duals
+    method: Method
+
+
+class Solved(NamedTuple):
+    """The best choice of an integer program (positions; None where none was found), and its solver's bound."""
+
+    chosen: Array | None
+    bound: float
+
+
+# Whether to stop: asked again and again, so that a limit in time and a person's Ctrl-C are the caller's.
+Enough = Callable[[], bool]
+
+
+class _Scaled(NamedTuple):
+    """What one of the solver's units of the value, of a price, and of each group's weight stands for."""
+
+    value: float
+    price: float
+    weight: Array
+
+
+def bound_of(program: Program, duals: Duals) -> tuple[float, Duals, Array]:
+    """The bound on the value that some duals prove, those duals made valid, and the reduced price of each choice.
+
+    With weights w, needs r, prices c, demands D of which N are wanted, rows' duals u and groups' duals v, all >= 0:
+    sum_j min(0, c_j - sum_k u_k) over choices, and the N least of v D - sum_k max(0, v w_k - r_k u_k) over groups.
+    With money M at the dual m: weight in all - (m M + sum_j max(0, sum_k u_k - m c_j) + sum_k max(0, w_k - r_k u_k)).
+    A cut of a row adds its dual to u_k for all but the choice that it leaves out, and r_k - 1 times it to r_k u_k.
+    What rounding may have done is taken off.
+    """
+    need, weight = program.need.astype(float), program.weight.astype(float)
+    per_group = np.maximum(duals.group, 0.0) if program.money is None else np.ones(len(program.demand))
+    worth = per_group[program.group] * weight
+    row, cut = np.maximum(duals.row, 0.0), np.maximum(duals.cuts.dual, 0.0)
+    at, rows, choices = duals.cuts.row, len(weight), len(program.price)
+    paid = need * row + np.bincount(at, (need[at] - 1) * cut, rows)
+    # No row pays more than it is worth.
+    part = np.divide(worth, paid, out=np.ones(rows), where=paid > worth)
+    row, cut, paid = part * row, part[at] * cut, np.minimum(paid, worth)
+    each = row + np.bincount(at, cut, rows)
+    earned = np.bincount(program.choices, each[program.row], choices) - np.bincount(duals.cuts.choice, cut, choices)
+    valid = Duals(row, per_group, max(duals.money, 0.0), Cuts(at, duals.cuts.choice, cut))
+    lost = np.bincount(program.group, weights=np.maximum(worth - paid, 0.0), minlength=len(program.demand))
+    if program.money is not None:
+        money = valid.money
+        reduced = money * program.price - earned
+        value = weight.sum() - (money * program.money + np.maximum(-reduced, 0.0).sum() + lost.sum())
+        summed = weight.sum() + earned.sum() + money * (program.money + program.price.sum())
+        return float(value - ROUNDING * summed), valid, reduced
+    reduced = program.price - earned
+    asked = np.sort(np.maximum(per_group * program.demand - lost, 0.0))[: program.wanted].sum()
+    summed = worth.sum() + (per_group * program.demand).sum() + earned.sum() + program.price.sum()
+    value = asked + np.minimum(reduced, 0.0).sum()
+    return float(value - ROUNDING * summed), valid._replace(money=0.0), reduced
+
+
+def density_duals(program: Program) -> Duals:
+    """Duals without a solver, where all groups are wanted: each row pays its share of the cheapest that reaches it.
+
+    Source: fractional knapsack over the rows.
+    """
+    weight = program.weight.astype(float)
+    reach = np.bincount(program.choices, weights=weight[program.row], minlength=len(program.price))
+    each = program.price / np.maximum(reach, 1.0)
+    # Rows that nobody reaches come last.
+    cheapest, reached = np.full(len(weight), each.max(initial=0.0)), np.diff(program.bounds) > 0
+    if reached.any():
+        cheapest[reached] = np.minimum.reduceat(each[program.choices], program.bounds[:-1][reached])
+    group = np.zeros(len(program.demand))
+    for one in range(len(group)):
+        mine = np.flatnonzero(program.group == one)
+        mine = mine[np.argsort(cheapest[mine], kind="stable")]
+        filled = np.cumsum(weight[mine])
+        at = min(int(np.searchsorted(filled, program.demand[one])), len(mine) - 1)
+        group[one] = cheapest[mine[at]] if at >= 0 else 0.0
+    return Duals(cheapest * weight, group)
+
+
+def relaxed(
+    program: Program, enough: Enough, methods: Sequence[Method] = METHODS, cuts: Cuts = NO_CUTS
+) -> Relaxed | None:
+    """The linear relaxation, by HiGHS and the first of the methods that comes to an end; None where none does.
+
+    The simplex method wins on networks; where it takes too many steps, as in a plane, an interior point takes over.
+    """
+    scaled, solver = _scaled(program), _solver(enough)
+    solver.setOptionValue("simplex_iteration_limit", len(program.weight) + len(program.price))
+    solver.setOptionValue("run_crossover", "off")
+    if solver.passModel(_model(program, scaled, cuts, integer=False)) == highspy.HighsStatus.kError:
+        return None
+    for method in methods:
+        solver.setOptionValue("solver", method)
+        _run(solver)
+        found = solver.getSolution()
+        if solver.getModelStatus() == highspy.HighsModelStatus.kOptimal and found.dual_valid:
+            duals = np.abs(np.array(found.row_dual))
+            return _relaxed(program, scaled, np.array(found.col_value), duals, method, cuts)
+        if enough():
+            break
+    return None
+
+
+def _relaxed(program: Program, scaled: _Scaled, values: Array, prices: Array, method: Method, cuts: Cuts) -> Relaxed:
+    """What the solver's columns and the duals of its rows say of the program."""
+    rows, choices, groups = len(program.weight), len(program.price), len(program.demand)
+    prices = prices * scaled.value
+    cuts, row = cuts._replace(dual=prices[len(prices) - len(cuts.row) :]), values[choices : choices + rows]
+    if program.money is not None:
+        duals = Duals(prices[:rows], np.ones(groups), float(prices[rows] / scaled.price), cuts)
+        return Relaxed(values[:choices], row, np.ones(groups), duals, method)
+    picked = values[choices + rows :] if program.wanted < groups else np.ones(groups)
+    group, most = prices[rows : rows + groups] * scaled.weight, np.zeros(groups)
+    # Where all rows are needed, a group's dual has no end: above what its rows pay it proves no more, and rounds worse.
+    np.maximum.at(most, program.group, program.need * prices[:rows] / program.weight)
+    if len(cuts.row):
+        most[:] = np.inf
+    return Relaxed(values[:choices], row, picked, Duals(prices[:rows], np.minimum(group, most), 0.0, cuts), method)
+
+
+def separated(program: Program, enough: Enough, methods: Sequence[Method] = METHODS) -> Relaxed | None:
+    """The linear relaxation with the cuts that it breaks, found and added until none is or they bring little."""
+    found = relaxed(program, enough, methods)
+    if (program.need < 2).all():
+        return found
+    cuts, best = NO_CUTS, found
+    for _ in range(CUT_ROUNDS):
+        if found is None or enough():
+            break
+        broken = _broken(program, found)
+        if not len(broken.row):
+            break
+        cuts = Cuts(*(np.concatenate(both) for both in zip(cuts, broken, strict=True)))
+        best, found = found, relaxed(program, enough, methods, cuts)
+    return best if found is None else found
+
+
+def _broken(program: Program, found: Relaxed) -> Cuts:
+    """The cuts that a relaxed choice breaks: of each row that with the one left out who does most."""
+    rows = np.flatnonzero((program.need > 1) & (np.diff(program.bounds) > 0))
+    if not len(rows):
+        return NO_CUTS
+    value = found.choice[program.choices]
+    starts = program.bounds[:-1][np.diff(program.bounds) > 0]
+    most, all_of_it = np.zeros(len(program.need)), np.zeros(len(program.need))
+    there = np.diff(program.bounds) > 0
+    most[there], all_of_it[there] = np.maximum.reduceat(value, starts), np.add.reduceat(value, starts)
+    rows = rows[(program.need[rows] - 1) * found.row[rows] > (all_of_it - most)[rows] + LEAST_BROKEN]
+    is_most = np.flatnonzero(value == most[program.row])
+    first = np.full(len(program.need), -1)
+    first[program.row[is_most[::-1]]] = program.choices[is_most[::-1]]
+    return Cuts(rows, first[rows].astype(np.int64), np.zeros(len(rows)))
+
+
+def solved(
+    program: Program, start: Array, enough: Enough, cuts: Cuts = NO_CUTS, hear: Callable[[float], None] = lambda _: None
+) -> Solved:
+    """The integer program by HiGHS, from a choice (positions) that does what is wanted.
+
+    What it found is evaluated by `Program`, and returned only where it does what is wanted. `hear` is told the solver's
+    bound now and then.
+    """
+    if not (len(program.price) and len(program.weight)):
+        return Solved(start, float(program.value(start)))
+    scaled, solver = _scaled(program), _solver(enough)
+    solver.setOptionValue("mip_rel_gap", 0.0)
+    # Every value is a multiple of the unit, so what is nearer to the bound than one is the best.
+    solver.setOptionValue("mip_abs_gap", 0.9 * program.unit / scaled.value)
+    if solver.passModel(_model(program, scaled, cuts, integer=True)) == highspy.HighsStatus.kError:
+        return Solved(None, -np.inf)
+    offset = float(program.weight.sum()) if program.money is not None else 0.0
+
+    def tell(event: Any) -> None:
+        hear(float((event.data_out.mip_dual_bound - FINEST) * scaled.value + offset))
+
+    solver.cbMipInterrupt += tell
+    first = highspy.HighsSolution()
+    first.col_value = _values(program, start)
+    solver.setSolution(first)
+    best, bound, is_again = None, -np.inf, False
+    for _ in range(MOST_RUNS):
+        _run(solver)
+        bound, status = max(bound, _bound_found(program, scaled, solver)), solver.getModelStatus()
+        values = np.array(solver.getSolution().col_value)
+        if not len(values):
+            break
+        chosen = np.flatnonzero(values[: len(program.price)] > 0.5)
+        if program.is_met(chosen):
+            best = chosen if best is None or program.value(chosen) < program.value(best) else best
+            if is_again or program.value(best) - bound < max(program.unit, 2 * FINEST * scaled.value):
+                break
+            # It has been seen to call a start optimal that its bound does not bear out: once more, without it.
+            solver.clearSolver()
+            is_again = True
+        else:
+            _cut_off(program, solver, chosen)
+        if status in INTERRUPTED or enough():
+            break
+    return Solved(best, bound)
+
+
+def _bound_found(program: Program, scaled: _Scaled, solver: Any) -> float:
+    """The least value that the solver's bound and its tolerances leave; below everything where it has none."""
+    info, status = solver.getInfo(), solver.getModelStatus()
+    if not info.valid or status not in BOUNDED or not np.isfinite(info.mip_dual_bound):
+        return -np.inf
+    offset = float(program.weight.sum()) if program.money is not None else 0.0
+    least = (info.mip_dual_bound - FINEST) * scaled.value + offset
+    return float(np.ceil(least / program.unit) * program.unit)
+
+
+def _cut_off(program: Program, solver: Any, chosen: Array) -> None:
+    """Forbid a choice that only the solver's tolerances let pass, and all that miss as much or cost as much."""
+    if program.money is not None:
+        solver.addRow(-ROOM, len(chosen) - 1.0, len(chosen), chosen.astype(np.int32), np.ones(len(chosen)))
+        return
+    others = np.setdiff1d(np.arange(len(program.price)), chosen)
+    solver.addRow(1.0, ROOM, len(others), others.astype(np.int32), np.ones(len(others)))
+
+
+def _scaled(program: Program) -> _Scaled:
+    price = max(float(program.price.mean()), 1.0) if len(program.price) else 1.0
+    total = max(float(program.weight.sum()), 1.0)
+    if program.money is not None:
+        return _Scaled(total / SCALE, price, np.full(len(program.demand), SCALE / total))
+    return _Scaled(price, price, SCALE / np.maximum(program.demand, 1).astype(float))
+
+
+class _Silent(highspy.Highs):
+    """HiGHS without a word on the standard output: its constructor tells its name before it can be asked not to."""
+
+    def enableCallbacks(self) -> Any:  # noqa: N802
+        self.setOptionValue("output_flag", False)
+        return super().enableCallbacks()  # type: ignore[no-untyped-call]
+
+
+def _solver(enough: Enough) -> Any:
+    solver = _Silent()  # type: ignore[no-untyped-call]
+    for name, value in (("threads", 1), ("random_seed", 1)):
+        solver.setOptionValue(name, value)
+
+    def ask(event: Any) -> None:
+        if enough():
+            event.interrupt()
+
+    solver.cbSimplexInterrupt += ask
+    solver.cbIpmInterrupt += ask
+    solver.cbMipInterrupt += ask
+    return solver
+
+
+def _run(solver: Any) -> None:
+    """Run the solver, with as many threads as whoever ran HiGHS first in this process: it refuses any other number."""
+    if solver.run() == highspy.HighsStatus.kError:
+        solver.setOptionValue("threads", 0)
+        solver.run()
+
+
+def _values(program: Program, chosen: Array) -> list[float]:
+    """The columns of the model for a choice."""
+    picked = np.zeros(len(program.price))
+    picked[chosen] = 1.0
+    count = np.bincount(program.row, weights=picked[program.choices], minlength=len(program.weight))
+    met = (program.covered(chosen) >= program.demand)[: _free_groups(program)]
+    counted = (count >= program.need) & (met[program.group] if len(met) else True)
+    values: list[float] = np.concatenate([picked, counted, met]).tolist()
+    return values
+
+
+def _free_groups(program: Program) -> int:
+    """The number of groups among which the program may choose: all or none."""
+    return len(program.demand) if program.money is None and program.wanted < len(program.demand) else 0
+
+
+def _cut_parts(program: Program, cuts: Cuts, first: int) -> list[tuple[Array, Array, Array]]:
+    """Entries of the rows of cuts, from row `first` of the model on."""
+    size = np.diff(program.bounds)[cuts.row]
+    number = np.repeat(np.arange(len(cuts.row)), size)
+    entry = np.arange(len(number)) + np.repeat(program.bounds[cuts.row] - np.cumsum(size) + size, size)
+    column = program.choices[entry]
+    kept = column != cuts.choice[number]
+    each = np.arange(len(cuts.row))
+    return [
+        (first + number[kept], column[kept], np.ones(int(kept.sum()))),
+        (first + each, len(program.price) + cuts.row, 1.0 - program.need[cuts.row]),
+    ]
+
+
+def _model(program: Program, scaled: _Scaled, cuts: Cuts, *, integer: bool) -> Any:
+    """The program as HiGHS takes it: columns of choices, rows, groups; rows of rows, groups (or money), wanted."""
+    rows, choices, groups, free = *map(len, (program.weight, program.price, program.demand)), _free_groups(program)
+    columns, number = choices + rows + free, np.arange(rows)
+    weight = program.weight.astype(float)
+    if program.money is None:
+        # No row brings more than its group asks for. Bounds from duals do not know that, so for them it stays open.
+        weight = np.minimum(weight, program.demand[program.group] * (1.0 if integer else SCALE))
+    weight *= scaled.weight[program.group]
+    parts = [
+        (program.row, program.choices, np.ones(len(program.choices))),
+        (number, choices + number, -program.need.astype(float)),
+    ]
+    low = [np.zeros(rows)]
+    model = highspy.HighsLp()
+    if program.money is None:
+        parts.append((rows + program.group, choices + number, weight))
+        # A hair less is asked for, so that rounding makes nothing impossible: what is found is evaluated.
+        asked = program.demand * scaled.weight * (1.0 - HAIR_SHARE)
+        if free:
+            each = np.arange(groups)
+            parts.append((rows + each, choices + rows + each, -asked))
+            parts.append((np.full(groups, rows + groups), choices + rows + each, np.ones(groups)))
+            # Rows of a group that is not counted are not: without this the relaxation counts a part of every group.
+            parts.append((rows + groups + 1 + number, choices + number, -np.ones(rows)))
+            parts.append((rows + groups + 1 + number, choices + rows + program.group, np.ones(rows)))
+            low += [np.zeros(groups), np.array([float(program.wanted)]), np.zeros(rows)]
+        else:
+            low.append(asked)
+        cost = np.concatenate([program.price / scaled.price, np.zeros(rows + free)])
+        high = [np.full(sum(map(len, low)), ROOM)]
+    else:
+        parts.append((np.full(choices, rows), np.arange(choices), program.price / scaled.price))
+        cost = np.concatenate([np.zeros(choices), -weight])
+        high = [np.full(rows, ROOM), np.array([program.money / scaled.price])]
+        low.append(np.array([-ROOM]))
+    if len(cuts.row):
+        rows_before = sum(map(len, low))
+        parts += _cut_parts(program, cuts, rows_before)
+        low.append(np.zeros(len(cuts.row)))
+        high.append(np.full(len(cuts.row), ROOM))
+    row, column, value = (np.concatenate(each) for each in zip(*parts, strict=True))
+    lower, upper = np.concatenate(low), np.concatenate(high)
+    matrix = csr_array((value, (row, column)), shape=(len(lower), columns))
+    model.num_col_, model.num_row_ = columns, len(lower)
+    model.col_cost_, model.col_lower_, model.col_upper_ = cost, np.zeros(columns), np.ones(columns)
+    model.row_lower_, model.row_upper_ = lower, upper
+    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    model.a_matrix_.start_, model.a_matrix_.index_ = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
+    model.a_matrix_.value_ = matrix.data
+    if integer:
+        kind = np.full(columns, highspy.HighsVarType.kInteger)
+        kind[choices : choices + rows][program.need < 2] = highspy.HighsVarType.kContinuous
+        model.integrality_ = list(kind)
+    return model
