@@ -131,7 +131,7 @@ def test_every_problem_of_a_command_line_is_told_at_once(capsys: pytest.CaptureF
     assert problems == ["--foo", "network", "--definition", "--budget-us", "--target-share"]
 
 
-@pytest.mark.parametrize("operation", ["info", "circles", "build"])
+@pytest.mark.parametrize("operation", ["info", "circles", "plan_coverage"])
 def test_a_network_that_is_not_there_is_wrong_input(
     operation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,7 +81,7 @@ def test_a_job_is_placed_where_nobody_has_counted_the_free_chips_and_the_plan_ho
     placed = asked("place", network=net, output=tmp_path / "plan.json")
     assert placed.server == "服务器"
     assert "server_states" in placed.citation
-    assert asked("check", plan=tmp_path / "plan.json", network=net).actions == 1
+    assert asked("plan_check", plan=tmp_path / "plan.json", network=net).actions == 1
 
 
 def test_what_was_assumed_is_not_saved(net: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_network_without_anything_to_break_says_what_is_missing(tmp_path: Path
 
 def test_nothing_to_cover_is_wrong_input_and_not_a_target_that_is_met(tmp_path: Path) -> None:
     bare = imported(tmp_path, {name: TABLES[name] for name in ("provinces", "metros")})
-    assert "has no access points" in refused("build", network=bare)
+    assert "has no access points" in refused("plan_coverage", network=bare)
 
 
 def test_a_request_that_can_go_nowhere_misses_its_target(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_run_whose_record_found_no_room_leaves_no_record(net: Path, tmp_path: 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("r")] == []
 
 
-@pytest.mark.parametrize("name", ["build", "place", "steer", "heal"])
+@pytest.mark.parametrize("name", ["plan_coverage", "place", "steer", "heal"])
 def test_a_folder_that_is_not_there_is_told_before_the_work_is_done(net: Path, tmp_path: Path, name: str) -> None:
     where = {"record" if name == "heal" else "output": tmp_path / "no" / "x"}
     assert refused(name, network=net, **where) == f"{tmp_path / 'no'}: no such file or directory; check the path"
@@ -234,7 +234,7 @@ def test_a_delay_is_shown_with_the_digits_that_people_read(value_us: float, show
 def test_a_gap_is_said_in_words_and_a_gap_of_nothing_is_a_proof(bound: float, shown: str) -> None:
     proof = Proof(value=100.0, bound=bound, unit="CNY", how="")
     plan = Plan(
-        planner="build", question={}, revision="", made_at_s=0.0, reads=(), actions=(), price_cny=100.0, proof=proof
+        planner="coverage", question={}, revision="", made_at_s=0.0, reads=(), actions=(), price_cny=100.0, proof=proof
     )
     assert networks.proven(plan) == shown
 

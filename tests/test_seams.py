@@ -428,7 +428,7 @@ ILL = {
     "an expiry that is no number": plan_of(with_(DRAIN, expires_at_s=math.nan)),
     "a number that no column holds": plan_of(with_(RESTART, sets=(Cell("equipment", "r2", "boots", 0, 2**70),))),
     "a question about no number": with_(
-        plan_of(ORDER), planner="build", question={"target_share": math.nan, "budget_us": 1.0, "figures": "low"}
+        plan_of(ORDER), planner="coverage", question={"target_share": math.nan, "budget_us": 1.0, "figures": "low"}
     ),
     "a drain that drains nothing": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "drained", False, False),))),
     "a drain that undrains": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "drained", True, False),))),

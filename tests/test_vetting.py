@@ -12,8 +12,8 @@ from karez.errors import Problem
 from karez.importers.generate import nation
 from karez.loop import vetting
 from karez.loop.vetting import MOST_PROVEN, vetted
-from karez.plan.build import build
 from karez.plan.check import CERTIFICATES, check
+from karez.plan.coverage import Ask, coverage
 from karez.plan.plan import Plan
 from karez.twin import Twin, World
 
@@ -28,7 +28,7 @@ def world() -> World:
 
 @cache
 def plan() -> Plan:
-    found = build(world(), target_share=0.5, budget_us=500.0, figures="typical", at_s=AT_S)
+    found = coverage(world(), Ask(targets=((500.0, 0.5),)), at_s=AT_S).plan
     assert found.actions
     return found
 
@@ -37,13 +37,13 @@ def plan() -> Plan:
 def proofs(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """The plans whose certificates were checked, as they are."""
     checked: list[Plan] = []
-    verify = CERTIFICATES["build"]
+    verify = CERTIFICATES["coverage"]
 
     def counting(plan: Plan, world: World) -> list[Problem]:
         checked.append(plan)
         return verify(plan, world)
 
-    monkeypatch.setitem(CERTIFICATES, "build", counting)
+    monkeypatch.setitem(CERTIFICATES, "coverage", counting)
     monkeypatch.setattr(vetting, "_PROVEN", {})
     return checked
 
@@ -94,7 +94,7 @@ def test_a_certificate_rests_on_what_is_intended_alone() -> None:
     # What `vetted` remembers would be wrong otherwise.
     for actual in (Twin(), longer().actual):
         for come in (plan(), forged()):
-            verify = CERTIFICATES["build"]
+            verify = CERTIFICATES["coverage"]
             assert verify(come, World(world().intended, actual)) == verify(come, world())
 
 

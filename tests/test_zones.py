@@ -30,7 +30,7 @@ from karez.measure.zones import (
     stations_around,
     stations_of,
 )
-from karez.operations import BuildQuestion, DiscoverQuestion, run
+from karez.operations import DiscoverQuestion, PlanCoverageQuestion, run
 from karez.operations.discover import DiscoverAnswer
 from karez.plan.plan import Action, Cell, NewRow, Plan, Proof
 from karez.plan.reads import Read
@@ -427,7 +427,7 @@ def ordered(twin: Twin, site: str, *, kind: str = "edge_inference") -> Plan:
     )
     proof = Proof(value=1.0, bound=1.0, unit="CNY", how="by hand")
     return Plan(
-        planner="build",
+        planner="coverage",
         question={},
         revision=twin.digest,
         made_at_s=NOW_S,
@@ -463,7 +463,7 @@ def test_a_plan_that_build_wrote_makes_zones(network: str, tmp_path: Path) -> No
     path = str(tmp_path / "built.json")
     twin = small().replace(Table.of("servers"), Table.of("server_states"))
     store.save(twin, Path(network), at_s=1.0, note="", source="tests", synthetic=True, seed=1)
-    run("build", BuildQuestion(network=network, target_share=1.0, budget_us=100.0, output=path))
+    run("plan_coverage", PlanCoverageQuestion(network=network, target_share=1.0, budget_us=100.0, output=path))
     said = answer(network, metro="m-1", plan=path)
     assert said.zones[0].status == "planned"
     assert said.zones[0].id == "c-1"

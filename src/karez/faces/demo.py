@@ -17,12 +17,13 @@ import karez
 from karez.errors import InputError, KarezError
 from karez.operations import (
     Answer,
-    BuildQuestion,
-    CheckPlanQuestion,
     CirclesQuestion,
     GenerateQuestion,
     HealQuestion,
+    OrderQuestion,
     PlaceQuestion,
+    PlanCheckQuestion,
+    PlanCoverageQuestion,
     ReplayQuestion,
     ReportQuestion,
     SteerQuestion,
@@ -58,18 +59,22 @@ def show(folder: Path, question: GenerateQuestion) -> None:
 
 
 def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable[[], str]]]:
-    network, plan, record, table = (
-        str(folder / name) for name in ("network", "plan.json", "run.record", "steer.table")
+    network, plan, order, record, table = (
+        str(folder / name) for name in ("network", "plan.json", "order.xlsx", "run.record", "steer.table")
     )
     report = ReportQuestion(network=network, output=str(folder / "report.html"), record=record)
     return [
         ("making a network", lambda: _made(folder, question)),
         ("measuring who is within 1 ms of compute", lambda: _answer("circles", CirclesQuestion(network=network))),
-        ("planning what to build", lambda: _answer("build", BuildQuestion(network=network, output=plan))),
+        (
+            "planning what to build",
+            lambda: _answer("plan_coverage", PlanCoverageQuestion(network=network, output=plan)),
+        ),
         (
             "checking the plan and its certificate",
-            lambda: _answer("check", CheckPlanQuestion(plan=plan, network=network)),
+            lambda: _answer("plan_check", PlanCheckQuestion(plan=plan, network=network)),
         ),
+        ("listing what to order", lambda: _answer("order", OrderQuestion(plan=plan, network=network, output=order))),
         (
             "breaking a link, bringing the plan, and letting the loop act",
             lambda: _answer("heal", _healed(network, record, plan)),

@@ -203,7 +203,7 @@ def _on_order(plan: Plan, whole: World, question: DiscoverQuestion, at_s: float)
     Raises:
         InputError: the plan was made from none of the network's revisions, holds no more, or builds nothing.
     """
-    where, anew = question.plan, "make the plan anew with karez build, or leave it out"
+    where, anew = question.plan, "make the plan anew with karez plan coverage, or leave it out"
     if plan.revision not in {each.digest for each in store.revisions(Path(question.network))}:
         raise InputError.of(where, f"was made from digest {plan.revision[:12]}, which is of another network", anew)
     # What its price rests on does not matter here.
@@ -212,7 +212,7 @@ def _on_order(plan: Plan, whole: World, question: DiscoverQuestion, at_s: float)
         raise InputError(problems)
     orders = [action for action in plan.actions if action.kind == "order_equipment"]
     if plan.actions and not orders:
-        raise InputError.of(where, "orders no equipment", "give a plan that karez build wrote, or leave it out")
+        raise InputError.of(where, "orders no equipment", "give a plan that karez plan coverage wrote, or leave it out")
     return {
         action.subject: float(new.values.get("valid_from_s", action.ends_at_s))
         for action in orders

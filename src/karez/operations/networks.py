@@ -11,10 +11,12 @@ from pathlib import Path
 from threading import Lock
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 import karez
 from karez.errors import InputError
+from karez.importers.sheets import sheet
 from karez.measure.circles import Circles
 from karez.measure.delay import AIR, FIGURES, Access, constants
 from karez.plan.plan import Plan
@@ -200,7 +202,23 @@ def read_plan(path: str) -> Plan:
     except OSError as error:
         raise InputError([os_problem(error, Path(path))]) from error
     except msgspec.MsgspecError as error:
-        raise InputError.of(path, f"is no plan ({error})", "name a file that build or place wrote") from error
+        raise InputError.of(path, f"is no plan ({error})", "name a file that plan coverage or place wrote") from error
+
+
+def given_rows(path: str) -> list[tuple[str, dict[str, str | None]]]:
+    """The rows of a CSV file of a person's: the name of each, such as `line 3`, and its cells by column.
+
+    Raises:
+        InputError: the file cannot be read as CSV, or rows of it cannot be taken apart.
+    """
+    if Path(path).suffix.lower() != ".csv":
+        raise InputError.of(path, "is not called .csv", "give a CSV file")
+    found = sheet(Path(path))
+    spoilt = [InputError.of(path, s.what, s.fix, found.labels(s.rows)) for s in found.spoilt if s.rows.any()]
+    if spoilt:
+        raise InputError([problem for error in spoilt for problem in error.problems])
+    labels = found.labels(np.ones(len(found.numbers), bool))
+    return list(zip(labels, found.frame.to_dicts(), strict=True))
 
 
 def provenance(revision: Revision) -> str:

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import msgspec
-import numpy as np
 
 from karez.errors import InputError
-from karez.importers.sheets import sheet as read_sheet
 from karez.operations import Answer, OrderQuestion
 from karez.operations.networks import (
     DETAIL,
     counted,
     duration,
+    given_rows,
     load,
     now_s,
     provenance,
@@ -230,16 +229,7 @@ def _given(path: str) -> Given:
     Raises:
         InputError: the file cannot be read as CSV, or rows of it cannot be taken apart.
     """
-    if not path:
-        return Given()
-    if Path(path).suffix.lower() != ".csv":
-        raise InputError.of(path, "is not called .csv", "give a CSV file")
-    found = read_sheet(Path(path))
-    spoilt = [InputError.of(path, s.what, s.fix, found.labels(s.rows)) for s in found.spoilt if s.rows.any()]
-    if spoilt:
-        raise InputError([problem for error in spoilt for problem in error.problems])
-    labels = found.labels(np.ones(len(found.numbers), bool))
-    return Given(path, list(zip(labels, found.frame.to_dicts(), strict=True)))
+    return Given(path, given_rows(path)) if path else Given()
 
 
 def _answer(found: _Found, output: str) -> OrderAnswer:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from karez.errors import Problem
-from karez.plan.build import check_certificate
+from karez.plan.certificate import check_certificate
 from karez.plan.kinds import KINDS, Kind
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied, expected
 from karez.plan.reads import COMPARE, Read, changed
@@ -24,7 +24,7 @@ from karez.twin.schema import Dtype, Value
 ANEW = "make the plan anew"
 TYPES: dict[Dtype, tuple[type, ...]] = {"text": (str,), "bool": (bool,), "int": (int,), "float": (float, int)}
 # Planners whose plans carry a certificate, and what checks it.
-CERTIFICATES: dict[str, Callable[[Plan, World], list[Problem]]] = {"build": check_certificate}
+CERTIFICATES: dict[str, Callable[[Plan, World], list[Problem]]] = {"coverage": check_certificate}
 
 
 def check(plan: Plan, world: World, *, at_s: float) -> list[Problem]:

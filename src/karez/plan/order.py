@@ -366,8 +366,12 @@ def _after(plan: Plan, twin: Twin) -> Twin:
 
 
 def budget_us_of(plan: Plan) -> float:
-    """The budget that the plan was made for (us); `inf` where it names none."""
-    told = _number(plan.question.get("budget_us", ""))
+    """The first budget that the plan was made for (us); `inf` where it names none."""
+    first = str(plan.question.get("targets", "")).split(",")[0]
+    try:
+        told = float(first.partition("=")[0])
+    except ValueError:
+        return math.inf
     return told if told > 0 else math.inf
 
 

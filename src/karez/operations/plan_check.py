@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from karez.errors import Refused
 from karez.loop.vetting import vetted
-from karez.operations import Answer, CheckPlanQuestion
+from karez.operations import Answer, PlanCheckQuestion
 from karez.operations.networks import counted, load_living, now_s, proven, provenance, read_plan
 from karez.plan.check import CERTIFICATES
 from karez.plan.plan import Plan
 
 
-class CheckAnswer(Answer, frozen=True, kw_only=True):
+class PlanCheckAnswer(Answer, frozen=True, kw_only=True):
     """How much of the plan was checked; a plan that does not hold is an error with every reason."""
 
     plan: str
@@ -21,7 +21,7 @@ class CheckAnswer(Answer, frozen=True, kw_only=True):
     gap_share: float
 
 
-def run(question: CheckPlanQuestion) -> CheckAnswer:
+def run(question: PlanCheckQuestion) -> PlanCheckAnswer:
     """What a plan that holds consists of.
 
     Raises:
@@ -34,7 +34,7 @@ def run(question: CheckPlanQuestion) -> CheckAnswer:
     if problems:
         raise Refused("\n".join(str(problem) for problem in problems))
     note = " (synthetic network)" if revision.synthetic else ""
-    return CheckAnswer(
+    return PlanCheckAnswer(
         headline=f"The plan holds: {_extent(plan)}; {_certified(plan)}{note}",
         citation=f"plan {plan.id} by {plan.planner}, made from digest {plan.revision[:12]}; {provenance(revision)}",
         plan=plan.id,

@@ -1,0 +1,869 @@
+"""Whether a coverage plan does what it says, at the price it says, and whether nothing cheaper can.
+
+Nothing in the plan is believed, and nothing is shared with what made it. Everything is counted again on the network,
+point by point: which sites reach it within the budget, by one search for each site. Points of one group that lack as
+many sites and have the same candidates within reach are a row; a row is known by the sum of 128 bits for each of its
+candidates, drawn from their ids. Any duals give a valid bound, so it is computed from those that the plan has.
+
+Source: Lagrangian bound of partial set multi-covering, as `_bound` has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple, get_args
+
+import numpy as np
+from numba import njit
+from scipy.sparse import csr_array, hstack, vstack
+
+from karez.errors import InputError, Problem
+from karez.measure.circles import ENTERPRISE, WEIGHT_SCALE, Points, Weight, compute_sites, fixed, points
+from karez.measure.core import LONGEST_NS, Timed, Topology, searched, topology_of
+from karez.measure.delay import Figures, constants, link_parts
+from karez.measure.kernels import FAR
+from karez.plan.plan import Action, Plan
+from karez.twin import Twin, World
+from karez.twin.schema import Value
+from karez.twin.table import Array, Table, resolve, text
+from karez.units import NS_PER_US
+
+PLANNER = "coverage"
+FEN_PER_CNY = 100
+# What is to be added up for so many sites at once, so that memory does not grow with their number.
+SITES_AT_ONCE = 256
+# Slack for rounding in floating point, as a share of the unit that bounds are rounded up to.
+SLACK = 1e-6
+# No number in a plan is above it, so that no product of two overflows.
+LARGEST = 1e15
+LARGEST_SPARE = 1_000_000
+MOST_TARGETS = 64
+SHOWN_CHARACTERS = 60
+NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+PAIRS = re.compile(rf"{NUMBER}={NUMBER}(?:,{NUMBER}={NUMBER})*")
+YEARS = re.compile(r"[0-9]{4}=[^=,]+(?:,[0-9]{4}=[^=,]+)*")
+FIRST_YEAR = 1970
+
+
+class _Question(NamedTuple):
+    """What was asked: a share for each budget (us), or one for each year."""
+
+    weight: Weight
+    figures: Figures
+    targets: tuple[tuple[float, Fraction], ...]
+    phases: tuple[tuple[int, Fraction], ...]
+    of: str
+    metros_share: Fraction
+    money_cny: float
+    spare: int
+    closable: bool
+    lock: tuple[str, ...]
+    forbid: tuple[str, ...]
+    discount_share: float
+    service_at_s: float
+
+    @property
+    def has_money(self) -> bool:
+        return self.money_cny >= 0
+
+    @property
+    def years(self) -> tuple[int, ...]:
+        return tuple(year for year, _ in self.phases)
+
+
+class _Ground(NamedTuple):
+    """The network, and its points: weight (millionths), group, and how each hangs on the core.
+
+    A point has two hosts (core vertices; one past them for none) and its delay towards either.
+    """
+
+    twin: Twin
+    topology: Topology
+    timed: Timed
+    host: Array
+    offset_ns: Array
+    weight: Array
+    group: Array
+    groups: int
+    existing: Array
+
+
+class _Claim(NamedTuple):
+    """What the certificate claims, with positions for ids: of candidates, of points, of groups.
+
+    `price_fen` has a row for each year and a column for each candidate; `year` the position of the year of each chosen
+    candidate. `sites` (rows) are the candidates, and then what is kept; `taken` says which of them are beforehand. A
+    cut is of a row (position in the certificate's) and leaves out a site (candidate).
+    """
+
+    sites: Array
+    candidates: int
+    taken: Array
+    price_fen: Array
+    chosen: Array
+    year: Array
+    row_point: Array
+    row_group: Array
+    row_dual: Array
+    cut_row: Array
+    cut_site: Array
+    cut_dual: Array
+    group_dual: Array
+    money_dual: float
+
+
+class _Found(NamedTuple):
+    """What the network says of groups (weight in millionths) and of the certificate's rows.
+
+    Of a group: all its weight, what its target takes, what is done beforehand, what is in any row, and what the chosen
+    sites cover. Of a row: its weight, the sites it lacks, and which candidates reach it; `problems` has rows that are
+    none, or that are one.
+    """
+
+    total: Array
+    demand: Array
+    done: Array
+    live: Array
+    covered: Array
+    row_weight: Array
+    row_need: Array
+    within: csr_array
+    problems: tuple[Problem, ...] = ()
+
+
+def check_certificate(plan: Plan, world: World) -> list[Problem]:
+    """Every way in which a plan for coverage fails to hold, or its certificate to prove it; empty where both do.
+
+    Coverage, price, orders and bound are derived anew from the intended twin, with the candidates and their prices as
+    the plan has them: that these are all candidates, and their prices right, is for who asked to say.
+    """
+    try:
+        ask, ground, claim = _read(plan, world)
+    except InputError as error:
+        return list(error.problems)
+    found = _counted(ask, ground, claim)
+    return [
+        *_orders(plan, ask, ground, claim),
+        *_coverage(ask, ground, found),
+        *_prices(plan, ask, claim, found),
+        *(found.problems or _bounds(plan, ask, claim, found)),
+    ]
+
+
+def proven(plan: Plan, world: World) -> float:
+    """The bound that the duals of a plan prove: on its price (CNY), or, with money, on the weight left uncovered.
+
+    Raises:
+        InputError: the plan or its certificate makes no sense on this network.
+    """
+    ask, ground, claim = _read(plan, world)
+    found = _counted(ask, ground, claim)
+    if found.problems:
+        raise InputError(found.problems)
+    return _proven(ask, claim, found)
+
+
+def _bound(ask: _Question, claim: _Claim, found: _Found) -> float:
+    """The least price (fen) of any plan, or, with money, the least weight (millionths) that any leaves uncovered.
+
+    A candidate costs c and has x in 0..1, a row k of group g has weight W, lacks r sites and is covered by y in 0..1:
+
+        least sum c x   where   sum of x within reach of k >= r y_k,   sum of W y in g >= D_g for so many g as wanted.
+
+    With duals u_k <= v_g W_k / r_k for the first and v_g for the second, no plan is below
+
+        sum over candidates of min(0, c - sum of u within reach)
+        + sum over the wanted groups of least max(0, v_g D_g - sum of (v_g W_k - r_k u_k) over all rows of g),
+
+    where rows without a dual have u = 0. With years, a candidate takes the best of them and reaches rows of that year
+    and later. With money, D is all weight, v is 1, prices count m times, and m times the money is taken off.
+
+    A row also holds without one of its candidates, with r - 1 for r: the dual of such a cut adds to u for all but that
+    candidate, and r - 1 times itself to r u; all duals of a row shrink where they pay more than v W.
+    """
+    worth, lacks = claim.group_dual[claim.row_group] * found.row_weight, found.row_need - 1
+    by_row = found.row_need * claim.row_dual + np.bincount(
+        claim.cut_row, lacks[claim.cut_row] * claim.cut_dual, len(worth)
+    )
+    part = np.divide(worth, by_row, out=np.ones(len(worth)), where=by_row > worth)
+    cut = claim.cut_dual * part[claim.cut_row]
+    dual = claim.row_dual * part + np.bincount(claim.cut_row, cut, len(worth))
+    # As rows pay at most v W, v W less what they pay is its own positive part, and rows without a dual lose v W.
+    paid = np.bincount(claim.row_group, by_row * part, len(claim.group_dual))
+    short = claim.group_dual * (np.maximum(found.demand - found.done, 0) - found.live) + paid
+    rate, spent_fen = (claim.money_dual, _left_fen(ask, claim)) if ask.has_money else (1.0, 0.0)
+    left_out = np.bincount(claim.cut_site, cut, claim.candidates)
+    row_year = claim.row_group // _groups_a_year(ask, claim)
+    left = [
+        rate * price_fen - found.within.T @ np.where(row_year >= year, dual, 0.0) + left_out
+        for year, price_fen in enumerate(claim.price_fen)
+    ]
+    reduced = np.minimum.reduce(left)[~claim.taken[: claim.candidates]]
+    least = np.sort(np.maximum(short, 0.0))[: _wanted(ask, len(short))]
+    return float(np.minimum(reduced, 0.0).sum() + least.sum() - rate * spent_fen)
+
+
+def _proven(ask: _Question, claim: _Claim, found: _Found) -> float:
+    """The bound in the unit of the proof: never below what is sure, and rounded up to what a plan can cost."""
+    bound = _bound(ask, claim, found)
+    if ask.has_money:
+        return max(0, math.ceil(bound - SLACK)) / WEIGHT_SCALE
+    locked_fen = _locked_fen(claim)
+    unit_fen = math.gcd(*claim.price_fen.astype(np.int64).ravel().tolist())
+    total_fen = locked_fen + max(bound, 0.0)
+    return (math.ceil(total_fen / unit_fen - SLACK) * unit_fen if unit_fen else total_fen) / FEN_PER_CNY
+
+
+def _locked_fen(claim: _Claim) -> int:
+    return int(claim.price_fen[0][claim.taken[: claim.candidates]].sum())
+
+
+def _left_fen(ask: _Question, claim: _Claim) -> int:
+    """The money that is left once what is locked is paid."""
+    return math.floor(ask.money_cny * FEN_PER_CNY) - _locked_fen(claim)
+
+
+def _wanted(ask: _Question, groups: int) -> int:
+    """How many groups must reach their share."""
+    return math.ceil(ask.metros_share * groups) if ask.of == "some" else groups
+
+
+def _groups_a_year(ask: _Question, claim: _Claim) -> int:
+    return max(len(claim.group_dual) // max(len(ask.phases), 1), 1)
+
+
+@njit(cache=True)
+def _add_up(
+    points: Array,
+    host: Array,
+    offset_ns: Array,
+    starts: Array,
+    sites: Array,
+    delay_ns: Array,
+    budget_ns: int,
+    columns: Array,
+    sums: Array,
+) -> None:
+    """Add to `sums` (a row each of `points`) the `columns` (a row each site) of all sites within the budget.
+
+    The sites of host h, ascending, and its delay towards each are at `starts[h]` to `starts[h + 1]`. A point is as near
+    to a site as by the better of its two hosts.
+    """
+    for row in range(points.size):
+        first, second = host[points[row]]
+        ahead, back = offset_ns[points[row]]
+        one, two = starts[first], starts[second]
+        while one < starts[first + 1] or two < starts[second + 1]:
+            by_one = sites[one] if one < starts[first + 1] else FAR
+            by_two = sites[two] if two < starts[second + 1] else FAR
+            site, near = min(by_one, by_two), False
+            if by_one == site:
+                near = np.int64(delay_ns[one]) + ahead < budget_ns
+                one += 1
+            if by_two == site:
+                near |= np.int64(delay_ns[two]) + back < budget_ns
+                two += 1
+            if near:
+                for column in range(columns.shape[1]):
+                    sums[row, column] += columns[site, column]
+
+
+class _Tally(NamedTuple):
+    """Points that lack sites: which ones, how many each lacks, and the sum of the columns of the sites within reach.
+
+    Those are live that may have as many as they lack.
+    """
+
+    points: Array
+    need: Array
+    sums: Array
+
+    @property
+    def is_live(self) -> Array:
+        return np.asarray(self.sums[:, 2] >= self.need)
+
+
+def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
+    """What the network says, target by target, and year by year."""
+    total, demand, done, live, covered = np.zeros((5, len(claim.group_dual)), np.int64)
+    rows, none = len(claim.row_point), csr_array((0, claim.candidates))
+    found = _Found(total, demand, done, live, covered, np.zeros(rows, np.int64), np.ones(rows, np.int64), none)
+    columns, layers = _columns(ground, claim), _layers(ask, ground)
+    tallies = {at: _tally(ground, claim, columns, at, 1 + ask.spare) for at in {layer.budget_ns for layer in layers}}
+    parts, order, problems = [none], [np.zeros(0, np.int64)], list[Problem]()
+    for layer in layers:
+        order.append(np.flatnonzero((claim.row_group >= layer.groups.start) & (claim.row_group < layer.groups.stop)))
+        parts.append(_within(ground, claim, layer.budget_ns, claim.row_point[order[-1]]))
+        _add_groups(ground, layer, tallies[layer.budget_ns], found)
+        problems += _add_rows(ground, claim, layer, tallies[layer.budget_ns], order[-1], found)
+    within = csr_array(vstack(parts).tocsr()[np.argsort(np.concatenate(order))])
+    if not problems and len(claim.cut_row):
+        there = np.asarray(within.tocsr()[claim.cut_row, claim.cut_site]).ravel() > 0
+        if not (there & ~claim.taken[claim.cut_site]).all():
+            problems.append(_problem("has cuts that leave out what does not reach their row"))
+    return found._replace(within=within, problems=tuple(problems))
+
+
+class _Layer(NamedTuple):
+    """One share within one budget by one year, in words too, and the numbers of its groups."""
+
+    what: str
+    groups: slice
+    budget_ns: int
+    year: int
+    share: Fraction
+
+
+def _layers(ask: _Question, ground: _Ground) -> list[_Layer]:
+    """The targets in their order; with years the one target, by each year."""
+    asked = [(f"{budget_us:g} us", budget_us, 0, share) for budget_us, share in ask.targets]
+    if ask.phases:
+        what, budget_us, *_ = asked[0]
+        asked = [(f"{what} by {year}", budget_us, at, share) for at, (year, share) in enumerate(ask.phases)]
+    return [
+        _Layer(
+            what=what,
+            groups=slice(number * ground.groups, (number + 1) * ground.groups),
+            budget_ns=min(math.ceil(budget_us * NS_PER_US), LONGEST_NS),
+            year=year,
+            share=Fraction(1) if ask.has_money else share,
+        )
+        for number, (what, budget_us, year, share) in enumerate(asked)
+        if ground.groups
+    ]
+
+
+def _add_groups(ground: _Ground, layer: _Layer, tally: _Tally, found: _Found) -> None:
+    """Fill in what is so of the groups of a layer."""
+    total, demand, done, live, covered = (amounts[layer.groups] for amounts in found[:5])
+    group, weight = ground.group[tally.points], ground.weight[tally.points]
+    np.add.at(total, ground.group, ground.weight)
+    demand[:] = [math.ceil(layer.share * amount) for amount in total.tolist()]
+    done[:] = total
+    np.subtract.at(done, group, weight)
+    covered[:] = done
+    for amounts, held in ((live, tally.is_live), (covered, tally.sums[:, 3 + layer.year] >= tally.need)):
+        np.add.at(amounts, group[held], weight[held])
+
+
+def _add_rows(
+    ground: _Ground, claim: _Claim, layer: _Layer, tally: _Tally, rows: Array, found: _Found
+) -> list[Problem]:
+    """What is wrong with the certificate's `rows` in a layer, after what is so of them was filled in."""
+    live = np.flatnonzero(tally.is_live)
+    points, need = tally.points[live], tally.need[live]
+    group = layer.groups.start + ground.group[points]
+    at = np.searchsorted(points, claim.row_point[rows])
+    known = np.append(points, -1)[at] == claim.row_point[rows]
+    known &= np.append(group, -1)[at] == claim.row_group[rows]
+    if not known.all():
+        return [_problem(f"has {(~known).sum()} rows of points that are done, out of reach, or of another group")]
+    # Points alike have the same key: the sum of the words of their candidates, and of their group and need.
+    keys = tally.sums[live, :2]
+    keys += np.outer(group.astype(np.uint64), _words("group"))
+    keys += np.outer(need, _words("need"))
+    found.row_need[rows] = need[at]
+    found.row_weight[rows] = _weight_alike(keys, ground.weight[points], at)
+    if (found.row_weight[rows] < 0).any():
+        return [_problem("has two duals for one row: for points that lack as many sites, with the same within reach")]
+    return []
+
+
+def _weight_alike(keys: Array, weight: Array, points: Array) -> Array:
+    """For each of `points` the weight of all that have its key (int64); -1 where another of `points` has the same."""
+    order = np.argsort(keys[points, 0])
+    known = keys[points[order]]
+    found = np.zeros(len(points), np.int64)
+    if not len(points):
+        return found
+    at = np.minimum(np.searchsorted(known[:, 0], keys[:, 0]), len(known) - 1)
+    alike = (known[at] == keys).all(axis=1)
+    np.add.at(found, order[at[alike]], weight[alike])
+    # By one word alone, so that what the search above cannot tell apart is refused.
+    found[order[1:][known[1:, 0] == known[:-1, 0]]] = -1
+    return found
+
+
+def _columns(ground: _Ground, claim: _Claim) -> Array:
+    """What each site adds to points within reach beside what is taken beforehand (uint64).
+
+    Its two words and 1 where it may be chosen, and 1 for each year that it is chosen for.
+    """
+    columns = np.zeros((len(claim.sites), 3 + len(claim.price_fen)), np.uint64)
+    for at in np.flatnonzero(~claim.taken):
+        columns[at, :2] = _words(f"site {text(ground.twin['sites'].ids[claim.sites[at]])}")
+    columns[:, 2] = ~claim.taken
+    for at, year in zip(claim.chosen, claim.year, strict=True):
+        columns[at, 3 + year :] = not claim.taken[at]
+    return columns
+
+
+def _tally(ground: _Ground, claim: _Claim, columns: Array, budget_ns: int, needed: int) -> _Tally:
+    """The points that less than `needed` sites reach beforehand, and what of the others reaches them."""
+    points = np.arange(len(ground.weight))
+    taken = np.zeros((len(points), 1), np.uint64)
+    for some in _blocks(np.flatnonzero(claim.taken)):
+        ones = np.ones((len(some), 1), np.uint64)
+        _add_up(points, *_reach(ground, claim.sites[some], budget_ns, points), ones, taken)
+    points = np.flatnonzero(taken[:, 0] < needed)
+    sums = np.zeros((len(points), columns.shape[1]), np.uint64)
+    for some in _blocks(np.flatnonzero(~claim.taken)):
+        _add_up(points, *_reach(ground, claim.sites[some], budget_ns, points), columns[some], sums)
+    return _Tally(points, np.uint64(needed) - taken[points, 0], sums)
+
+
+def _within(ground: _Ground, claim: _Claim, budget_ns: int, points: Array) -> csr_array:
+    """Which candidates are within the budget of these points (points x candidates, 1.0 for those that are)."""
+    marked = [csr_array((len(points), 0))]
+    for some in _blocks(np.arange(claim.candidates)):
+        within = np.zeros((len(points), len(some)), np.uint8)
+        reach = _reach(ground, claim.sites[some], budget_ns, points)
+        _add_up(points, *reach, np.eye(len(some), dtype=np.uint8), within)
+        marked.append(csr_array(within.astype(np.float64)))
+    return csr_array(hstack(marked))
+
+
+def _blocks(sites: Array) -> list[Array]:
+    return [sites[start : start + SITES_AT_ONCE] for start in range(0, len(sites), SITES_AT_ONCE)]
+
+
+def _reach(
+    ground: _Ground, sites: Array, budget_ns: int, points: Array
+) -> tuple[Array, Array, Array, Array, Array, int]:
+    """How each point hangs on its hosts, which of the sites each host reaches within the budget, and that.
+
+    Of a host the sites ascend, with the delay towards each (ns); the third array has where those of each start.
+    """
+    made, hosts, delays, counts = ground.topology, [], [], [0]
+    wanted = np.zeros(made.vertices + 1, np.bool_)
+    wanted[ground.host[points]] = True
+    for vertex in made.number[sites]:
+        found = searched(made, ground.timed, np.array([vertex]), budget_ns)
+        hosts.append(np.flatnonzero((found < budget_ns) & wanted[:-1]).astype(np.int32))
+        delays.append(found[hosts[-1]])
+        counts.append(counts[-1] + len(hosts[-1]))
+    shape = (len(sites), made.vertices + 1)
+    lists = csr_array((np.concatenate(delays), np.concatenate(hosts), np.array(counts, np.int32)), shape=shape).tocsc()
+    return ground.host, ground.offset_ns, lists.indptr, lists.indices, lists.data, budget_ns
+
+
+def _words(name: str) -> Array:
+    """128 bits that nobody can choose, as two words (uint64)."""
+    return np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], "<u8")
+
+
+def _ground(ask: _Question, world: World) -> tuple[_Ground, Points]:
+    twin = world.intended.at(ask.service_at_s)
+    made, counted = topology_of(twin, "optical"), points(twin, ask.weight)
+    timed = made.timed(link_parts(twin).oneway_ns(constants(ask.figures), LONGEST_NS))
+    weight = fixed(counted.weight)
+    group, groups = np.zeros(len(weight), np.int64), 1
+    if ask.of != "all":
+        total = np.zeros(len(twin["metros"]), np.int64)
+        np.add.at(total, counted.metro, weight)
+        group, groups = (np.cumsum(total > 0) - 1)[counted.metro], int((total > 0).sum())
+    host, offset_ns = _hung(made, timed, counted.vertex)
+    return _Ground(twin, made, timed, host, offset_ns, weight, group, groups, compute_sites(twin)), counted
+
+
+def _hung(made: Topology, timed: Timed, vertex: Array) -> tuple[Array, Array]:
+    """The two hosts of each point (int32), and its delay to either (ns, at most `FAR`)."""
+    # One vertex more, for points that are nowhere.
+    host = np.full((len(made.number) + 1, 2), made.vertices, np.int32)
+    offset_ns = np.zeros((len(host), 2), np.int32)
+    inside = np.flatnonzero(made.number >= 0)
+    host[inside, 0] = made.number[inside]
+    chains = made.chains
+    ends = np.stack([chains.first, np.where(chains.second >= 0, chains.second, made.vertices)], axis=1)
+    length = np.diff(chains.bounds)
+    host[chains.members] = np.repeat(ends, length, axis=0)
+    offset_ns[chains.members, 0] = np.minimum(timed.offsets, FAR)
+    offset_ns[chains.members, 1] = np.minimum(np.repeat(timed.whole, length) - timed.offsets, FAR)
+    at = np.where(vertex >= 0, vertex, len(made.number))
+    return host[at], offset_ns[at]
+
+
+def _coverage(ask: _Question, ground: _Ground, found: _Found) -> Iterator[Problem]:
+    """Whether the chosen sites bring what was asked."""
+    wanted = _wanted(ask, ground.groups)
+    for layer in () if ask.has_money else _layers(ask, ground):
+        covered, demand = found.covered[layer.groups], found.demand[layer.groups]
+        met = np.count_nonzero(covered >= demand)
+        if met < wanted and ask.of == "all":
+            brought, takes = covered[0] / WEIGHT_SCALE, demand[0] / WEIGHT_SCALE
+            yield _problem(f"brings a weight of {brought:.9g} within {layer.what} where the target takes {takes:.9g}")
+        elif met < wanted:
+            yield _problem(f"brings {met} metros to their share within {layer.what} where the target takes {wanted}")
+
+
+def _prices(plan: Plan, ask: _Question, claim: _Claim, found: _Found) -> Iterator[Problem]:
+    """Whether price and value are those of the sites."""
+    price_fen = int(claim.price_fen[0][claim.chosen].sum())
+    if not _equal(plan.price_cny, price_fen / FEN_PER_CNY):
+        yield _problem(f"claims to cost {plan.price_cny:,.2f} CNY where its sites cost {price_fen / FEN_PER_CNY:,.2f}")
+    if ask.has_money:
+        value = int(found.total.sum() - found.covered.sum()) / WEIGHT_SCALE
+        what = f"claims to leave {plan.proof.value:,.6f} uncovered where its sites leave {value:,.6f}"
+        if price_fen > math.floor(ask.money_cny * FEN_PER_CNY):
+            yield _problem(f"costs more than the {ask.money_cny:,.2f} CNY that there are")
+    else:
+        value = int(claim.price_fen[claim.year, claim.chosen].sum()) / FEN_PER_CNY
+        what = f"claims the value {plan.proof.value:,.2f} CNY where its sites come to {value:,.2f} CNY"
+    if not _equal(plan.proof.value, value):
+        yield _problem(what)
+
+
+def _equal(claimed: float, value: float) -> bool:
+    return math.isclose(claimed, value, rel_tol=1e-14)
+
+
+def _bounds(plan: Plan, ask: _Question, claim: _Claim, found: _Found) -> Iterator[Problem]:
+    """Whether the duals prove the bound."""
+    bound, sure = plan.proof.bound, _proven(ask, claim, found)
+    if not 0 <= bound <= sure:
+        unit = "of weight uncovered" if ask.has_money else "CNY"
+        yield _problem(f"claims the bound {bound:,.6f} {unit} where its duals prove {sure:,.6f}")
+
+
+def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Iterator[Problem]:
+    """Whether the actions order what the certificate chose, each in its year and nothing else."""
+    sites, there = ground.twin["sites"].ids, set(ground.existing.tolist())
+    due_s = [datetime(year, 12, 31, tzinfo=UTC).timestamp() for year in ask.years] or [ask.service_at_s]
+    new = {
+        text(sites[row]): due_s[year]
+        for row, year in zip(claim.sites[claim.chosen], claim.year, strict=True)
+        if int(row) not in there
+    }
+    ordered = [action.subject for action in plan.actions if action.kind == "order_equipment"]
+    if sorted(ordered) != sorted(new):
+        differ = sorted(set(ordered) ^ set(new)) or _twice(ordered)
+        yield _problem("orders for other sites than the certificate chose, or twice for one", differ)
+    chosen = {text(site) for site in sites[claim.sites[claim.chosen]]}
+    wrong = [action.subject for action in plan.actions if not _fits(action, ground.twin, new, chosen)]
+    if wrong:
+        yield _problem("acts otherwise than to order inference for a chosen site, in service when it is due", wrong)
+
+
+def _fits(action: Action, twin: Twin, new: Mapping[str, float], chosen: set[str]) -> bool:
+    """Whether an action orders one device for its site in time, or retires one where nothing is chosen."""
+    if action.kind == "retire_equipment":
+        rows = _rows(twin["equipment"], [action.subject])
+        return bool(rows[0] >= 0) and text(twin["equipment"]["site"][rows[0]]) not in chosen
+    if action.kind != "order_equipment" or action.sets or len(action.adds) != 1:
+        return False
+    row: dict[str, Value] = {"site": action.subject, "kind": "edge_inference"}
+    row["valid_from_s"] = new.get(action.subject, math.nan)
+    return action.adds[0].table == "equipment" and action.adds[0].values == row
+
+
+def _read(plan: Plan, world: World) -> tuple[_Question, _Ground, _Claim]:
+    """What was asked, the network that it was asked of, and what the certificate claims.
+
+    Raises:
+        InputError: something in them that makes no sense.
+    """
+    if plan.planner != PLANNER:
+        raise InputError([_problem(f"was made by the planner {plan.planner!r}, not by {PLANNER!r}")])
+    claims = {"price": plan.price_cny, "value": plan.proof.value, "bound": plan.proof.bound}
+    senseless = [name for name, value in claims.items() if not _is(value, 0, LARGEST)]
+    if senseless:
+        raise InputError([_problem(f"claims no sum from 0 to {LARGEST:g} as {', '.join(senseless)}")])
+    ask = _question(plan.question)
+    ground, counted = _ground(ask, world)
+    return ask, ground, _claim(plan.proof.certificate, ask, ground, counted)
+
+
+def _question(question: Mapping[str, Value]) -> _Question:
+    problems = [
+        _problem(f"asks for {name} = {_shown(question.get(name))}, where {must}")
+        for name, (holds, must) in TERMS.items()
+        if not holds(question.get(name))
+    ]
+    unknown = sorted(set(question) - set(TERMS))
+    if unknown:
+        problems.append(_problem("asks for terms that this check does not know", unknown))
+    if problems:
+        raise InputError(problems)
+    said = {name: str(value) for name, value in question.items()}
+    phases = _pairs(said["phases"]) if said["phases"] else ()
+    ask = _Question(
+        weight=next(weight for weight in get_args(Weight) if weight == said["weight"]),
+        figures=next(figures for figures in get_args(Figures) if figures == said["figures"]),
+        targets=_pairs(said["targets"]),
+        phases=tuple((int(year), share) for year, share in phases),
+        of=said["of"],
+        metros_share=Fraction(str(float(question["metros_share"]))),
+        money_cny=float(question["money_cny"]),
+        spare=int(question["spare"]),
+        closable=said["existing"] == "closable",
+        lock=_listed(said["lock"]),
+        forbid=_listed(said["forbid"]),
+        discount_share=float(question["discount_share"]),
+        service_at_s=float(question["service_at_s"]),
+    )
+    contradictions = [_problem(f"asks for {what}") for wrong, what in _contradictions(ask) if wrong]
+    if contradictions:
+        raise InputError(contradictions)
+    return ask
+
+
+def _contradictions(ask: _Question) -> tuple[tuple[bool, str], ...]:
+    several, some = len(ask.targets) > 1, ask.of == "some"
+    last = ask.phases[-1][1] if ask.phases else ask.targets[0][1]
+    return (
+        (several and (some or bool(ask.phases) or ask.has_money), "several budgets, which go with shares alone"),
+        (some and bool(ask.phases), "a share of metros by year, which nothing is defined for"),
+        (ask.has_money and (ask.of != "all" or bool(ask.phases)), "money with metros or years apart"),
+        (last != ask.targets[0][1], "another share in the last year than in the end"),
+        (not some and ask.metros_share != 1, "a share of metros, and for something else"),
+        (not ask.phases and ask.discount_share > 0, "a discount without years"),
+        (bool(set(ask.lock) & set(ask.forbid)), "sites both locked and forbidden"),
+    )
+
+
+def _is(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _one_of(*words: str) -> tuple[Callable[[object], bool], str]:
+    return lambda value: value in words, f"it must be one of {', '.join(words)}"
+
+
+def _between(low: float, high: float) -> tuple[Callable[[object], bool], str]:
+    return lambda value: _is(value, low, high), f"a number from {low:g} to {high:g} belongs"
+
+
+def _are_shares(value: object) -> bool:
+    """Whether it is budgets with shares: `1000=0.75,5000=0.9`."""
+    found = _pairs(value) if isinstance(value, str) and PAIRS.fullmatch(value) else ()
+    return 0 < len(found) <= MOST_TARGETS and all(0 < budget <= LARGEST and 0 <= share <= 1 for budget, share in found)
+
+
+def _are_years(value: object) -> bool:
+    """Whether it is empty, or ascending years with shares: `2026=0.65,2027=0.7`."""
+    if value == "":
+        return True
+    if not (isinstance(value, str) and YEARS.fullmatch(value) and _are_shares(value)):
+        return False
+    years = [year for year, _ in _pairs(value)]
+    return years[0] >= FIRST_YEAR and all(a < b for a, b in pairwise(years))
+
+
+def _pairs(said: str) -> tuple[tuple[float, Fraction], ...]:
+    """Numbers and their shares, as they are written; a share that is no number is -1."""
+    pairs = (part.split("=") for part in said.split(","))
+    return tuple((float(a), Fraction(str(float(b))) if float(b) <= 1 else Fraction(-1)) for a, b in pairs)
+
+
+def _listed(said: str) -> tuple[str, ...]:
+    return tuple(said.split(",")) if said else ()
+
+
+# What each term of a question may be, and how to say so.
+TERMS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "weight": _one_of(*get_args(Weight)),
+    "figures": _one_of(*get_args(Figures)),
+    "targets": (_are_shares, "budgets (us) with shares belong, as in 1000=0.75,5000=0.9"),
+    "phases": (_are_years, "nothing belongs, or ascending years with shares, as in 2026=0.65,2027=0.7"),
+    "of": _one_of("all", "each", "some"),
+    "metros_share": _between(0, 1),
+    "money_cny": (lambda value: value == -1 or _is(value, 0, LARGEST), "a sum in CNY belongs, or -1 for none"),
+    "spare": (
+        lambda value: _is(value, 0, LARGEST_SPARE) and float(str(value)).is_integer(),
+        "a whole number from 0 on belongs",
+    ),
+    "existing": _one_of("kept", "closable"),
+    "lock": (lambda value: isinstance(value, str), "ids of sites with commas belong"),
+    "forbid": (lambda value: isinstance(value, str), "ids of sites with commas belong"),
+    "discount_share": _between(0, 1),
+    "service_at_s": (lambda value: _is(value, -LARGEST, LARGEST), "a second (Unix time) belongs"),
+}
+
+
+class _Reader:
+    """Columns of a certificate, and what is wrong with them."""
+
+    def __init__(self, certificate: Mapping[str, object]) -> None:
+        self.certificate = certificate
+        self.problems: list[Problem] = []
+
+    def numbers(self, name: str, length: int) -> Array:
+        """Numbers from 0 on (float64), so many; zeros where they are not."""
+        values = self.certificate.get(name)
+        if not isinstance(values, tuple) or len(values) != length:
+            self.wrong(f"{name} must be a list of {length}", ())
+            return np.zeros(length)
+        bad = [position for position, value in enumerate(values) if not _is(value, 0, LARGEST)]
+        if bad:
+            self.wrong(f"{name} must be numbers from 0 to {LARGEST:g}", [_shown(values[at]) for at in bad])
+            return np.zeros(length)
+        return np.array(values, np.float64)
+
+    def ids(self, name: str) -> list[str]:
+        values = self.certificate.get(name)
+        if isinstance(values, tuple) and all(isinstance(value, str) for value in values):
+            return [str(value) for value in values]
+        self.wrong(f"{name} must be a list of ids", ())
+        return []
+
+    def whole(self, name: str, length: int, most: int) -> Array:
+        """Whole numbers from 0 to below `most` (int64), so many; zeros where they are not."""
+        values = self.numbers(name, length)
+        bad = (values % 1 != 0) | (values >= most)
+        self.refuse(f"{name} must be whole numbers below {most}", [f"{value:g}" for value in values[bad]])
+        return np.where(bad, 0, values).astype(np.int64)
+
+    def refuse(self, what: str, rows: Sequence[str]) -> None:
+        """Note a problem where there are rows that have it."""
+        if rows:
+            self.wrong(what, rows)
+
+    def wrong(self, what: str, rows: Sequence[str]) -> None:
+        self.problems.append(_problem(what, rows))
+
+
+def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, counted: Points) -> _Claim:
+    reader = _Reader(certificate)
+    years, groups = max(len(ask.years), 1), ground.groups * len(ask.targets) * max(len(ask.years), 1)
+    ids, sites = _candidates(reader, ask, ground)
+    price_fen = reader.whole("prices_fen", len(ids), int(LARGEST))
+    place = {site: at for at, site in enumerate(ids)}
+    chosen, year, locked = _chosen(reader, ask, place, ground)
+    names = reader.ids("rows_point")
+    row_point = _points_of(ground.twin, ask.weight, counted, names)
+    reader.refuse(
+        f"names points that do not count by {ask.weight}",
+        [name for name, at in zip(names, row_point, strict=True) if at < 0],
+    )
+    cuts = _cuts(reader, ask, len(names), place)
+    row_group, row_dual = reader.whole("rows_group", len(names), groups), reader.numbers("rows_dual", len(names))
+    group_dual, money_dual = reader.numbers("groups_dual", groups), certificate.get("money_dual")
+    if not _is(money_dual, 0, LARGEST if ask.has_money else 0):
+        reader.wrong(f"money_dual is {_shown(money_dual)}: a number from 0 on belongs, and 0 without money", ())
+    if ask.has_money and (group_dual != 1).any():
+        reader.wrong("groups_dual must be 1 with money", ())
+    if reader.problems:
+        raise InputError(reader.problems)
+    # What may be closed is a candidate; what is none of them, and not forbidden, stays.
+    closed = np.concatenate([sites, _rows(ground.twin["sites"], ask.forbid)]) if ask.closable else sites[:0]
+    kept = np.setdiff1d(ground.existing, closed)
+    taken = np.concatenate([np.isin(np.arange(len(ids)), locked), np.ones(len(kept), np.bool_)])
+    return _Claim(
+        sites=np.concatenate([sites, kept]),
+        candidates=len(ids),
+        taken=taken,
+        price_fen=_discounted(price_fen, ask, years),
+        chosen=chosen,
+        year=year,
+        row_point=row_point,
+        row_group=row_group,
+        row_dual=row_dual,
+        cut_row=cuts[0],
+        cut_site=cuts[1],
+        cut_dual=cuts[2],
+        group_dual=group_dual,
+        money_dual=float(money_dual) if isinstance(money_dual, int | float) else 0.0,
+    )
+
+
+def _cuts(reader: _Reader, ask: _Question, rows: int, place: Mapping[str, int]) -> tuple[Array, Array, Array]:
+    """The row (position), the candidate left out, and the dual of each cut; without spare sites there is none."""
+    names = reader.ids("cuts_site")
+    reader.refuse("has cuts of sites that are no candidates", [name for name in names if name not in place])
+    if names and not ask.spare:
+        reader.wrong("has cuts, which hold for spare sites alone", ())
+    row, dual = reader.whole("cuts_row", len(names), max(rows, 1)), reader.numbers("cuts_dual", len(names))
+    return row, np.array([place.get(name, 0) for name in names], np.int64), dual
+
+
+def _discounted(price_fen: Array, ask: _Question, years: int) -> Array:
+    """The price (fen) of each candidate in each year (years x candidates)."""
+    ahead = [year - ask.years[0] for year in ask.years] or [0] * years
+    return np.array(
+        [[round(price / (1 + ask.discount_share) ** number) for price in price_fen.tolist()] for number in ahead],
+        np.float64,
+    ).reshape(years, len(price_fen))
+
+
+def _candidates(reader: _Reader, ask: _Question, ground: _Ground) -> tuple[list[str], Array]:
+    """The candidates' ids and rows."""
+    ids, table = reader.ids("candidates"), ground.twin["sites"]
+    rows = _rows(table, ids)
+    reader.refuse("has candidates that are no sites", [site for site, row in zip(ids, rows, strict=True) if row < 0])
+    reader.refuse("has candidates that are not ascending, or twice", [b for a, b in pairwise(ids) if a >= b])
+    reader.refuse("has candidates that are forbidden", sorted(set(ids) & set(ask.forbid)))
+    for name, said in (("lock", ask.lock), ("forbid", ask.forbid)):
+        found = _rows(table, said)
+        reader.refuse(f"asks to {name} what is no site", [s for s, row in zip(said, found, strict=True) if row < 0])
+    existing = {text(site) for site in table.ids[ground.existing]}
+    if not ask.closable:
+        reader.refuse("has candidates that exist and are kept", sorted(existing & set(ids)))
+    return ids, rows
+
+
+def _chosen(
+    reader: _Reader, ask: _Question, place: Mapping[str, int], ground: _Ground
+) -> tuple[Array, Array, list[int]]:
+    """The chosen candidates, the year of each, and the locked candidates: all as positions."""
+    sites = reader.ids("sites")
+    reader.refuse("chose sites that are no candidates", [site for site in sites if site not in place])
+    reader.refuse("chose sites twice", _twice(sites))
+    said = reader.numbers("years", len(sites) if ask.years else 0)
+    year = [ask.years.index(int(y)) if y in ask.years else -1 for y in said.tolist()] or [0] * len(sites)
+    reader.refuse(
+        "chose sites in a year that was not asked for", [s for s, y in zip(sites, year, strict=True) if y < 0]
+    )
+    kept = set() if ask.closable else {text(site) for site in ground.twin["sites"].ids[ground.existing]}
+    first = {site for site, number in zip(sites, year, strict=True) if number == 0}
+    locked = sorted(set(ask.lock) - kept)
+    reader.refuse(
+        "did not choose what is locked, from the first year on", [site for site in locked if site not in first]
+    )
+    chosen = [place.get(site, 0) for site in sites]
+    return np.array(chosen, np.int64), np.array(year, np.int64), [place[site] for site in locked if site in place]
+
+
+def _points_of(twin: Twin, weight: Weight, counted: Points, names: Sequence[str]) -> Array:
+    """Which point each id names (int64); -1 for none."""
+    if weight in ("station", "area"):
+        return _rows(twin["stations"], names)
+    table = twin["places" if weight in ("place", "enterprise") else "sites"]
+    position = np.full(len(table) + 1, -1, np.int64)
+    if table.name == "places":
+        rows = np.flatnonzero((table["kind"] == ENTERPRISE) | (weight == "place"))
+    else:
+        rows = counted.vertex[counted.vertex >= 0]
+    position[rows] = np.arange(len(rows))
+    return np.asarray(position[_rows(table, names)])
+
+
+def _rows(table: Table, ids: Sequence[str]) -> Array:
+    """The row of each id (int64); -1 where there is none."""
+    encoded = [site.encode("utf-8", "surrogatepass") for site in ids]
+    # What is longer than any id, or ends in what numpy takes for padding, is none.
+    widest = table.ids.dtype.itemsize
+    known = [value if len(value) <= widest and b"\0" not in value else b"" for value in encoded]
+    if not known:
+        return np.zeros(0, np.int64)
+    return np.asarray(np.maximum(resolve(np.array(known, "S"), (table.columns["id"],)), -1))
+
+
+def _twice(ids: Sequence[str]) -> list[str]:
+    return sorted(name for name, count in Counter(ids).items() if count > 1)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return "a number too large"
+    return repr(value)[:SHOWN_CHARACTERS]
+
+
+def _problem(what: str, rows: Sequence[str] = ()) -> Problem:
+    return Problem("certificate", what, "make the plan anew", tuple(rows))
