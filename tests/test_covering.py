@@ -75,7 +75,8 @@ def test_each_effort_ends_on_its_rung_with_a_choice_that_does_what_is_wanted(
         for effort in EFFORTS:
             found = climb(program, effort=effort)
             names = [rung.name for rung in found.rungs]
-            assert names == list(EFFORTS[: len(names)])
+            # The last rung tells of its way.
+            assert list(dict.fromkeys(names)) == list(EFFORTS[: len(set(names))])
             assert names[-1] == effort or is_closed(found)
             _holds(found, best)
 

@@ -30,6 +30,7 @@ from karez.plan.plan import Action, Alternative, NewRow, Plan, Proof
 from karez.plan.reads import Read
 from karez.twin import Twin, World
 from karez.twin.facts import library
+from karez.twin.memo import made_of
 from karez.twin.schema import Value
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
@@ -187,7 +188,7 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
     service_at_s = at_s + lead_time_s()
     twin = world.intended.at(service_at_s)
     candidates, price_fen, kept = _candidates(twin, ask)
-    reach = at_figures(twin, points(twin, ask.weight), ask.figures)
+    reach = _prepared(twin, ask.weight, ask.figures)
     groups = _groups(reach, ask)
     total = np.array([int(reach.total.sum() if one.metro < 0 else reach.total[one.metro]) for one in groups], np.int64)
     years = sorted({group.year for group in groups})
@@ -280,6 +281,11 @@ def _refuse_senseless(ask: Ask, at_s: float) -> None:
     problems = [Problem(where, what, fix) for broken, where, what, fix in rules if broken]
     if problems:
         raise InputError(problems)
+
+
+@made_of("links", "link_support", "sites", "stations", "places", "metros")
+def _prepared(twin: Twin, weight: Weight, figures: Figures) -> Reach:
+    return at_figures(twin, points(twin, weight), figures)
 
 
 def _candidates(twin: Twin, ask: Ask) -> tuple[Array, Array, Array]:

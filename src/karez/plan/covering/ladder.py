@@ -41,9 +41,11 @@ FIRST_STEPS, FIRST_SHARE, LEAST_FIRST = 30, 0.2, 100
 # Choices added at a time, as a share; the linear program ends where its bound for the whole is so near.
 ADDED_SHARE, NEAR_SHARE, MOST_PASSES = 0.1, 1e-5, 30
 # Rounds of the search between two looks at the clock, and such batches without anything better before it ends.
-BATCH, VAIN_BATCHES = 200, 4
+BATCH, VAIN_BATCHES, VAIN_BATCHES_OF_MONEY = 200, 4, 12
 # Parts of the room between bound and value for which integer programs are solved, one after the other.
 PARTS = (0.2, 1.0)
+# Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
+WIDE_SHARE = 0.1
 # A bound is news where it leaves so much of the gap, at most.
 NEWS_SHARE = 0.8
 # Programs with more entries are not looked through for dominated choices.
@@ -170,7 +172,9 @@ def _relax(made: Climb, enough: Enough, seed: int) -> None:
         best = bound_of(small.program, found.duals)[0] + _gone(program, small)
         if not len(paying) or best - bound <= NEAR_SHARE * abs(best) or enough():
             break
-        most = max(int(len(keep) * ADDED_SHARE), len(paying) // 2, LEAST_FIRST)
+        # Where an interior point took over, a pass costs more than what is added.
+        share = 1.0 if methods[0] == "ipm" else ADDED_SHARE
+        most = max(int(len(keep) * share), len(paying) // 2, LEAST_FIRST)
         keep[paying[np.argsort(reduced[paying], kind="stable")][:most]] = True
     if last is not None:
         _round(made, *last)
@@ -253,7 +257,9 @@ def _inside(small: Smaller, chosen: Array) -> Array:
 
 def _search(made: Climb, enough: Enough, seed: int) -> None:
     vain, batch = 0, 0
-    while vain < VAIN_BATCHES and not (enough() or is_closed(made)):
+    # With money, swaps go on paying for long, and bounds decide little.
+    most = VAIN_BATCHES if made.program.money is None else VAIN_BATCHES_OF_MONEY
+    while vain < most and not (enough() or is_closed(made)):
         before = made.value
         kept = np.zeros(len(made.reduced), bool)
         kept[np.argsort(made.reduced / np.maximum(made.program.price, 1), kind="stable")[: _most_searched(made)]] = True
@@ -269,6 +275,8 @@ def _search(made: Climb, enough: Enough, seed: int) -> None:
 
 
 def _most_searched(made: Climb) -> int:
+    if made.program.money is not None:
+        return len(made.reduced)
     return max(int(len(made.reduced) * FIRST_SHARE), LEAST_FIRST, 2 * len(made.chosen))
 
 
@@ -278,7 +286,8 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
     A first one, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan is
     better than the last one's where that was for all the room there is.
     """
-    for part in PARTS:
+    is_wide = made.value - made.bound > WIDE_SHARE * abs(made.value)
+    for part in PARTS[is_wide:]:
         if enough() or is_closed(made):
             break
         before, unit = made.value, made.program.unit
@@ -314,9 +323,13 @@ def _solve_within(made: Climb, room: float, enough: Enough, hear: Callable[[floa
     tight = separated(small.program, enough) if (small.program.need > 1).any() else None
     outside = made.program.cost(taken) if made.program.money is None else _left_outside(made.program, small, taken)
     cuts = tight.duals.cuts if tight else NO_CUTS
-    found = solved(small.program, start, enough, cuts, lambda least: hear(least + outside))
+
+    def offer(chosen: Array) -> None:
+        made.offer(np.union1d(taken, small.free[chosen]))
+
+    found = solved(small.program, start, enough, cuts, lambda least: hear(least + outside), offer)
     if found.chosen is not None:
-        made.offer(np.union1d(taken, small.free[found.chosen]))
+        offer(found.chosen)
     return found.bound + outside
 
 

@@ -220,12 +220,17 @@ def _broken(program: Program, found: Relaxed) -> Cuts:
 
 
 def solved(
-    program: Program, start: Array, enough: Enough, cuts: Cuts = NO_CUTS, hear: Callable[[float], None] = lambda _: None
+    program: Program,
+    start: Array,
+    enough: Enough,
+    cuts: Cuts = NO_CUTS,
+    hear: Callable[[float], None] = lambda bound: None,
+    offer: Callable[[Array], None] = lambda chosen: None,
 ) -> Solved:
     """The integer program by HiGHS, from a choice (positions) that does what is wanted.
 
-    What it found is evaluated by `Program`, and returned only where it does what is wanted. `hear` is told the solver's
-    bound now and then.
+    What it found is evaluated by `Program`, and returned only where it does what is wanted. Meanwhile `hear` is told
+    the solver's bound now and then, and `offer` each better choice.
     """
     if not (len(program.price) and len(program.weight)):
         return Solved(start, float(program.value(start)))
@@ -240,7 +245,13 @@ def solved(
     def tell(event: Any) -> None:
         hear(float((event.data_out.mip_dual_bound - FINEST) * scaled.value + offset))
 
+    def show(event: Any) -> None:
+        chosen = np.flatnonzero(np.asarray(event.data_out.mip_solution)[: len(program.price)] > 0.5)
+        if program.is_met(chosen):
+            offer(chosen)
+
     solver.cbMipInterrupt += tell
+    solver.cbMipImprovingSolution += show
     first = highspy.HighsSolution()
     first.col_value = _values(program, start)
     solver.setSolution(first)
@@ -339,6 +350,38 @@ def _free_groups(program: Program) -> int:
     return len(program.demand) if program.money is None and program.wanted < len(program.demand) else 0
 
 
+class _Whole(NamedTuple):
+    """Entries of further rows of the model, and their lower ends."""
+
+    parts: list[tuple[Array, Array, Array]]
+    low: Array
+
+
+def _group_parts(program: Program, free: int, first: int) -> _Whole:
+    """What a group takes as a whole: someone who reaches it; and enough, nobody counting for more than its demand.
+
+    The relaxation does without: where one choice alone reaches more than the demand, a part of it is enough there.
+    """
+    choices, groups = len(program.price), len(program.demand)
+    asks = np.flatnonzero(program.demand > 0)
+    number = np.full(groups, -1)
+    number[asks] = np.arange(len(asks))
+    pair = program.group[program.row] * choices + program.choices
+    pairs, owner = np.unique(pair, return_inverse=True)
+    weight = np.bincount(owner, weights=program.weight[program.row])
+    group, choice = pairs // choices, pairs % choices
+    kept = number[group] >= 0
+    group, choice, weight = group[kept], choice[kept], weight[kept]
+    part = np.minimum(weight / np.maximum(program.demand[group], 1), 1.0)
+    row = first + number[group]
+    parts = [(row, choice, np.ones(len(row))), (row + len(asks), choice, part)]
+    if free:
+        column = choices + len(program.weight) + asks
+        parts += [(first + at + np.arange(len(asks)), column, -np.ones(len(asks))) for at in (0, len(asks))]
+        return _Whole(parts, np.zeros(2 * len(asks)))
+    return _Whole(parts, np.concatenate([np.ones(len(asks)), np.full(len(asks), 1.0 - FINEST)]))
+
+
 def _cut_parts(program: Program, cuts: Cuts, first: int) -> list[tuple[Array, Array, Array]]:
     """Entries of the rows of cuts, from row `first` of the model on."""
     size = np.diff(program.bounds)[cuts.row]
@@ -389,6 +432,11 @@ def _model(program: Program, scaled: _Scaled, cuts: Cuts, *, integer: bool) -> A
         cost = np.concatenate([np.zeros(choices), -weight])
         high = [np.full(rows, ROOM), np.array([program.money / scaled.price])]
         low.append(np.array([-ROOM]))
+    if integer and program.money is None and groups > 1:
+        whole = _group_parts(program, free, sum(map(len, low)))
+        parts += whole.parts
+        low.append(whole.low)
+        high.append(np.full(len(whole.low), ROOM))
     if len(cuts.row):
         rows_before = sum(map(len, low))
         parts += _cut_parts(program, cuts, rows_before)
