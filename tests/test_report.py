@@ -26,6 +26,7 @@ from karez.measure.delay import FIGURES
 from karez.operations import GenerateQuestion, ReportQuestion, networks
 from karez.operations.render import map as picture
 from karez.operations.render import stations
+from karez.operations.render.cost import CostData, svg_cost
 from karez.operations.render.curve import CurveData, every, svg_curve
 from karez.operations.render.html import (
     ColumnData,
@@ -54,6 +55,7 @@ from karez.operations.render.map import (
 )
 from karez.operations.render.projection import Frame, fit
 from karez.operations.render.sections import of_answer
+from karez.plan.coverage import Ask, coverage, price_of_site_cny
 from karez.twin.facts import library
 from karez.twin.schema import is_state
 from karez.twin.store import save
@@ -102,6 +104,7 @@ def page(text: str = "plain", *, synthetic: bool = True, chart: MapData | None =
         lead=text,
         ranges=(RangeData(label=text, low=0.1, typical=0.5, high=0.9, target=0.75),),
         curves=(curve(text),),
+        costs=(costs(text),),
         tables=(table,),
         notes=(Note(text, text),),
         citation=text,
@@ -129,6 +132,19 @@ def curve(text: str = "curve", *, upto_us: float = 2_000.0, mark_us: float = 1_0
         at_low=[min(1.1 * share, 1.0) for share in shares],
         mark_us=mark_us,
         target_share=0.75,
+    )
+
+
+def costs(text: str = "costs") -> CostData:
+    """From 60 % today: a site at 70 %, at least 3 of 4 at 80 %, and 16 at 90 %; all candidates reach 98 %."""
+    return CostData(
+        label=text,
+        today_share=0.6,
+        shares=(0.7, 0.8, 0.9),
+        sites=(1, 4, 16),
+        least=(1, 3, 16),
+        most_share=0.98,
+        target_share=0.8,
     )
 
 
@@ -384,6 +400,60 @@ def test_the_table_of_a_curve_has_every_so_many_of_its_points() -> None:
     assert every(curve(), 10) == [(1_000.0, 0.45, 0.5, 0.55), (2_000.0, 0.9, 1.0, 1.0)]
 
 
+def test_the_chart_of_costs_goes_through_every_plan_and_its_band_down_to_what_is_proven() -> None:
+    root = ElementTree.fromstring(svg_cost(costs(), label="costs").partition("<ul")[0])
+    paths = {path.get("class"): path.get("d", "") for path in root.iter("path") if path.get("class") != "grid"}
+    plan, least = walked_to(paths["line"]), walked_to(paths["least"])
+    dots = [(float(dot.get("cx", "nan")), float(dot.get("cy", "nan"))) for dot in root.iter("circle")]
+    assert plan[1:] == dots
+    # The axes are from 60 to 100 % and from 0 to 20 sites.
+    across, down = (744 - 62) / 0.4, (278 - 26) / 20
+    wanted = [(0.6, 0), (0.7, 1), (0.8, 4), (0.9, 16)]
+    assert np.allclose(plan, [(62 + across * (share - 0.6), 278 - down * sites) for share, sites in wanted], atol=0.06)
+    assert [least[0], least[1], least[3]] == [plan[0], plan[1], plan[3]]
+    assert np.allclose(least[2], (62 + across * 0.2, 278 - down * 3), atol=0.06)
+    assert walked_to(paths["band"].removesuffix("z")) == [*plan, *least[::-1]]
+    words = ["".join(text.itertext()) for text in root.iter("text")]
+    for word in (
+        "sites to build",
+        "share covered",
+        "1",
+        "4",
+        "16",
+        "today 60.0 %",
+        "target 80.0 %",
+        "all candidates 98.0 %",
+    ):
+        assert word in words
+
+
+def walked_to(path: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in (pair.split() for pair in path.strip("M").split("L"))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 10**6), min_size=3, max_size=6, unique=True), st.integers(0, 10**6), st.data())
+def test_any_costs_lie_in_the_picture(millionths: list[int], target: int, data: st.DataObject) -> None:
+    today, *shares, most = (share / 1e6 for share in sorted(millionths))
+    sites = sorted(data.draw(st.lists(st.integers(0, 10**5), min_size=len(shares), max_size=len(shares))))
+    chart = CostData(
+        label="any",
+        today_share=today,
+        shares=shares,
+        sites=sites,
+        least=[number // 2 for number in sites],
+        most_share=most,
+        target_share=target / 1e6,
+    )
+    root = ElementTree.fromstring(svg_cost(chart, label="any").partition("<ul")[0])
+    for text in root.iter("text"):
+        assert 0 <= float(text.get("x", "nan")) <= 760
+        assert 0 <= float(text.get("y", "nan")) <= 330
+    ticks = [text for text in root.iter("text") if text.get("text-anchor") == "middle"]
+    assert len(ticks) <= 11
+    assert ("target" in "".join(root.itertext())) == any(path.get("class") == "target" for path in root.iter("path"))
+
+
 def test_areas_keep_their_proportion_on_the_map() -> None:
     lon, lat = np.array([75.0, 134.0]), np.array([18.0, 53.0])
     frame = fit(lon, lat, width=1000, margin=0)
@@ -512,6 +582,71 @@ def test_the_curve_of_a_report_is_that_of_circles_and_of_the_curve(network: str,
     assert drawn_curve.typical == pytest.approx((below / fixed(counted.weight).sum()).tolist())
     assert len(section["tables"][0]["rows"]) == 20
     assert "C2 below each budget one way" in section["citation"]
+
+
+def told(text: str) -> dict[str, dict[str, object]]:
+    """The sections of a page by title, as it carries them for programs."""
+    found = re.search(r'id="report-data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return {section["title"]: section for section in json.loads(found[1])["sections"]}
+
+
+def test_the_report_says_what_each_site_alone_brings_and_how_the_plan_was_proven(network: str, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    operations.run("report", ReportQuestion(network=network, output=str(output), target_share=0.95))
+    section = msgspec.convert(told(output.read_text("utf-8"))["What to build"], Section)
+    world, revision = networks.load(network)
+    found = coverage(world, Ask(targets=((1_000.0, 0.95),)), at_s=revision.at_s, effort="searched")
+    sites, rungs = section.tables[0], section.tables[1]
+    alone = {row[0]: row[3] for row in sites.rows}
+    assert alone == {action.subject: found.marginal_share[action.subject] for action in found.plan.actions}
+    assert list(alone.values()) == sorted(alone.values(), reverse=True)
+    assert sum(float(row[4]) for row in sites.rows) == found.plan.price_cny
+    assert [row[0] for row in rungs.rows] == [rung.name for rung in found.rungs]
+    assert [row[2] for row in rungs.rows][-1] == len(found.plan.actions)
+    for _, _, number, least, gap in rungs.rows:
+        assert gap == pytest.approx((int(number) - int(least)) / int(number))
+    assert "assumption" in {note.term: note.meaning for note in section.notes}["price"]
+
+
+def test_the_chart_of_costs_has_what_planning_for_each_share_alone_gives(network: str, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    operations.run("report", ReportQuestion(network=network, output=str(output), target_share=0.95))
+    section = msgspec.convert(told(output.read_text("utf-8"))["What coverage costs"], Section)
+    (chart,), (table,) = section.costs, section.tables
+    world, revision = networks.load(network)
+    assert 0.95 in chart.shares
+    assert len(chart.shares) >= 4
+    for share, number, least in zip(chart.shares, chart.sites, chart.least, strict=True):
+        found = coverage(world, Ask(targets=((1_000.0, share),)), at_s=revision.at_s, effort="searched")
+        assert found.before_share[0] == pytest.approx(chart.today_share)
+        assert len(found.plan.actions) == number
+        assert least == round(found.plan.proof.bound / price_of_site_cny())
+        assert least <= number
+    assert [tuple(row[:3]) for row in table.rows] == list(zip(chart.shares, chart.sites, chart.least, strict=True))
+
+
+def test_costs_are_shown_where_the_target_cannot_be_reached_or_is_there_already(network: str, tmp_path: Path) -> None:
+    for budget_us, target_share, says in ((50.0, 1.0, "cannot be reached"), (1_000.0, 0.05, "0 sites")):
+        output = tmp_path / f"{target_share}.html"
+        asked = ReportQuestion(network=network, output=str(output), target_share=target_share, budget_us=budget_us)
+        operations.run("report", asked)
+        sections = told(output.read_text("utf-8"))
+        assert says in str(sections["What to build"]["lead"])
+        assert sections["What coverage costs"]["costs"]
+
+
+def test_a_network_without_a_site_to_build_still_gets_a_report(network: str, tmp_path: Path) -> None:
+    world, _ = networks.load(network)
+    sites = world.intended["sites"]
+    core = np.flatnonzero(sites["kind"] == b"core")
+    twin = world.intended.replace(sites.set(core, kind="aggregation"))
+    save(twin, tmp_path / "full", at_s=0.0, note="", source="a user", synthetic=False)
+    output = tmp_path / "report.html"
+    operations.run("report", ReportQuestion(network=str(tmp_path / "full"), output=str(output)))
+    sections = told(output.read_text("utf-8"))
+    assert "no site that may be built" in str(sections["What to build"]["lead"])
+    assert "What coverage costs" not in sections
 
 
 @pytest.mark.parametrize("budget_us", [0.001, 3e6])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import msgspec
@@ -13,7 +16,8 @@ import numpy as np
 import karez
 from karez.errors import Infeasible, InputError, KarezError
 from karez.loop.runner import recorded
-from karez.measure.circles import Circles, circles, delays_ns, movers
+from karez.measure import reach
+from karez.measure.circles import Circles, circles, compute_sites, delays_ns, movers, points
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import FIGURES, Figures
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
@@ -21,11 +25,14 @@ from karez.operations import run as run_operation
 from karez.operations.heal import timeline
 from karez.operations.networks import counted
 from karez.operations.render import sections
-from karez.operations.render.curve import CurveData
+from karez.operations.render.cost import CostData
+from karez.operations.render.curve import CurveData, round_step
 from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
 from karez.operations.render.map import compact, svg_map
 from karez.operations.replay import began_with, whole
-from karez.plan.build import build, lead_time_s
+from karez.plan.coverage import FEN_PER_CNY, Ask, Coverage, coverage, lead_time_s, program_of
+from karez.plan.covering.ladder import Effort, climb
+from karez.plan.covering.program import Program
 from karez.plan.plan import Plan, applied
 from karez.twin import Twin, World
 from karez.twin.store import Revision
@@ -37,6 +44,12 @@ TERMINAL_BUDGET_US = 10_000.0
 STATIONS = 2
 # Budgets of the curve, up to twice the one asked about.
 STEPS = 200
+# Shares of the chart of costs, at most, beside the target; none nearer to the target than this part of their step.
+SHARES, CLEAR_OF_TARGET = 10, 0.4
+# What rounding may do to a multiple of a step.
+ROUNDING = 1e-9
+# No clock: the same revision gives the same bytes. The last rung could take long.
+EFFORT: Effort = "searched"
 
 
 class ReportAnswer(Answer, frozen=True, kw_only=True):
@@ -50,9 +63,13 @@ class ReportAnswer(Answer, frozen=True, kw_only=True):
 class _Outcome(msgspec.Struct, frozen=True):
     """What building leads to: the plan and coverage after it, or why there is none."""
 
-    plan: Plan | None = None
+    found: Coverage | None = None
     after: Circles | None = None
     why_not: str = ""
+
+    @property
+    def plan(self) -> Plan | None:
+        return self.found.plan if self.found else None
 
 
 def run(question: ReportQuestion) -> ReportAnswer:
@@ -103,7 +120,8 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
             sections.coverage(shown, target_share=question.target_share, movers=moved, citation=cited),
             *([_by_budget(twin, question, citation=_cited("each budget", revision))] if counts else []),
             sections.provinces(twin, measured[0], outcome.after, outcome.plan, citation=cited),
-            sections.planned(twin, outcome.plan, outcome.why_not),
+            sections.planned(twin, outcome.found, outcome.why_not),
+            *(_costs(question, world, revision) if counts else []),
             *([_run(question)] if question.record else []),
             *_operations(question.network, twin),
         ),
@@ -127,13 +145,74 @@ def _measured(twin: Twin, budget_us: float) -> list[Circles]:
 def _outcome(question: ReportQuestion, world: World, revision: Revision) -> _Outcome:
     """The plan, and coverage measured again with what it builds in service."""
     target_share, budget_us = question.target_share, question.budget_us
+    ask = Ask(targets=((budget_us, target_share),))
     try:
-        plan = build(world, target_share=target_share, budget_us=budget_us, figures="typical", at_s=revision.at_s)
-    except Infeasible as error:
+        found = coverage(world, ask, at_s=revision.at_s, effort=EFFORT)
+    except (Infeasible, InputError) as error:
         return _Outcome(why_not=str(error))
-    plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {networks.provenance(revision)}")
+    plan = msgspec.structs.replace(found.plan, citation=f"{found.plan.citation}; {networks.provenance(revision)}")
     twin = applied(plan.actions, world.intended).at(revision.at_s + lead_time_s())
-    return _Outcome(plan=plan, after=circles(twin, budget_us=budget_us))
+    return _Outcome(found=found._replace(plan=plan), after=circles(twin, budget_us=budget_us))
+
+
+def _costs(question: ReportQuestion, world: World, revision: Revision) -> list[Section]:
+    """How many sites each of some shares takes, where candidates bring more than there is today."""
+    budget_us = question.budget_us
+    try:
+        program = program_of(world, Ask(targets=((budget_us, 0.0),)), at_s=revision.at_s)
+    except InputError:
+        return []
+    twin = world.intended.at(revision.at_s + lead_time_s())
+    ready = reach.typical(twin, points(twin, "access_point"))
+    total = int(ready.total.sum())
+    today = int(ready.covered(compute_sites(twin), math.ceil(budget_us * NS_PER_US)).sum())
+    most = today + int(program.weight.sum())
+    shares = [
+        share for share in _shares(today / total, most / total, question.target_share) if _weight(share, total) <= most
+    ]
+    if not shares:
+        return []
+    chart = _cost_chart(program, shares, question.target_share, today, most, total)
+    cited = f"{_cited(f'{budget_us:g} us', revision)}; effort {EFFORT}, bounds from duals"
+    return [sections.cost(chart, len(program.price), citation=cited)]
+
+
+def _cost_chart(
+    program: Program, shares: list[float], target_share: float, today: int, most: int, total: int
+) -> CostData:
+    """A plan and a bound for each share; `today`, `most` and `total` are weights in the program's unit."""
+    sites, least = [], []
+    for share in shares:
+        asked = replace(program, demand=np.array([_weight(share, total) - today]))
+        made = climb(asked, effort=EFFORT)
+        sites.append(len(made.chosen))
+        least.append(min(sections.fewest(max(made.bound, 0.0) / FEN_PER_CNY), sites[-1]))
+    return CostData(
+        label=f"Sites to build for each share covered, from {networks.share(today / total)} today",
+        today_share=today / total,
+        shares=shares,
+        sites=sites,
+        least=least,
+        most_share=most / total,
+        target_share=target_share,
+    )
+
+
+def _weight(share: float, total: int) -> int:
+    """The least weight that is such a share of the total, exact for shares as they are written."""
+    return math.ceil(Fraction(str(share)) * total)
+
+
+def _shares(today: float, most: float, target: float) -> list[float]:
+    """Round shares between today's and the most that there can be, and the target where it lies there."""
+    if most - today < ROUNDING:
+        return []
+    step = round_step(most - today, SHARES)
+    first, last = math.floor(today / step + ROUNDING) + 1, math.ceil(most / step - ROUNDING) - 1
+    rounded = (round(step * number, 12) for number in range(first, last + 1))
+    if not today < target <= most:
+        return list(rounded)
+    return sorted([target, *(share for share in rounded if abs(share - target) >= CLEAR_OF_TARGET * step)])
 
 
 def _by_budget(twin: Twin, question: ReportQuestion, *, citation: str) -> Section:
@@ -182,18 +261,22 @@ def _figures(now: Circles, outcome: _Outcome, target_share: float) -> tuple[Figu
     return (
         *figures,
         Figure(value=later, label="covered after the plan", detail=f"target {networks.share(target_share)}"),
-        Figure(value=f"{len(plan.actions):,}", label="sites to build", detail=f"{compact(plan.price_cny)} CNY"),
+        Figure(
+            value=f"{len(plan.actions):,}",
+            label="sites to build",
+            detail=f"{compact(plan.price_cny)} CNY, at a price assumed",
+        ),
         *([_bound(plan)] if plan.actions else []),
     )
 
 
 def _bound(plan: Plan) -> Figure:
     proof = plan.proof
-    detail = f"no plan costs less than {compact(proof.bound)} CNY"
+    detail = f"no plan needs fewer than {counted(sections.fewest(proof.bound), 'site')}"
     if networks.is_least(plan):
-        return Figure(value="proven", label="the least possible price", detail=detail)
+        return Figure(value="proven", label="the fewest sites possible", detail=detail)
     value = f"{(proof.value - proof.bound) / proof.bound * 100:.2g} %" if proof.bound > 0 else "unknown"
-    return Figure(value=value, label="above the least possible, at most", detail=detail)
+    return Figure(value=value, label="above the fewest possible, at most", detail=detail)
 
 
 def _percent(found: Circles, figures: Figures) -> str:

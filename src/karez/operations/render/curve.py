@@ -67,7 +67,7 @@ def _share_axis() -> str:
 
 def _budget_axis(widest: float) -> str:
     unit, size = ("ms", US_PER_MS) if widest >= US_PER_MS else ("us", 1)
-    step = _round_step(widest / size)
+    step = round_step(widest / size)
     ticks = [step * number for number in range(int(widest / size / step + 1e-9) + 1)]
     lines = "".join(
         f'<path class="grid" d="M{_x(tick * size, widest):.1f} {_y(0):.1f}v5"/>'
@@ -78,10 +78,10 @@ def _budget_axis(widest: float) -> str:
     return f'{lines}<text class="axis" x="{middle:.0f}" y="{HEIGHT - 8:.0f}" text-anchor="middle">budget, {unit}</text>'
 
 
-def _round_step(widest: float) -> float:
-    """1, 2 or 5 times a power of ten, so that there are no more than `TICKS` steps."""
-    power = 10.0 ** math.floor(math.log10(widest / TICKS))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power * TICKS >= widest * (1 - 1e-9))
+def round_step(widest: float, most: int = TICKS) -> float:
+    """1, 2 or 5 times a power of ten, so that there are no more than so many steps."""
+    power = 10.0 ** math.floor(math.log10(widest / most))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power * most >= widest * (1 - 1e-9))
 
 
 def _target(share: float) -> str:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from karez.operations.render.cost import CostData, svg_cost
 from karez.operations.render.curve import CurveData, svg_curve
 from karez.operations.render.map import MapData, escaped, legend, station_legend, svg_plot
 
@@ -59,6 +60,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     lead: str = ""
     ranges: tuple[RangeData, ...] = ()
     curves: tuple[CurveData, ...] = ()
+    costs: tuple[CostData, ...] = ()
     tables: tuple[TableData, ...] = ()
     notes: tuple[Note, ...] = ()
     citation: str = ""
@@ -198,6 +200,7 @@ def _section(section: Section, number: int) -> str:
             f'<p class="lead">{escaped(section.lead)}</p>\n' if section.lead else "",
             f'<div class="ranges">{"".join(_range(item) for item in section.ranges)}</div>\n' if section.ranges else "",
             "".join(svg_curve(curve, label=escaped(curve.label)) for curve in section.curves),
+            "".join(svg_cost(cost, label=escaped(cost.label)) for cost in section.costs),
             "".join(_table(table) for table in section.tables),
             _notes(section.notes),
             f'<p class="citation">{escaped(section.citation)}</p>\n' if section.citation else "",

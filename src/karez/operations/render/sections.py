@@ -11,16 +11,20 @@ import numpy as np
 
 from karez.measure.circles import Circles, Mover, Shares, compute_sites
 from karez.measure.delay import FIGURES, Figures
-from karez.operations.networks import air, duration, proven
+from karez.operations.networks import air, counted, duration, proven
+from karez.operations.render.cost import CostData
 from karez.operations.render.curve import CurveData, every
 from karez.operations.render.html import Cell, ColumnData, Form, Note, RangeData, Section, TableData, formatted
 from karez.operations.render.map import MapData, Marks, Metros, frame_of
 from karez.operations.render.stations import outermost, station_layer
+from karez.plan.coverage import FEN_PER_CNY, Coverage, price_of_site_cny
 from karez.plan.plan import Plan
 from karez.twin import Twin
 from karez.twin.table import Array, text
 
 SHOWN_ROWS, SHOWN_MOVERS, SHOWN_EVERY = 300, 3, 10
+# What rounding may do to a number of sites.
+ROUNDING = 1e-6
 UNITS = {
     "_cny_per_mtoken": ", CNY per million tokens",
     "_cny": ", CNY",
@@ -29,6 +33,13 @@ UNITS = {
     "_s": ", s",
     "_share": " share",
 }
+RUNGS = {
+    "greedy": "again and again the site that brings most for its price",
+    "relaxed": "a linear relaxation and its rounding; its duals prove the bound",
+    "searched": "sites taken out, and better ones put in",
+    "exact": "an integer program on what the bound leaves open",
+}
+ASSUMED = "an assumption of the library (equipment.csv); your own: karez plan coverage --prices"
 PLACES = "Places: GeoNames, CC BY 4.0."
 COAST = "Coast: Natural Earth, public domain. No boundaries are drawn."
 WEIGHTS = {
@@ -127,40 +138,40 @@ def provinces(twin: Twin, now: Circles, after: Circles | None, plan: Plan | None
     return Section(title="By province", lead=_weakest(now), tables=(table,), citation=citation)
 
 
-def planned(twin: Twin, plan: Plan | None, why_not: str) -> Section:
-    """What to build: the sites, the price, the bound and what proves it; or why there is no plan."""
-    if plan is None:
+def planned(twin: Twin, found: Coverage | None, why_not: str) -> Section:
+    """What to build: the sites and what each alone brings, the bound and what proves it; or why there is no plan."""
+    if found is None:
         return Section(title="What to build", lead=why_not)
-    proof = plan.proof
-    facts = (
-        ("sites to build", f"{len(plan.actions):,}"),
-        ("price", f"{plan.price_cny:,.0f} CNY"),
-        ("no plan costs less than", f"{proof.bound:,.0f} {proof.unit}"),
-        *([("so this one is", proven(plan))] if plan.actions else []),
-        ("what proves it", proof.how),
-        ("plan", f"{plan.id}, of {len(plan.reads):,} reads; it may be applied while every read holds"),
-    )
-    sites = planned_sites(twin, plan)
-    metro, names = twin.resolve("sites", "metro")[sites], twin["metros"]
-    rows = [
-        (text(site), text(names["name"][home]) or text(names.ids[home]), round(float(names["population"][home])))
-        for site, home in zip(twin["sites"].ids[sites], metro, strict=True)
-    ]
-    tables = [
-        _limited("Sites to build", (("site", "text"), ("metropolis", "text"), ("residents", "count")), rows),
-        _limited(
-            "What else was weighed",
-            (("choice", "text"), ("price, CNY", "count"), ("why not", "text")),
-            [(other.name, other.score, other.why_not) for other in plan.alternatives],
-        ),
-    ]
+    plan = found.plan
+    tables = (_sites_table(twin, found), _rungs_table(found) if plan.actions else None, _weighed_table(plan))
     return Section(
         title="What to build",
         lead=f"{plan.summary}.",
-        tables=tuple(table for table in tables if table.rows),
-        notes=tuple(Note(*fact) for fact in facts),
+        tables=tuple(table for table in tables if table and table.rows),
+        notes=tuple(Note(*fact) for fact in _plan_facts(found)),
         citation=plan.citation,
     )
+
+
+def cost(chart: CostData, candidates: int, *, citation: str) -> Section:
+    """The chart of sites against the share to be reached, and its values as a table."""
+    return Section(
+        title="What coverage costs",
+        lead=_price_of_more(chart, candidates),
+        costs=(chart,),
+        tables=(_cost_table(chart),),
+        notes=(
+            Note("sites", "Each share is planned anew, as if nothing but today's sites were there."),
+            Note("between the points", "Nothing is computed there: the lines lead the eye."),
+            Note("price", f"{price_of_site_cny():,.0f} CNY a site: {ASSUMED}."),
+        ),
+        citation=citation,
+    )
+
+
+def fewest(bound_cny: float) -> int:
+    """How many sites a bound on the price asks for, at the library's price."""
+    return math.ceil(bound_cny / price_of_site_cny() - ROUNDING)
 
 
 def of_answer(title: str, answer: Mapping[str, object]) -> Section:
@@ -228,6 +239,119 @@ def attribution(synthetic: bool) -> str:
 def planned_sites(twin: Twin, plan: Plan | None) -> Array:
     """Rows of the sites that the plan orders equipment for, ascending."""
     return np.sort(twin["sites"].rows([action.subject for action in plan.actions] if plan else []))
+
+
+def _plan_facts(found: Coverage) -> list[tuple[str, str]]:
+    plan = found.plan
+    before, after = found.before_share[0], found.after_share[0]
+    proof = plan.proof
+    shown = [
+        ("sites to build", f"{len(plan.actions):,}"),
+        ("covered", f"{formatted(before, 'share')} before, {formatted(after, 'share')} after"),
+    ]
+    if plan.actions:
+        shown += [
+            ("no plan needs fewer than", counted(fewest(proof.bound), "site")),
+            ("so this one is", proven(plan)),
+            ("price", f"{plan.price_cny:,.0f} CNY, {price_of_site_cny():,.0f} CNY a site: {ASSUMED}"),
+        ]
+    return [
+        *shown,
+        ("what proves it", proof.how),
+        ("plan", f"{plan.id}, of {len(plan.reads):,} reads; it may be applied while every read holds"),
+    ]
+
+
+def _sites_table(twin: Twin, found: Coverage) -> TableData:
+    """The sites that the plan takes, those first that bring most alone."""
+    certificate = found.plan.proof.certificate
+    prices = dict(zip(certificate["candidates"], certificate["prices_fen"], strict=True))  # type: ignore[arg-type]
+    sites = planned_sites(twin, found.plan)
+    metro, names = twin.resolve("sites", "metro")[sites], twin["metros"]
+    alone = np.array([found.marginal_share[text(site)] for site in twin["sites"].ids[sites]])
+    order = np.argsort(-alone, kind="stable")
+    rows = [
+        (
+            text(site),
+            text(names["name"][home]) or text(names.ids[home]),
+            round(float(names["population"][home])),
+            found.marginal_share[text(site)],
+            float(prices[text(site)]) / FEN_PER_CNY,
+        )
+        for site, home in zip(twin["sites"].ids[sites[order]], metro[order], strict=True)
+    ]
+    columns: tuple[tuple[str, Form], ...] = (
+        ("site", "text"),
+        ("metropolis", "text"),
+        ("residents", "count"),
+        ("it alone brings", "share"),
+        ("price assumed, CNY", "count"),
+    )
+    caption = "Sites to build, and the share of all weight that would be lost without each alone"
+    return _limited(caption, columns, rows)
+
+
+def _rungs_table(found: Coverage) -> TableData:
+    """What each rung of the ladder left; without its seconds, which no two runs share."""
+    site_fen = price_of_site_cny() * FEN_PER_CNY
+    rows = []
+    for rung in found.rungs:
+        sites, least = round(rung.value / site_fen), fewest(max(rung.bound, 0.0) / FEN_PER_CNY)
+        rows.append(
+            (rung.name, RUNGS[rung.name], sites, min(least, sites), (sites - min(least, sites)) / max(sites, 1))
+        )
+    columns = _columns(
+        ("rung", "text"),
+        ("how", "text"),
+        ("sites", "count"),
+        ("no plan needs fewer than", "count"),
+        ("gap", "share"),
+    )
+    return TableData(caption="The ladder: the best plan and bound by each rung", columns=columns, rows=rows)
+
+
+def _weighed_table(plan: Plan) -> TableData:
+    return _limited(
+        "What else was weighed",
+        (("choice", "text"), ("price assumed, CNY", "count"), ("why not", "text")),
+        [(other.name, other.score, other.why_not) for other in plan.alternatives],
+    )
+
+
+def _price_of_more(chart: CostData, candidates: int) -> str:
+    """What the target takes, what the last step drawn takes, and how far all candidates go."""
+    said = [f"{formatted(chart.today_share, 'share')} are covered today."]
+    planned = dict(zip(chart.shares, chart.sites, strict=True))
+    if chart.target_share in planned:
+        aim = formatted(chart.target_share, "share")
+        said.append(f"Reaching {aim} takes {counted(planned[chart.target_share], 'site')}.")
+    last = chart.shares[-1]
+    if last != chart.target_share:
+        said.append(f"Reaching {formatted(last, 'share')} takes {counted(chart.sites[-1], 'site')}.")
+    said.append(f"All {counted(candidates, 'candidate')} together reach {formatted(chart.most_share, 'share')}.")
+    proven_all = list(chart.sites) == list(chart.least)
+    said.append(
+        "Every plan is proven: none needs fewer sites." if proven_all else "How far each is proven, the band shows."
+    )
+    return " ".join(said)
+
+
+def _cost_table(chart: CostData) -> TableData:
+    shares, counts = [chart.today_share, *chart.shares], [0, *chart.sites]
+    rows = []
+    for at, (share, sites, least) in enumerate(zip(chart.shares, chart.sites, chart.least, strict=True)):
+        further = round((sites - counts[at]) / (100 * (share - shares[at])), 2)
+        price = sites * price_of_site_cny()
+        rows.append((share, sites, least, (sites - least) / max(sites, 1), further, price))
+    columns = _columns(
+        ("share to be covered", "share"),
+        ("sites to build", "count"),
+        ("no plan needs fewer than", "count"),
+        ("gap", "share"),
+        ("sites for each further %", "number"),
+        ("price assumed, CNY", "count"),
+    )
+    return TableData(caption="Sites for each share, from today's sites on", columns=columns, rows=rows)
 
 
 def _reached(curve: CurveData) -> str:
