@@ -99,7 +99,7 @@ def test_the_cheapest_plan_is_found_and_its_certificate_proves_a_bound_below_it(
         for chosen in subsets(core)
         if covered(twin, chosen, budget_us, spare).sum() >= needed
     ]
-    asked = {"targets": ((budget_us, target_share),), "spare": spare, "prices_cny": prices}
+    asked: dict[str, Any] = {"targets": ((budget_us, target_share),), "spare": spare, "prices_cny": prices}
     if not core:
         with pytest.raises(InputError, match="no site that may be built"):
             answered(twin, **asked)

@@ -109,7 +109,7 @@ def test_a_network_without_anything_to_break_says_what_is_missing(tmp_path: Path
 
 def test_nothing_to_cover_is_wrong_input_and_not_a_target_that_is_met(tmp_path: Path) -> None:
     bare = imported(tmp_path, {name: TABLES[name] for name in ("provinces", "metros")})
-    assert "has no access points" in refused("plan_coverage", network=bare)
+    assert "holds nothing that the weight" in refused("plan_coverage", network=bare)
 
 
 def test_a_request_that_can_go_nowhere_misses_its_target(tmp_path: Path) -> None:

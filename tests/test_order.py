@@ -75,7 +75,7 @@ def new_link(link: str, a: str, b: str, length_km: float, **values: Value) -> Ac
 
 
 def plan_of(*actions: Action, planner: str = "coverage", **question: Value) -> Plan:
-    told: dict[str, Value] = {"budget_us": 1_000.0}
+    told: dict[str, Value] = {"targets": "1000=0.5"}
     return Plan(
         planner=planner,
         question=told | question,
@@ -116,7 +116,7 @@ def orders(draw: st.DrawFn) -> tuple[Twin, Plan]:
     actions = [at_site(site, draw(when)) for site in sites]
     actions += [on_link(act, link, at_s=draw(when)) for act, link in changed]
     budget_us = draw(st.sampled_from([100.0, 400.0, 1_000.0]))
-    return twin, plan_of(*draw(st.permutations(actions)), budget_us=budget_us)
+    return twin, plan_of(*draw(st.permutations(actions)), targets=f"{budget_us}=0.5")
 
 
 def parts(lines: tuple[Line, ...], key: Callable[[Line], object]) -> list[tuple[Line, ...]]:
@@ -198,9 +198,9 @@ def test_stations_served_are_those_that_networkx_finds_nearest_within_the_budget
     expected = dict.fromkeys((each.subject for each in sites), 0)
     for station in after["stations"].ids.tolist():
         delay, site = min((ways.get(station, math.inf), site) for site, ways in away.items())
-        if delay < float(plan.question["budget_us"]) * 1_000 and site.decode() in expected:
+        if delay < float(str(plan.question["targets"]).partition("=")[0]) * 1_000 and site.decode() in expected:
             expected[site.decode()] += 1
-    assert order(plan_of(*sites, budget_us=plan.question["budget_us"]), twin, usual()).served == expected
+    assert order(plan_of(*sites, targets=plan.question["targets"]), twin, usual()).served == expected
 
 
 def test_an_order_by_hand_counts_stations_rounds_up_and_takes_the_longest_lead_time() -> None:

@@ -252,19 +252,18 @@ def _answer(found: _Found, output: str) -> OrderAnswer:
 
 
 def _headline(found: _Found) -> str:
-    """Quantities, never money."""
+    """Quantities, never money; years where there are several, and no other date: those are in the tables."""
     made, late = found.order, len(found.order.late(found.at_s))
     total = summed(made.lines)
     first, last = made.years[0], made.years[-1]
-    years = f"{first}" if first == last else f"{first} to {last}"
+    years = "" if first == last else f" in {first} to {last}"
     shown = _in_order(made.lines, found.rates)[:SHOWN_ITEMS]
     more = len(total.quantities) - len(shown)
     items = ", ".join(f"{total.quantities[item]:,} x {item}" for item in shown)
     rest = f" and {counted(more, 'more item')}" if more else ""
-    when = "" if total.order_at_s is None else f", the first by {_date(total.order_at_s)}"
     too_late = f"; {counted(late, 'line')} should have been ordered before today" if late else ""
     note = " (synthetic)" if found.revision.synthetic else ""
-    return f"To order for {_extent(made.lines)} in {years}: {items}{rest}{when}{too_late}{note}"
+    return f"To order for {_extent(made.lines)}{years}: {items}{rest}{too_late}{note}"
 
 
 def _in_order(lines: Iterable[Line], used: Rates) -> list[str]:

@@ -474,7 +474,7 @@ def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Co
             value=value,
             bound=bound,
             unit="CNY" if ask.money_cny is None else "weight",
-            how=HOW if not is_closed(made) else f"{HOW}; branch and bound leaves nothing better",
+            how=_how(made),
             certificate=_certificate(case, made, chosen),
         ),
         summary=_summary(ask, case, before, after, len(chosen)),
@@ -489,6 +489,12 @@ def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Co
         marginal_share=_marginal(case, chosen, after),
         is_closed=is_closed(made),
     )
+
+
+def _how(made: Climb) -> str:
+    """What shows how good the plan is; branch and bound is named where it is what closed the gap."""
+    is_by_duals = not any(rung.name == "exact" for rung in made.rungs)
+    return HOW if is_by_duals or not is_closed(made) else f"{HOW}; branch and bound leaves nothing better"
 
 
 def _with_short_duals(made: Climb) -> Climb:
