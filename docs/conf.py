@@ -159,7 +159,7 @@ def field_cells(field: questions.Field) -> list[str]:
 def operation_section(operation: Operation) -> str:
     """The reference of one operation: what it answers, and a row for each field of its question."""
     fields = questions.fields(operation.question)
-    usage = " ".join(["karez", operation.name, *(field.name.upper() for field in fields if field.required)])
+    usage = " ".join(["karez", cli.spoken(operation.name), *(field.name.upper() for field in fields if field.required)])
     lines = [f"(operation-{operation.name})=", f"## {operation.name}", "", operation.question.__doc__ or "", ""]
     lines += ["```text", f"{usage} [OPTIONS]", "```", ""]
     lines += ["It writes files." if operation.writes else "It writes nothing.", ""]

@@ -135,7 +135,7 @@ def test_every_problem_of_a_command_line_is_told_at_once(capsys: pytest.CaptureF
 def test_a_network_that_is_not_there_is_wrong_input(
     operation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([operation, str(tmp_path / "nowhere")]) == 2
+    assert cli.main([*cli.spoken(operation).split(), str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err
 
 
@@ -434,7 +434,7 @@ def test_no_question_has_a_field_that_a_common_flag_hides(operation: str) -> Non
 def test_the_overview_has_a_line_for_every_command_and_an_example_that_parses() -> None:
     lines = cli.overview().splitlines()
     for name, summary in {**{name: of.summary for name, of in OPERATIONS.items()}, **cli.OTHERS}.items():
-        assert f"  {name:10}{summary}" in lines
+        assert f"  {cli.spoken(name):15}{summary}" in lines
     for command in cli.EXAMPLE.removeprefix("example: ").split("&&"):
         program, operation, *words = shlex.split(command)
         assert program == "karez"
@@ -445,7 +445,7 @@ def test_the_overview_has_a_line_for_every_command_and_an_example_that_parses() 
 def test_help_and_reference_tell_every_field_of_every_operation(
     operation: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([operation, "--help"]) == 0
+    assert cli.main([*cli.spoken(operation).split(), "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     section = cli_page().split(f"\n## {operation}\n")[1].split("\n## ")[0]
     for field in questions.fields(OPERATIONS[operation].question):

@@ -44,9 +44,11 @@ GROUPS = {
         "map",
         "report",
     ),
-    "Plans": ("build", "check", "order", "place", "steer"),
+    "Plans": ("plan_coverage", "plan_upgrades", "plan_check", "plan_diff", "order", "place", "steer"),
     "Networks that live": ("heal", "replay"),
 }
+# Commands of two words: what comes first.
+FAMILIES = ("plan",)
 OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
 EXAMPLE = "example: karez generate mynet --stations 20000 && karez circles mynet --budget-us 1000"
 CSV = "one table of the answer as CSV (RFC 4180, UTF-8, lines end in a line feed)"
@@ -97,15 +99,20 @@ def overview() -> str:
     groups = {title: {name: OPERATIONS[name].summary for name in names} for title, names in GROUPS.items()}
     lines = ["usage: karez COMMAND ... [--json | --csv TABLE] [--quiet]", "", "Plan and run computing-power networks."]
     for title, commands in (groups | {"More": others}).items():
-        lines += ["", f"{title}:", *(f"  {name:10}{summary}" for name, summary in commands.items())]
+        lines += ["", f"{title}:", *(f"  {spoken(name):15}{summary}" for name, summary in commands.items())]
     more = "karez COMMAND --help shows what a command takes; karez --version shows the version"
     return "\n".join([*lines, "", EXAMPLE, more, EXIT_CODES, ""])
+
+
+def spoken(operation: str) -> str:
+    """An operation as the command line names it: in two words where it belongs to a family."""
+    return operation.replace("_", " ")
 
 
 def parser(operation: str) -> argparse.ArgumentParser:
     """The parser of one operation; every value stays text, and only what was given is in what it returns."""
     question = OPERATIONS[operation].question
-    made = _parser(operation, description=question.__doc__, epilog=EXIT_CODES)
+    made = _parser(spoken(operation), description=question.__doc__, epilog=EXIT_CODES)
     for field in questions.fields(question):
         _add(made, field)
     made.add_argument("--json", action="store_true", help='one JSON object; infinite is "inf", unknown "nan"')
@@ -128,9 +135,23 @@ def _command(argv: list[str]) -> int:
         return _demo(rest)
     if name == "serve":
         return _serve(rest)
-    if name in OPERATIONS:
+    if name in FAMILIES:
+        return _family(name, rest)
+    if name in OPERATIONS and "_" not in name:
         return _ask(name, rest)
-    raise InputError.of(name, "no such command", f"give one of {', '.join([*OPERATIONS, *OTHERS])}")
+    raise InputError.of(name, "no such command", f"give one of {', '.join([*map(spoken, OPERATIONS), *OTHERS])}")
+
+
+def _family(name: str, argv: list[str]) -> int:
+    """A command of two words, such as `plan coverage`."""
+    members = {one.partition("_")[2]: one for one in OPERATIONS if one.startswith(f"{name}_")}
+    if argv and argv[0] in members:
+        return _ask(members[argv[0]], argv[1:])
+    if argv and argv[0] in ("-h", "--help"):
+        _out("\n".join(f"karez {name} {word:12}{OPERATIONS[one].summary}" for word, one in members.items()) + "\n")
+        return OK
+    what = f"is followed by {argv[0]!r}" if argv else "says not what of it"
+    raise InputError.of(name, what, f"give {name} and one of {', '.join(members)}")
 
 
 def _ask(operation: str, argv: list[str]) -> int:
@@ -148,7 +169,7 @@ def _ask(operation: str, argv: list[str]) -> int:
     if table and not quiet:
         _say(f"{text.clean(answer.headline)}\n{text.clean(answer.citation)}")
     if not quiet:
-        _say(f"karez {operation}: {time.monotonic() - began_s:.1f} s")
+        _say(f"karez {spoken(operation)}: {time.monotonic() - began_s:.1f} s")
     return TARGET_MISSED if answer.meets_target is False else OK
 
 
@@ -164,7 +185,7 @@ def _refuse_other_tables(operation: str, table: str, *, as_json: bool) -> None:
     tables = text.tables(get_type_hints(module.run)["return"])
     if table not in tables:
         fix = f"give one of {', '.join(tables)}" if tables else "use --json, which shows all of it"
-        what = f"{table!r} is no table of this answer" if tables else f"the answer of {operation} has no tables"
+        what = f"{table!r} is no table of this answer" if tables else f"the answer of {spoken(operation)} has no tables"
         raise InputError.of("--csv", what, fix)
 
 
@@ -217,7 +238,7 @@ def _wholly_parsed(of: argparse.ArgumentParser, argv: list[str]) -> dict[str, An
 def _question(operation: str, given: dict[str, Any]) -> msgspec.Struct:
     """The question; problems name fields as the command line does."""
     unknown = given.pop("", [])
-    problems = [Problem(word, "unknown", f"see karez {operation} --help") for word in unknown]
+    problems = [Problem(word, "unknown", f"see karez {spoken(operation)} --help") for word in unknown]
     flags = {field.name: flag(field) for field in questions.fields(OPERATIONS[operation].question)}
     try:
         question = questions.read(operation, given, strict=False)

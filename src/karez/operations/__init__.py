@@ -222,13 +222,71 @@ class CompareQuestion(msgspec.Struct, frozen=True, kw_only=True):
     weight: Weight = "access_point"
 
 
-class BuildQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """The cheapest compute sites that bring coverage to a target, with a proven bound."""
+class PlanCoverageQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest sites that bring coverage to a target, or the most coverage for a sum, with a proven bound.
+
+    Candidates are the sites of a price list, or the core sites without compute at the library's price.
+    """
 
     network: Network
     target_share: Share = 0.75
     budget_us: Budget = 1_000.0
+    also: Annotated[str, Meta(description="further targets to meet at once, BUDGET_US=SHARE, with commas between")] = ""
+    weight: Weight = "access_point"
+    of: Annotated[
+        Literal["all", "each", "some"],
+        Meta(description="what the target is of: all weight, each metropolis, or some of them (--metros-share)"),
+    ] = "all"
+    metros_share: Annotated[Share, Meta(description="share of metropolises that must meet the target")] = 0.75
+    money_cny: Annotated[
+        Annotated[float, Meta(ge=0, le=1e15)] | None, Meta(description="cover the most for so much money instead, CNY")
+    ] = None
+    spare: Annotated[
+        int, Meta(description="sites that may be lost, any of them, and all is covered still", ge=0, le=5)
+    ] = 0
+    phases: Annotated[str, Meta(description="targets by the end of years, YEAR=SHARE, with commas between")] = ""
+    discount_share: Annotated[
+        float, Meta(description="what a price counts less for each year later, with phases", ge=0, le=1)
+    ] = 0.0
+    existing: Annotated[
+        Literal["kept", "closable"],
+        Meta(description="whether sites with compute stay, or those of the price list may be closed"),
+    ] = "kept"
+    lock: Annotated[str, Meta(description="ids of candidates that are built in any case, with commas between")] = ""
+    forbid: Annotated[str, Meta(description="ids of sites that are not built, with commas between")] = ""
+    prices: Annotated[
+        PathName, Meta(description="CSV of the sites that may be built: site, price_cny; the library's when empty")
+    ] = ""
     figures: Figures = "typical"
+    effort: Annotated[
+        Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")
+    ] = "exact"
+    time_limit_s: Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)] = 60.0
+    output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
+
+
+class PlanUpgradesQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest sites and upgrades of links together that bring coverage to a target, with a proven bound.
+
+    An upgrade saves what its row says, or by its kind: bypass, straighter duct or hollow-core fibre.
+    """
+
+    network: Network
+    upgrades: Annotated[
+        PathName,
+        Meta(description="CSV of what may be done to links: link, kind, price_cny, and saving_us where you know it"),
+    ]
+    target_share: Share = 0.75
+    budget_us: Budget = 1_000.0
+    weight: Weight = "access_point"
+    prices: Annotated[
+        PathName, Meta(description="CSV of the sites that may be built: site, price_cny; the library's when empty")
+    ] = ""
+    figures: Figures = "typical"
+    effort: Annotated[
+        Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")
+    ] = "exact"
+    time_limit_s: Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)] = 60.0
     output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
 
 
@@ -288,11 +346,18 @@ class DiscoverQuestion(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10
 
 
-class CheckPlanQuestion(msgspec.Struct, frozen=True, kw_only=True):
+class PlanCheckQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a plan still holds on a network: its reads, its actions and its certificate."""
 
     plan: Annotated[PathName, Meta(description="file of the plan")]
     network: Network
+
+
+class PlanDiffQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What one plan does that another does not, what moves to another year, and how price and proof differ."""
+
+    before: Annotated[PathName, Meta(description="file of the plan compared with")]
+    after: Annotated[PathName, Meta(description="file of the plan compared; may be the same one")]
 
 
 class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -365,9 +430,11 @@ OPERATIONS = {
         Operation("tiers", "1, 5 and 20 ms between hubs and cities, calibrated", TiersQuestion),
         Operation("map", "write a picture or GeoJSON of every station's delay", MapQuestion, writes=True),
         Operation("compare", "how coverage differs between two networks", CompareQuestion),
-        Operation("build", "what to build to reach a target, with a bound", BuildQuestion, writes=True),
+        Operation("plan_coverage", "what to build to reach a target, with a bound", PlanCoverageQuestion, writes=True),
         Operation("discover", "which edge zones would serve an application", DiscoverQuestion),
-        Operation("check", "whether a plan still holds", CheckPlanQuestion),
+        Operation("plan_upgrades", "which sites and upgrades of links together", PlanUpgradesQuestion, writes=True),
+        Operation("plan_check", "whether a plan still holds, and its proof", PlanCheckQuestion),
+        Operation("plan_diff", "what one plan does that another does not", PlanDiffQuestion),
         Operation("order", "what to order for a plan, and by when", OrderQuestion, writes=True),
         Operation("place", "where a job should run", PlaceQuestion, writes=True),
         Operation("steer", "which model instance a request goes to", SteerQuestion, writes=True),

@@ -17,6 +17,7 @@ from karez.plan.certificate import check_certificate
 from karez.plan.kinds import KINDS, Kind
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied, expected
 from karez.plan.reads import COMPARE, Read, changed
+from karez.plan.upgrades_certificate import check_upgrades
 from karez.twin import World, schema
 from karez.twin.check import check_rows
 from karez.twin.schema import Dtype, Value
@@ -24,7 +25,10 @@ from karez.twin.schema import Dtype, Value
 ANEW = "make the plan anew"
 TYPES: dict[Dtype, tuple[type, ...]] = {"text": (str,), "bool": (bool,), "int": (int,), "float": (float, int)}
 # Planners whose plans carry a certificate, and what checks it.
-CERTIFICATES: dict[str, Callable[[Plan, World], list[Problem]]] = {"coverage": check_certificate}
+CERTIFICATES: dict[str, Callable[[Plan, World], list[Problem]]] = {
+    "coverage": check_certificate,
+    "upgrades": check_upgrades,
+}
 
 
 def check(plan: Plan, world: World, *, at_s: float) -> list[Problem]:

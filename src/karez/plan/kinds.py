@@ -80,5 +80,33 @@ KINDS = {
             effect="irrevocable",
             duration="long",
         ),
+        Kind(
+            name="straighter_duct",
+            meaning="lay a link anew in a straighter duct, which makes it shorter",
+            may_set=(("links", "length_km"),),
+            effect="irrevocable",
+            duration="long",
+        ),
+        Kind(
+            name="bypass",
+            meaning="let the light of a link pass an optical cross-connect in place of an electrical hop",
+            may_add="equipment",
+            effect="irrevocable",
+            duration="long",
+        ),
+        Kind(
+            name="hollow-core_fibre",
+            meaning="lay a link anew in hollow-core fibre, in which light is faster",
+            may_add="equipment",
+            effect="irrevocable",
+            duration="long",
+        ),
+        Kind(
+            name="faster_access",
+            meaning="equip the head end of a link for faster access",
+            may_add="equipment",
+            effect="irrevocable",
+            duration="long",
+        ),
     )
 }

@@ -308,8 +308,10 @@ def _order_faults(action: Action, twin: Twin, other: str) -> Iterator[tuple[str,
 def _link_faults(action: Action, twin: Twin, other: str) -> Iterator[tuple[str, str]]:
     tables = {*(cell.table for cell in action.sets), *(new.table for new in action.adds)}
     lost = [cell for cell in action.sets if not _is_cell(twin["links"], cell)]
-    if tables - {"links"} or lost:
+    if tables - {"links", "equipment"} or lost:
         yield "changes what is no link of this network", other
+    elif not all(_is_device_of(new, action, twin) for new in action.adds if new.table == "equipment"):
+        yield "adds a device that is there already, or at no end of its link", f"{other}, or {ANEW}"
     elif not twin["sites"].has(action.subject) and math.isnan(_length_km(action, twin)):
         yield "does not say how long its link is", ANEW
     new = _new_link(action)
@@ -317,6 +319,13 @@ def _link_faults(action: Action, twin: Twin, other: str) -> Iterator[tuple[str, 
         yield "builds links whose ends are not there", other
     if new and twin["links"].has(new.row):
         yield "orders what is there, or ordered, already", f"{other}, or {ANEW}"
+
+
+def _is_device_of(new: NewRow, action: Action, twin: Twin) -> bool:
+    """Whether a device is new, and stands at an end of the link that the action is about."""
+    links = twin["links"]
+    ends = [links.cell(action.subject, end) for end in ("a", "b")] if links.has(action.subject) else []
+    return new.values.get("site") in ends and not twin["equipment"].has(new.row)
 
 
 def _is_cell(links: Table, cell: Cell) -> bool:

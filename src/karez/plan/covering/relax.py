@@ -304,16 +304,17 @@ def _scaled(program: Program) -> _Scaled:
     return _Scaled(price, price, SCALE / np.maximum(program.demand, 1).astype(float))
 
 
-class _Silent(highspy.Highs):
+class Silent(highspy.Highs):
     """HiGHS without a word on the standard output: its constructor tells its name before it can be asked not to."""
 
     def enableCallbacks(self) -> Any:  # noqa: N802
+        """What HiGHS does first of all, after it was told to be silent."""
         self.setOptionValue("output_flag", False)
         return super().enableCallbacks()  # type: ignore[no-untyped-call]
 
 
 def _solver(enough: Enough) -> Any:
-    solver = _Silent()  # type: ignore[no-untyped-call]
+    solver = Silent()  # type: ignore[no-untyped-call]
     for name, value in (("threads", 1), ("random_seed", 1)):
         solver.setOptionValue(name, value)
 

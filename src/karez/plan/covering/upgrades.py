@@ -23,6 +23,7 @@ from scipy.sparse import csr_array
 from karez.measure.cover import Segments, segments
 from karez.measure.reach import Reach, timed
 from karez.measure.repair import Whole, _pop, _push
+from karez.plan.covering.relax import Silent
 from karez.twin.table import Array
 
 # Words of a set of upgrades around one candidate, so 64 times as many of them; more are let pass as if they were free.
@@ -64,7 +65,7 @@ class Ways(NamedTuple):
 
     Way i needs all of `parts[starts[i] : starts[i + 1]]`, the candidate first: candidates (positions), then upgrades,
     numbered on after the `candidates`. `weight` is int64. `guesses` counts where upgrades were let pass as if free,
-    which a bound may do: with 0, ways are exact.
+    which a bound may do: with 0, ways are exact. `point` is a point (position) that each row stands for.
     """
 
     bounds: Array
@@ -74,6 +75,7 @@ class Ways(NamedTuple):
     parts: Array
     candidates: int
     guesses: int
+    point: Array
 
     def reached(self, chosen: Array, size: int) -> int:
         """The weight that `chosen` (positions of parts, of which there are `size`) brings within reach."""
@@ -154,7 +156,7 @@ def ways_of(roads: Roads, points: Segments, sources: Array, limit_ns: int, most:
     site, vertex, delay, way, until = at[:, np.lexsort((at[2], at[0], at[1]))]
     first = np.searchsorted(vertex, np.arange(vertices + 1))
     words = np.random.default_rng(SIGNATURE_SEED).integers(1, 2**63, (len(owner), 2), dtype=np.uint64)
-    bounds, ways, weight = _rows(
+    bounds, ways, weight, point = _rows(
         first, site, delay, way, until, starts, upgrades, words, limit_ns,
         points.ends, points.whole.astype(np.int64), points.bounds.astype(np.int64),
         points.offset.astype(np.int64), points.weight,
@@ -163,7 +165,7 @@ def ways_of(roads: Roads, points: Segments, sources: Array, limit_ns: int, most:
     parts = np.full(with_site[-1], -1, np.int32)
     parts[with_site[:-1]] = owner
     parts[parts < 0] = upgrades + candidates
-    return Ways(bounds, ways, weight, with_site, parts, candidates, int(guesses))
+    return Ways(bounds, ways, weight, with_site, parts, candidates, int(guesses), points.member[point])
 
 
 def ways_of_reach(reach: Reach, links: Array, saving_ns: Array, candidates: Array, limit_ns: int) -> Ways:
@@ -185,7 +187,7 @@ def smaller(ways: Ways, price: Array, out: Array) -> tuple[Ways, int]:
     _, one, same = np.unique(signature, axis=0, return_index=True, return_inverse=True)
     lives = ~np.logical_or.reduceat(out[ways.parts], ways.starts[:-1])
     of_way = np.random.default_rng(SIGNATURE_SEED + 1).integers(1, 2**63, (len(one), 2), dtype=np.uint64)
-    bounds, left, weight, done = _left(
+    bounds, left, weight, done, row = _left(
         ways.bounds, ways.ways, ways.weight, lives, starts, parts, one, same.reshape(-1), of_way
     )
     size = np.diff(starts)[one]
@@ -194,9 +196,17 @@ def smaller(ways: Ways, price: Array, out: Array) -> tuple[Ways, int]:
     used, named = np.unique(left, return_inverse=True)
     chosen = np.repeat(np.isin(np.arange(len(one)), used), size)
     few = np.concatenate([[0], np.cumsum(size[used])])
-    return Ways(bounds, named.astype(np.int32), weight, few, parts[entry][chosen], ways.candidates, ways.guesses), int(
-        done
+    least = Ways(
+        bounds,
+        named.astype(np.int32),
+        weight,
+        few,
+        parts[entry][chosen],
+        ways.candidates,
+        ways.guesses,
+        ways.point[row],
     )
+    return least, int(done)
 
 
 def reached_by_search(
@@ -285,7 +295,7 @@ def closed(
     if demand <= done or not len(few.weight):
         return made.chosen, float(made.value)
     shares, unit = shares_of(few, len(price)), max(float(price[price > 0].mean()), 1.0)
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver = Silent()  # type: ignore[no-untyped-call]
     for name, setting in (("output_flag", False), ("threads", 1), ("random_seed", 1), ("mip_rel_gap", 0.0)):
         solver.setOptionValue(name, setting)
     solver.setOptionValue("mip_abs_gap", 0.99 / unit)
@@ -611,14 +621,15 @@ def _fewest(starts: Array, upgrades: Array, site: Array, way: Array, size: int) 
 def _rows(
     first: Array, site: Array, delay: Array, way: Array, until: Array, starts: Array, upgrades: Array, words: Array,
     limit: int, ends: Array, whole: Array, bounds: Array, offset: Array, weight: Array,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Points with the same ways as one row: where the ways of each begin, the ways, and its weight."""
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """Points with the same ways as one row: where the ways of each begin, the ways, its weight and its first point."""
     room, rows, listed = 1 << 14, 0, 0
     signature, total, row_bounds = (
         np.empty((room, 2), np.uint64),
         np.empty(room, np.int64),
         np.zeros(room + 1, np.int64),
     )
+    point = np.empty(room, np.int64)
     slots, ways = np.full(1 << 16, -1, np.int64), np.empty(1 << 20, np.int32)
     near, its_site = np.empty(1 << 16, np.int64), np.empty(1 << 16, np.int64)
     for segment in range(ends.shape[0]):
@@ -667,10 +678,11 @@ def _rows(
                     if row < 0:
                         if rows == total.size:
                             signature, total, row_bounds = _longer(signature), _longer(total), _longer(row_bounds)
+                            point = _longer(point)
                         while listed + size > ways.size:
                             ways = _longer(ways)
                         ways[listed : listed + size] = near[:size]
-                        row, slots[slot] = rows, rows
+                        row, slots[slot], point[rows] = rows, rows, member
                         signature[row, 0], signature[row, 1], total[row] = one, two, 0
                         rows += 1
                         listed += size
@@ -679,21 +691,22 @@ def _rows(
                             slots = _rehashed(signature[:rows], slots.size * 4)
             if row >= 0:
                 total[row] += weight[member]
-    return row_bounds[: rows + 1].copy(), ways[:listed].copy(), total[:rows].copy()
+    return row_bounds[: rows + 1].copy(), ways[:listed].copy(), total[:rows].copy(), point[:rows].copy()
 
 
 @njit(cache=True)
 def _left(
     bounds: Array, ways: Array, weight: Array, lives: Array, starts: Array, parts: Array, one: Array, same: Array,
     words: Array,
-) -> tuple[Array, Array, Array, Whole]:  # fmt: skip
-    """Rows that no way without parts reaches: their ways by new numbers, their weights, and that of the others.
+) -> tuple[Array, Array, Array, Whole, Array]:  # fmt: skip
+    """Rows that no way without parts reaches: ways by new numbers, weights, that of the others, and old rows.
 
     `one` is an old way of each new number and `same` the new number of each old way.
     """
     rows, listed, done = 0, 0, np.int64(0)
     signature, total = np.empty((weight.size, 2), np.uint64), np.empty(weight.size, np.int64)
     row_bounds, left = np.zeros(weight.size + 1, np.int64), np.empty(ways.size, np.int64)
+    stands_for = np.empty(weight.size, np.int64)
     slots = np.full(4 * (1 << 10), -1, np.int64)
     while slots.size < 3 * weight.size:
         slots = np.full(slots.size * 4, -1, np.int64)
@@ -740,9 +753,10 @@ def _left(
             continue
         slots[slot] = rows
         signature[rows, 0], signature[rows, 1], total[rows] = first, second, weight[row]
+        stands_for[rows] = row
         rows += 1
         row_bounds[rows] = listed
-    return row_bounds[: rows + 1].copy(), left[:listed].copy(), total[:rows].copy(), done
+    return row_bounds[: rows + 1].copy(), left[:listed].copy(), total[:rows].copy(), done, stands_for[:rows].copy()
 
 
 @njit(cache=True)

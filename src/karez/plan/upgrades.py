@@ -1,0 +1,564 @@
+"""Which sites to build and which links to upgrade, together, so that enough is within reach at the least price.
+
+The plan says how good it is proven to be by duals, which `karez.plan.upgrades_certificate` puts into the formula again,
+over ways that it finds by itself. What sites alone would cost is told beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from typing import Literal, NamedTuple, get_args
+
+import msgspec
+import numpy as np
+
+from karez.errors import Infeasible, InputError, Problem
+from karez.measure import cover
+from karez.measure.circles import ENTERPRISE, Weight, compute_sites, points
+from karez.measure.core import LONGEST_NS
+from karez.measure.delay import FIBRE, LINK_KINDS, Figures, constants
+from karez.measure.reach import Reach, at_figures
+from karez.plan.coverage import DAY_S, EXPIRES_AFTER_S, FEN_PER_CNY, ROUNDING_SHARE, lead_time_s, price_of_site_cny
+from karez.plan.covering.ladder import Climb, Effort, Rung, climb
+from karez.plan.covering.program import Program, merged
+from karez.plan.covering.upgrades import (
+    Duals,
+    Made,
+    Ways,
+    bound_of,
+    closed,
+    planned,
+    reached_by_search,
+    shares_of,
+    smaller,
+    ways_of_reach,
+)
+from karez.plan.plan import Action, Alternative, Cell, NewRow, Plan, Proof
+from karez.plan.reads import Read
+from karez.twin import Twin, World
+from karez.twin.facts import library
+from karez.twin.schema import Value
+from karez.twin.table import Array, text
+from karez.units import NS_PER_US
+
+PLANNER = "upgrades"
+UpgradeKind = Literal["bypass", "straighter duct", "hollow-core fibre", "faster access"]
+KINDS: tuple[UpgradeKind, ...] = get_args(UpgradeKind)
+# Savings of one upgrade of the fibre and one of the hop add up; two of either do not.
+OF_FIBRE: tuple[UpgradeKind, ...] = ("straighter duct", "hollow-core fibre")
+# What a bypass takes off the hop of its link. Source: assumption; an optical express is a thousandth of a regeneration
+# (library/latency.csv), and what maps the signal at both ends stays.
+BYPASS_SAVES_SHARE = 0.8
+# Length of a duct over the great circle, and of the best. Source: library/latency.csv, conduit over great circle.
+ROUTE_FACTOR, STRAIGHT_ROUTE_FACTOR = 1.4, 1.2
+HOLLOW_CORE = ("fibre", "hollow-core propagation")
+# The device that an upgrade adds at its link's first end that is a site.
+DEVICES: Mapping[UpgradeKind, str] = {"bypass": "oxc", "hollow-core fibre": "otn", "faster access": "otn"}
+EFFORTS: Mapping[Effort, tuple[int, int]] = {
+    "greedy": (200, 200),
+    "relaxed": (1_000, 500),
+    "searched": (2_000, 2_000),
+    "exact": (2_000, 2_000),
+}
+MOST_SHOWN = 8
+# Digits of what a row pays after the point, in fen.
+DIGITS = 2
+HOW = "bound computed anew from duals over ways, rounded up to what prices can add up to"
+FIX_LINK = "give ids of optical links that carry traffic, between sites or branching stations"
+
+
+class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that may be done to a link: its kind, price (CNY), and what it saves (us; by its kind where absent)."""
+
+    link: str
+    kind: UpgradeKind
+    price_cny: float
+    saving_us: float | None = None
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan of sites and upgrades is to do: a share of weight within a budget (us, one way towards compute).
+
+    `prices_cny` has the sites that may be built and what each costs; without it, core sites at the library's price.
+    """
+
+    upgrades: tuple[Upgrade, ...]
+    budget_us: float = 1_000.0
+    target_share: float = 0.75
+    prices_cny: Mapping[str, float] | None = None
+    weight: Weight = "access_point"
+    figures: Figures = "typical"
+
+
+class Bought(NamedTuple):
+    """An upgrade that the plan takes: what, the delay it takes off its link (ns), and its price."""
+
+    upgrade: Upgrade
+    saving_ns: int
+
+
+class Upgraded(NamedTuple):
+    """A plan, what each step left (fen), shares covered, and what sites alone would cost (CNY; inf where they fail).
+
+    `alone_bound_cny` is the least that any plan of sites alone costs; `is_closed` says that the integer program's
+    solver leaves nothing cheaper, which no duals prove.
+    """
+
+    plan: Plan
+    rungs: tuple[Rung, ...]
+    sites: tuple[str, ...]
+    bought: tuple[Bought, ...]
+    before_share: float
+    after_share: float
+    alone_cny: float
+    alone_bound_cny: float
+    alone_sites: int
+    is_closed: bool
+
+
+class _Case(NamedTuple):
+    """A question made into arrays: `candidates` (rows of sites, then what exists, which is free), `links`, prices."""
+
+    twin: Twin
+    reach: Reach
+    candidates: Array
+    new: int
+    links: Array
+    saving_ns: Array
+    price_fen: Array
+    demand: int
+    limit_ns: int
+    service_at_s: float
+
+    def reached(self, chosen: Array) -> int:
+        """The weight (millionths) within reach with these parts, by a search on the upgraded network."""
+        return reached_by_search(self.reach, self.links, self.saving_ns, self.candidates, chosen, self.limit_ns)
+
+    def is_site(self, parts: Array) -> Array:
+        """Which of some parts are sites that are built."""
+        return np.asarray(parts < self.new)
+
+    def is_upgrade(self, parts: Array) -> Array:
+        """Which of some parts are upgrades."""
+        return np.asarray(parts >= len(self.candidates))
+
+    @property
+    def existing(self) -> Array:
+        """The parts that stand already."""
+        return np.arange(self.new, len(self.candidates))
+
+
+def upgrades(
+    world: World,
+    ask: Ask,
+    *,
+    at_s: float,
+    effort: Effort = "exact",
+    enough: Callable[[], bool] = lambda: False,
+    seconds: Callable[[], float] = lambda: 0.0,
+    seed: int = 1,
+) -> Upgraded:
+    """The cheapest sites and upgrades together that reach the target; a plan without actions needs nothing built.
+
+    `enough` and `seconds` are the caller's clock, and say when to stop.
+
+    Raises:
+        InputError: what is asked makes no sense for this network; has every problem, with the upgrade's row.
+        Infeasible: all candidates and upgrades together would not do.
+    """
+    case = _case(world, ask, at_s)
+    ways = ways_of_reach(case.reach, case.links, case.saving_ns, case.candidates, case.limit_ns)
+    alone = _alone(case, effort, enough, seed)
+    rungs = [] if alone is None else [Rung("sites alone", alone.value, 0.0, seconds())]
+    steps, rounds = EFFORTS[effort]
+    start = None if alone is None else np.union1d(alone.chosen, case.existing)
+    made = planned(ways, case.price_fen, case.demand, start=start, steps=steps, rounds=rounds, seed=seed, enough=enough)
+    if made is None:
+        raise _infeasible(case, ask)
+    rungs.append(Rung("searched", made.value, made.bound, seconds()))
+    chosen, closed_bound = made.chosen, made.bound
+    if effort == "exact" and not enough():
+        chosen, closed_bound = closed(ways, case.price_fen, case.demand, made, enough)
+        rungs.append(Rung("exact", int(case.price_fen[chosen].sum()), max(made.bound, closed_bound), seconds()))
+    chosen = _that_reaches(case, ask, (case.existing, chosen, made.chosen), start)
+    return _answer(world, ask, case, ways, made, chosen, alone, tuple(rungs), closed_bound, at_s)
+
+
+def link_lead_time_s(kinds: frozenset[str]) -> float:
+    """Seconds from order to service of upgrades of these kinds: the longest lead time of what they take.
+
+    Source: library/recipes.csv and library/equipment.csv.
+    """
+    items = {row["item"] for row in library("recipes") if row["act"] in kinds}
+    days = [float(row["lead_time_days"]) for row in library("equipment") if row["item"] in items]
+    return max(days, default=0.0) * DAY_S
+
+
+def _case(world: World, ask: Ask, at_s: float) -> _Case:
+    service_at_s = at_s + max(lead_time_s(), link_lead_time_s(frozenset(one.kind for one in ask.upgrades)))
+    twin = world.intended.at(service_at_s)
+    reach = at_figures(twin, points(twin, ask.weight), ask.figures)
+    problems = [*_terms(ask), *_senseless(ask), *_unknown_links(ask, twin, reach)]
+    found, price, more = _candidates(twin, ask)
+    problems += more
+    links, saving_ns = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if not problems:
+        links = twin["links"].rows([one.link for one in ask.upgrades]) if ask.upgrades else links
+        saving_ns = _savings_ns(ask, twin, links)
+        problems += _excessive(ask, reach, links, saving_ns)
+    if problems:
+        raise InputError(problems)
+    existing = compute_sites(twin)
+    upgrade_fen = np.array([round(one.price_cny * FEN_PER_CNY) for one in ask.upgrades], np.int64)
+    return _Case(
+        twin=twin,
+        reach=reach,
+        candidates=np.concatenate([found, existing]),
+        new=len(found),
+        links=links,
+        saving_ns=saving_ns,
+        price_fen=np.concatenate([price, np.zeros(len(existing), np.int64), upgrade_fen]),
+        demand=math.ceil(Fraction(str(ask.target_share)) * int(reach.total.sum())),
+        limit_ns=min(math.ceil(ask.budget_us * NS_PER_US), LONGEST_NS),
+        service_at_s=service_at_s,
+    )
+
+
+def _terms(ask: Ask) -> Iterator[Problem]:
+    if not (0 < ask.budget_us < math.inf and 0 <= ask.target_share <= 1):
+        yield Problem("target", "is no share within a budget", "give a share from 0 to 1 and microseconds above 0")
+    if not ask.upgrades:
+        yield Problem("upgrades", "there is none", "list upgrades of links, or plan coverage with sites alone")
+
+
+def _senseless(ask: Ask) -> Iterator[Problem]:
+    """What is wrong with the upgrades whatever the network."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for number, one in enumerate(ask.upgrades, 1):
+        where, of = f"upgrades, row {number}", "fibre" if one.kind in OF_FIBRE else "hop"
+        seen[one.link, of] += 1
+        if one.kind not in KINDS:
+            yield Problem(where, f"is of no known kind: {one.kind!r}", f"use one of {', '.join(KINDS)}", (one.link,))
+        elif seen[one.link, of] > 1:
+            what = f"changes the {of} of a link a second time: such savings do not add up"
+            yield Problem(where, what, "give one upgrade of the fibre and one of the hop for each link", (one.link,))
+        if not 0 <= one.price_cny < math.inf:
+            yield Problem(where, "has no price", "give CNY, not below zero", (one.link,))
+        if one.saving_us is None and one.kind == "faster access":
+            yield Problem(where, "does not say what faster access saves", "give saving_us", (one.link,))
+        if one.saving_us is not None and not 0 < one.saving_us < math.inf:
+            yield Problem(where, "has a saving that is none", "give microseconds above zero", (one.link,))
+
+
+def _unknown_links(ask: Ask, twin: Twin, reach: Reach) -> Iterator[Problem]:
+    """The upgrades of links that are not there, or that no way between core vertices takes."""
+    links, core = twin["links"], np.zeros(len(twin["links"]), bool)
+    core[reach.topology.links] = True
+    for number, one in enumerate(ask.upgrades, 1):
+        where = f"upgrades, row {number}"
+        if not links.has(one.link):
+            yield Problem(where, "names a link that is not there", FIX_LINK, (one.link,))
+        elif links.cell(one.link, "layer") != "optical" or not links.cell(one.link, "up"):
+            yield Problem(
+                where, "names a link that carries no light: it is down, or of the IP layer", FIX_LINK, (one.link,)
+            )
+        elif not core[links.rows([one.link])[0]]:
+            what = "names a link within a chain or ring of stations, which is known by its ends alone"
+            yield Problem(where, what, FIX_LINK, (one.link,))
+        elif one.kind in DEVICES and not _end(twin, one.link):
+            yield Problem(where, "ends at no site, where its device could stand", FIX_LINK, (one.link,))
+
+
+def _excessive(ask: Ask, reach: Reach, links: Array, saving_ns: Array) -> Iterator[Problem]:
+    """The upgrades that save nothing, or with others of their link more than its delay."""
+    together = np.zeros(len(reach.oneway_ns), np.int64)
+    np.add.at(together, links, saving_ns)
+    for number, (one, link, saving) in enumerate(zip(ask.upgrades, links, saving_ns, strict=True), 1):
+        where, has_us = f"upgrades, row {number}", reach.oneway_ns[link] / NS_PER_US
+        if together[link] > reach.oneway_ns[link]:
+            what = f"saves {together[link] / NS_PER_US:g} us of a delay of {has_us:g} us, with all of its link"
+            yield Problem(where, what, "give savings within the link's delay", (one.link,))
+        elif saving <= 0:
+            yield Problem(where, "saves nothing", "leave it out, or give saving_us", (one.link,))
+
+
+def _savings_ns(ask: Ask, twin: Twin, links: Array) -> Array:
+    """What each upgrade takes off its link (ns)."""
+    values, table = constants(ask.figures), twin["links"]
+    per_km = values[FIBRE]
+    hollow = next(row for row in library("latency") if (row["kind"], row["element"]) == HOLLOW_CORE)
+    hop = {name: values[f"{name} hop"] for name in LINK_KINDS}
+    saving_us = []
+    for one, km, kind in zip(ask.upgrades, table["length_km"][links], table["kind"][links], strict=True):
+        by_kind = {
+            "bypass": BYPASS_SAVES_SHARE * hop.get(text(kind), 0.0),
+            "straighter duct": per_km * km * (1 - STRAIGHT_ROUTE_FACTOR / ROUTE_FACTOR),
+            "hollow-core fibre": (per_km - float(hollow[ask.figures])) * km,
+            "faster access": 0.0,
+        }
+        saving_us.append(by_kind[one.kind] if one.saving_us is None else one.saving_us)
+    return np.rint(np.array(saving_us, np.float64) * NS_PER_US).astype(np.int64)
+
+
+def _candidates(twin: Twin, ask: Ask) -> tuple[Array, Array, list[Problem]]:
+    """Rows of the sites that may be built, by id, their prices in fen, and what is wrong with them."""
+    sites, existing = twin["sites"], compute_sites(twin)
+    if ask.prices_cny is None:
+        found = np.setdiff1d(np.flatnonzero(sites["kind"] == b"core"), existing)
+        prices = np.full(len(found), round(price_of_site_cny() * FEN_PER_CNY), np.int64)
+        return *_by_id(twin, found, prices), []
+    unknown = tuple(one for one in ask.prices_cny if not sites.has(one))
+    free = tuple(one for one, price in ask.prices_cny.items() if not 0 <= price < math.inf)
+    problems = [Problem("prices", "names sites that are not there", "give ids of sites", unknown)] if unknown else []
+    problems += [Problem("prices", "has no price for sites", "give CNY, not below zero", free)] if free else []
+    if problems:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), problems
+    found = sites.rows(list(ask.prices_cny)) if ask.prices_cny else np.zeros(0, np.int64)
+    prices = np.array([round(one * FEN_PER_CNY) for one in ask.prices_cny.values()], np.int64)
+    new = ~np.isin(found, existing)
+    return *_by_id(twin, found[new], prices[new]), []
+
+
+def _by_id(twin: Twin, found: Array, prices: Array) -> tuple[Array, Array]:
+    order = np.argsort(twin["sites"].ids[found], kind="stable")
+    return found[order], prices[order]
+
+
+def _alone(case: _Case, effort: Effort, enough: Callable[[], bool], seed: int) -> Climb | None:
+    """The cheapest sites without any upgrade; None where all of them would not do."""
+    rows = cover.covering(case.reach, case.candidates, case.limit_ns, np.zeros(case.reach.metros, np.int64))
+    program = Program(
+        bounds=rows.bounds,
+        choices=rows.choices,
+        weight=rows.weight,
+        group=rows.group.astype(np.int64),
+        need=np.ones(len(rows.weight), np.int64),
+        price=case.price_fen[: len(case.candidates)],
+        demand=np.array([case.demand]),
+        wanted=1,
+    )
+    if program.covered(np.arange(len(case.candidates)))[0] < case.demand:
+        return None
+    return climb(merged(program)[0], effort=effort, enough=enough, seed=seed)
+
+
+def _that_reaches(case: _Case, ask: Ask, plans: tuple[Array, ...], alone: Array | None) -> Array:
+    """The first of some plans that reaches the target by a search; sites alone where ways were guessed at."""
+    for chosen in plans:
+        if case.reached(chosen) >= case.demand:
+            return chosen
+    if alone is None:
+        raise _infeasible(case, ask)
+    return alone
+
+
+def _infeasible(case: _Case, ask: Ask) -> Infeasible:
+    every = case.reached(np.arange(len(case.price_fen))) / max(int(case.reach.total.sum()), 1)
+    what = f"{ask.target_share:.1%} within {ask.budget_us:g} us cannot be reached: compute at every candidate and "
+    return Infeasible(f"{what}every upgrade would bring {every:.1%}".replace("%", " %"))
+
+
+def _answer(
+    world: World,
+    ask: Ask,
+    case: _Case,
+    ways: Ways,
+    made: Made,
+    chosen: Array,
+    alone: Climb | None,
+    rungs: tuple[Rung, ...],
+    closed_bound: float,
+    at_s: float,
+) -> Upgraded:
+    total, value = max(int(case.reach.total.sum()), 1), int(case.price_fen[chosen].sum())
+    small, done = smaller(ways, case.price_fen, np.zeros(len(case.price_fen), bool))
+    duals = Duals(np.round(np.maximum(made.duals.paid, 0.0), DIGITS), max(made.duals.weight, 0.0))
+    bound = _bound(case, small, case.demand - done, duals, value)
+    sites = tuple(_ids(case, chosen[case.is_site(chosen)]))
+    numbers = (chosen[case.is_upgrade(chosen)] - len(case.candidates)).tolist()
+    bought = tuple(Bought(ask.upgrades[at], int(case.saving_ns[at])) for at in numbers)
+    before, after = case.reached(case.existing) / total, case.reached(chosen) / total
+    plan = Plan(
+        planner=PLANNER,
+        question={
+            "weight": ask.weight,
+            "figures": ask.figures,
+            "targets": f"{ask.budget_us:g}={ask.target_share!r}",
+            "service_at_s": case.service_at_s,
+        },
+        revision=world.intended.digest,
+        made_at_s=at_s,
+        reads=tuple(_reads(world, case, sites, bought)),
+        actions=tuple(_actions(world, case, ask, sites, bought, at_s)),
+        price_cny=value / FEN_PER_CNY,
+        proof=Proof(
+            value=value / FEN_PER_CNY,
+            bound=bound / FEN_PER_CNY,
+            unit="CNY",
+            how=HOW,
+            certificate=_certificate(ask, case, small, duals, sites, numbers),
+        ),
+        summary=f"{len(sites)} sites and {len(bought)} upgrades: within {ask.budget_us:g} us "
+        f"{before:.1%} of the weight {ask.weight} are covered now, {after:.1%} then".replace("%", " %"),
+        alternatives=_alternatives(alone, value) if sites or bought else (),
+        citation=_citation(world, ask),
+    )
+    return Upgraded(
+        plan=plan,
+        rungs=rungs,
+        sites=sites,
+        bought=bought,
+        before_share=before,
+        after_share=after,
+        alone_cny=math.inf if alone is None else alone.value / FEN_PER_CNY,
+        alone_bound_cny=math.inf if alone is None else max(alone.bound, 0.0) / FEN_PER_CNY,
+        alone_sites=0 if alone is None else int((alone.chosen < case.new).sum()),
+        is_closed=closed_bound >= value - 1,
+    )
+
+
+def _bound(case: _Case, small: Ways, left: int, duals: Duals, value: int) -> int:
+    """The bound of the duals, rounded up to what prices can add up to (fen)."""
+    if left <= 0:
+        return 0
+    bound, _ = bound_of(small, shares_of(small, len(case.price_fen)), case.price_fen, left, duals)
+    unit = math.gcd(*case.price_fen.tolist()) or 1
+    # Twice what rounding may have done to it, once for whoever computes it again.
+    least = math.ceil((bound - 2 * max(1e-6, ROUNDING_SHARE * abs(bound))) / unit) * unit
+    return min(max(least, 0), value)
+
+
+def _ids(case: _Case, parts: Array) -> list[str]:
+    return [text(one) for one in case.twin["sites"].ids[case.candidates[parts]]]
+
+
+def _certificate(
+    ask: Ask, case: _Case, small: Ways, duals: Duals, sites: tuple[str, ...], numbers: list[int]
+) -> dict[str, tuple[float | str, ...] | float | str]:
+    """What rows pay for parts, each row named by one of its points, and all that may be chosen with its price.
+
+    Parts are numbered: candidates, then upgrades.
+    """
+    shares = shares_of(small, len(case.price_fen))
+    row = np.repeat(np.arange(len(small.weight)), np.diff(shares.bounds))
+    pays = np.flatnonzero(duals.paid > 0)
+    rows, at = np.unique(row[pays], return_inverse=True)
+    part = shares.parts[pays]
+    return {
+        "candidates": tuple(_ids(case, np.arange(case.new))),
+        "prices_fen": tuple(case.price_fen[: case.new].astype(float).tolist()),
+        "links": tuple(one.link for one in ask.upgrades),
+        "kinds": tuple(one.kind for one in ask.upgrades),
+        "savings_ns": tuple(case.saving_ns.astype(float).tolist()),
+        "upgrade_prices_fen": tuple(case.price_fen[len(case.candidates) :].astype(float).tolist()),
+        "sites": sites,
+        "upgraded": tuple(map(float, numbers)),
+        "rows_point": tuple(_named(case, ask, small.point[rows])),
+        "paid_row": tuple(at.astype(float).tolist()),
+        "paid_part": tuple(
+            np.where(part < case.new, part, part - len(case.candidates) + case.new).astype(float).tolist()
+        ),
+        "paid_fen": tuple(duals.paid[pays].tolist()),
+        "weight_dual": float(duals.weight),
+    }
+
+
+def _named(case: _Case, ask: Ask, point: Array) -> list[str]:
+    """The ids of points: of sites, of stations, or of key places."""
+    twin = case.twin
+    if ask.weight in ("place", "enterprise"):
+        kept = (twin["places"]["kind"] == ENTERPRISE) | (ask.weight == "place")
+        return [text(one) for one in twin["places"].ids[kept][point]]
+    vertex, sites = case.reach.points.vertex[point], len(twin["sites"])
+    tables = ((twin["sites"].ids, 0), (twin["stations"].ids, sites))
+    return [text(ids[one - first]) for one in vertex for ids, first in [tables[int(one >= sites)]]]
+
+
+def _end(twin: Twin, link: str) -> str:
+    """The first end of a link that is a site; empty where none is."""
+    ends = (str(twin["links"].cell(link, end)) for end in ("a", "b"))
+    return next((end for end in ends if twin["sites"].has(end)), "")
+
+
+def _reads(world: World, case: _Case, sites: tuple[str, ...], bought: tuple[Bought, ...]) -> Iterator[Read]:
+    for site in sites:
+        yield Read("sites", site)
+        yield Read("equipment", _new_row(world, f"edge-{site}"), op="gone")
+    for link in dict.fromkeys(one.upgrade.link for one in bought):
+        yield Read("links", link, "up", "==", value=True)
+        yield Read("links", link, "length_km", "==", case.twin["links"].cell(link, "length_km"))
+        yield Read("links", link, "kind", "==", case.twin["links"].cell(link, "kind"))
+
+
+def _actions(
+    world: World, case: _Case, ask: Ask, sites: tuple[str, ...], bought: tuple[Bought, ...], at_s: float
+) -> Iterator[Action]:
+    expires_at_s = at_s + EXPIRES_AFTER_S
+    for site in sites:
+        values: dict[str, Value] = {"site": site, "kind": "edge_inference", "valid_from_s": case.service_at_s}
+        yield Action(
+            kind="order_equipment",
+            subject=site,
+            adds=(NewRow("equipment", _new_row(world, f"edge-{site}"), values),),
+            blast_radius=(site,),
+            expires_at_s=expires_at_s,
+            ends_at_s=case.service_at_s,
+        )
+    for one in bought:
+        link = one.upgrade.link
+        yield Action(
+            kind=one.upgrade.kind.replace(" ", "_"),
+            subject=link,
+            sets=_shorter(case, ask, one),
+            adds=_device(world, case, one),
+            blast_radius=(link,),
+            expires_at_s=expires_at_s,
+            ends_at_s=case.service_at_s,
+        )
+
+
+def _shorter(case: _Case, ask: Ask, one: Bought) -> tuple[Cell, ...]:
+    """The link's length in a straighter duct."""
+    if one.upgrade.kind != "straighter duct":
+        return ()
+    before = float(case.twin["links"].cell(one.upgrade.link, "length_km"))
+    after = max(before - one.saving_ns / NS_PER_US / constants(ask.figures)[FIBRE], 0.0)
+    return (Cell("links", one.upgrade.link, "length_km", before, after),)
+
+
+def _device(world: World, case: _Case, one: Bought) -> tuple[NewRow, ...]:
+    """The device at the link's first end; the twin says that it is there, and no column what it saves."""
+    if one.upgrade.kind not in DEVICES:
+        return ()
+    link, kind = one.upgrade.link, DEVICES[one.upgrade.kind]
+    values: dict[str, Value] = {"site": _end(case.twin, link), "kind": kind, "valid_from_s": case.service_at_s}
+    return (NewRow("equipment", _new_row(world, f"{one.upgrade.kind.replace(' ', '-')}-{link}"), values),)
+
+
+def _new_row(world: World, wanted: str) -> str:
+    """An id for the equipment that no row has yet."""
+    name, number = wanted, 1
+    while world["equipment"].has(name):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _alternatives(alone: Climb | None, value: int) -> tuple[Alternative, ...]:
+    nothing = Alternative("do nothing", 0.0, "leaves the target missed")
+    if alone is None:
+        return (nothing, Alternative("sites alone", 0.0, "all of them miss the target"))
+    more = (alone.value - value) / FEN_PER_CNY
+    why = f"costs {more:,.0f} CNY more" if more > 0 else "costs as much"
+    return (nothing, Alternative("sites alone", alone.value / FEN_PER_CNY, why))
+
+
+def _citation(world: World, ask: Ask) -> str:
+    return (
+        f"C2 within {ask.budget_us:g} us one way towards compute, weight {ask.weight}, optical layer, {ask.figures} "
+        f"figures, savings of upgrades as given or by kind (a bypass {BYPASS_SAVES_SHARE:.0%} of its hop: assumption); "
+        f"data {world.intended.digest[:12]}; bound from duals over ways"
+    )
