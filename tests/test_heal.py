@@ -18,7 +18,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a network and a plan of what to build."""
     folder = tmp_path_factory.mktemp("made")
     karez.generate(output=str(folder / "network"), stations=20_000)
-    karez.build(network=str(folder / "network"), target_share=0.6, output=str(folder / "plan.json"))
+    karez.plan_coverage(network=str(folder / "network"), target_share=0.6, output=str(folder / "plan.json"))
     return folder
 
 

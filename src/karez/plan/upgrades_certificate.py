@@ -363,7 +363,7 @@ def _grouped(ask: _Ask, ground: _Ground, claim: _Claim, counts: Array) -> tuple[
     delays, ways, first = _found(ask, ground, claim, counts)
     vertices = len(first) - 1
     keys = np.repeat(np.arange(vertices), np.diff(first)) * (int(FAR) + 1) + delays
-    host = np.minimum(ground.host, vertices)
+    host = ground.host.astype(np.int64)
     slack = np.clip(ask.budget_ns - ground.offset_ns.astype(np.int64), 0, int(FAR))
     last = np.searchsorted(keys, host * (int(FAR) + 1) + slack)
     begin = np.append(first, first[-1])[host]
