@@ -106,7 +106,7 @@ def _near(
         kernels.search(starts, arcs, sources[at : at + 1], limit, width, scratch, found)
         if room - size < vertices:
             room *= 2
-            host, source, slack = _longer(host), _longer(source), _longer(slack)
+            host, source, slack = longer(host), longer(source), longer(slack)
         before, size = size, _collected(found, hosts, limit, host, slack, size)
         source[before:size] = at
     return host[:size].copy(), source[:size].copy(), slack[:size].copy()
@@ -123,7 +123,8 @@ def _collected(found: Array, hosts: Array, limit: int, host: Array, slack: Array
 
 
 @njit(cache=True)
-def _longer(values: Array) -> Array:
+def longer(values: Array) -> Array:
+    """The values with as much room again behind them."""
     return np.concatenate((values, np.empty_like(values)))
 
 
@@ -220,8 +221,8 @@ def _merged(
                 if row < 0:
                     if rows == room:
                         room *= 2
-                        where, total = _longer(where), _longer(total)
-                        signature, owner = _longer(signature), _longer(owner)
+                        where, total = longer(where), longer(total)
+                        signature, owner = longer(signature), longer(owner)
                     row = rows
                     slots[slot] = row
                     where[row, 0], where[row, 1], total[row] = segment, at, 0
@@ -270,7 +271,7 @@ def _filled(
         i, i_stop = starts[one], starts[one + 1]
         j, j_stop = (starts[two], starts[two + 1]) if two >= 0 else (np.int64(0), np.int64(0))
         while size + (i_stop - i) + (j_stop - j) > choices.size:
-            choices = _longer(choices)
+            choices = longer(choices)
         while i < i_stop or j < j_stop:
             # The smaller of the two heads; both where they are one.
             left = near[i] if i < i_stop else np.int32(2**31 - 1)

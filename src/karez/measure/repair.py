@@ -83,7 +83,8 @@ LOGGED, ARCS, TOUCHED, TURN = 0, 1, 2, 3
 
 
 @njit(cache=True)
-def _push(heap: Array, size: int, key: Whole) -> int:
+def push(heap: Array, size: int, key: Whole) -> int:
+    """Put a key into the heap of `size` entries; what is there then is the number returned."""
     at = size
     while at > 0:
         above = (at - 1) >> 1
@@ -96,7 +97,7 @@ def _push(heap: Array, size: int, key: Whole) -> int:
 
 
 @njit(cache=True)
-def _pop(heap: Array, size: int) -> int:
+def pop(heap: Array, size: int) -> int:
     """Take the first off the heap; what is left has `size - 1` entries."""
     size -= 1
     key = heap[size]
@@ -197,7 +198,7 @@ def _entered(net: Net, state: State, limit: int, forgotten: int) -> int:
             if there < best:
                 best, origin = there, tail
         if best < limit:
-            size = _push(heap, size, (best << 32) | vertex)
+            size = push(heap, size, (best << 32) | vertex)
             parent[vertex] = origin
     # Only now may what was forgotten be seen again: above, whatever is reached lies around it.
     for position in range(size):
@@ -211,7 +212,7 @@ def _spread(net: Net, state: State, limit: int, size: int, logged: int) -> int:
     starts, arcs, found, parent, heap, log = net.starts, net.arcs, state.found, state.parent, state.heap, state.log
     while size > 0:
         key = heap[0]
-        size = _pop(heap, size)
+        size = pop(heap, size)
         delay, vertex = key >> 32, key & 0xFFFFFFFF
         if delay > found[vertex]:
             continue
@@ -219,7 +220,7 @@ def _spread(net: Net, state: State, limit: int, size: int, logged: int) -> int:
             head, there = arcs[arc, 0], delay + arcs[arc, 1]
             if there < limit and there < found[head]:
                 logged = _set(found, parent, log, logged, head, there, vertex)
-                size = _push(heap, size, (there << 32) | np.int64(head))
+                size = push(heap, size, (there << 32) | np.int64(head))
     return logged
 
 
@@ -244,14 +245,14 @@ def _mend(net: Net, state: State, limit: int, opened: Array, shut: Array) -> Non
         source[vertex] = True
         if limit > 0:
             logged = _set(found, parent, log, logged, vertex, 0, vertex)
-            size = _push(heap, size, np.int64(vertex))
+            size = push(heap, size, np.int64(vertex))
     for at in range(changed):
         arc = arc_log[at, 0]
         head, tail = arcs[arc, 0], arc_tail[arc]
         there = np.int64(found[tail]) + arcs[arc, 1]
         if there < limit and there < found[head]:
             logged = _set(found, parent, log, logged, head, there, tail)
-            size = _push(heap, size, (there << 32) | np.int64(head))
+            size = push(heap, size, (there << 32) | np.int64(head))
     state.size[LOGGED] = _spread(net, state, limit, size, logged)
 
 

@@ -23,9 +23,10 @@ from karez.measure.circles import ENTERPRISE, WEIGHT_SCALE, Weight, compute_site
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import Figures
 from karez.measure.reach import Reach, at_figures
+from karez.plan.covering.highs import Enough
 from karez.plan.covering.ladder import Climb, Effort, Rung, climb, is_closed
 from karez.plan.covering.program import Program, Smaller, fixed, summed
-from karez.plan.covering.relax import Enough, bound_of
+from karez.plan.covering.relax import bound_of
 from karez.plan.plan import Action, Alternative, NewRow, Plan, Proof
 from karez.plan.reads import Read
 from karez.twin import Twin, World

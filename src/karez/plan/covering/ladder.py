@@ -17,13 +17,13 @@ import numpy as np
 
 from karez.plan.covering import search
 from karez.plan.covering.ascent import ascended
-from karez.plan.covering.program import Program, Smaller, fixed, only, undominated
+from karez.plan.covering.highs import Enough
+from karez.plan.covering.program import Program, Smaller, fixed, only, runs, undominated
 from karez.plan.covering.relax import (
     METHODS,
     NO_CUTS,
     Cuts,
     Duals,
-    Enough,
     Relaxed,
     bound_of,
     density_duals,
@@ -184,9 +184,7 @@ def _first(made: Climb) -> Array:
     """The choices (a mask) with which the linear program begins: those of the choice known, and that nearly pay."""
     program = made.program
     _, _, reduced = bound_of(program, ascended(program, made.value, FIRST_STEPS))
-    ratio = reduced / np.maximum(program.price, 1)
-    keep = np.zeros(len(ratio), bool)
-    keep[np.argsort(ratio, kind="stable")[: max(int(len(ratio) * FIRST_SHARE), LEAST_FIRST)]] = True
+    keep = _nearly_paying(program, reduced, max(int(len(reduced) * FIRST_SHARE), LEAST_FIRST))
     keep[made.chosen] = True
     return keep
 
@@ -213,7 +211,7 @@ def _cuts_shared_out(program: Program, small: Smaller, cuts: Cuts) -> Cuts:
     starts = np.searchsorted(small.owner[rows], np.arange(len(small.program.weight) + 1))
     size = np.diff(starts)[cuts.row]
     of = np.repeat(np.arange(len(cuts.row)), size)
-    row = rows[np.arange(len(of)) + np.repeat(starts[cuts.row] - np.cumsum(size) + size, size)]
+    row = rows[runs(starts[cuts.row], size)]
     part = program.weight[row] / small.program.weight[cuts.row[of]]
     return Cuts(row, small.free[cuts.choice[of]], cuts.dual[of] * part)
 
@@ -259,19 +257,33 @@ def _search(made: Climb, enough: Enough, seed: int) -> None:
     vain, batch = 0, 0
     # With money, swaps go on paying for long, and bounds decide little.
     most = VAIN_BATCHES if made.program.money is None else VAIN_BATCHES_OF_MONEY
+    small, taken = _promising(made)
+    net = search.net_of(small.program)
     while vain < most and not (enough() or is_closed(made)):
-        before = made.value
-        kept = np.zeros(len(made.reduced), bool)
-        kept[np.argsort(made.reduced / np.maximum(made.program.price, 1), kind="stable")[: _most_searched(made)]] = True
-        kept[made.chosen] = True
-        # No room is taken off for the unit: so the choice known is among those that are left.
-        small, taken = _smaller(made, before - made.bound + _slack(before), kept)
-        net = search.net_of(small.program)
-        best = np.zeros(len(net.price), bool)
+        before, best = made.value, np.zeros(len(net.price), bool)
         state = search.state_of(net, _inside(small, made.chosen))
         search.improve(net, state, net.price.astype(float), BATCH, seed + batch, best)
         made.offer(np.union1d(taken, small.free[best]))
-        vain, batch = (vain + 1 if made.value == before else 0), batch + 1
+        vain, batch = vain + 1, batch + 1
+        if made.value < before:
+            # The bound decides more now.
+            vain, (small, taken) = 0, _promising(made)
+            net = search.net_of(small.program)
+
+
+def _promising(made: Climb) -> tuple[Smaller, Array]:
+    """The program of the choices that are worth a search, those of the choice known among them, and what is taken."""
+    kept = _nearly_paying(made.program, made.reduced, _most_searched(made))
+    kept[made.chosen] = True
+    # No room is taken off for the unit: so the choice known is among those that are left.
+    return _smaller(made, made.value - made.bound + _slack(made.value), kept)
+
+
+def _nearly_paying(program: Program, reduced: Array, number: int) -> Array:
+    """The choices (a mask) of the least reduced price for their price, so many."""
+    kept = np.zeros(len(reduced), bool)
+    kept[np.argsort(reduced / np.maximum(program.price, 1), kind="stable")[:number]] = True
+    return kept
 
 
 def _most_searched(made: Climb) -> int:

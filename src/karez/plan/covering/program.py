@@ -190,11 +190,15 @@ def parts(program: Program) -> Array:
     return part[rows + groups :]
 
 
+def runs(starts: Array, size: Array) -> Array:
+    """The positions of several runs, one run after the other: from each start on as many as its size."""
+    return np.asarray(np.arange(size.sum()) + np.repeat(starts - np.cumsum(size) + size, size))
+
+
 def only(program: Program, rows: Array) -> Program:
     """The program with these rows alone, in this order."""
     size = np.diff(program.bounds)[rows]
-    bounds = np.concatenate([[0], np.cumsum(size)])
-    entry = np.arange(bounds[-1]) + np.repeat(program.bounds[rows] - bounds[:-1], size)
+    bounds, entry = np.concatenate([[0], np.cumsum(size)]), runs(program.bounds[rows], size)
     return replace(
         program,
         bounds=bounds,

@@ -13,16 +13,15 @@ from typing import Any, Literal, NamedTuple
 
 import highspy
 import numpy as np
-from scipy.sparse import csr_array
 
-from karez.plan.covering.program import Program
+from karez.plan.covering.highs import UNBOUNDED, Enough, Entries, model_of, run, solver_of, start_from
+from karez.plan.covering.program import Program, runs
 from karez.twin.table import Array
 
 # What the weight of a group is scaled to, so that the solver's tolerances mean something.
 SCALE = 1e4
 Method = Literal["simplex", "ipm"]
 METHODS: tuple[Method, ...] = ("simplex", "ipm")
-ROOM = highspy.kHighsInf
 # How often cuts are looked for, and by how much one must be broken.
 CUT_ROUNDS, LEAST_BROKEN = 12, 1e-3
 # What rounding may do to a sum, as a share of what goes into it.
@@ -73,10 +72,6 @@ class Solved(NamedTuple):
 
     chosen: Array | None
     bound: float
-
-
-# Whether to stop: asked again and again, so that a limit in time and a person's Ctrl-C are the caller's.
-Enough = Callable[[], bool]
 
 
 class _Scaled(NamedTuple):
@@ -151,14 +146,14 @@ def relaxed(
 
     The simplex method wins on networks; where it takes too many steps, as in a plane, an interior point takes over.
     """
-    scaled, solver = _scaled(program), _solver(enough)
+    scaled, solver = _scaled(program), solver_of(enough)
     solver.setOptionValue("simplex_iteration_limit", len(program.weight) + len(program.price))
     solver.setOptionValue("run_crossover", "off")
     if solver.passModel(_model(program, scaled, cuts, integer=False)) == highspy.HighsStatus.kError:
         return None
     for method in methods:
         solver.setOptionValue("solver", method)
-        _run(solver)
+        run(solver)
         found = solver.getSolution()
         if solver.getModelStatus() == highspy.HighsModelStatus.kOptimal and found.dual_valid:
             duals = np.abs(np.array(found.row_dual))
@@ -204,19 +199,20 @@ def separated(program: Program, enough: Enough, methods: Sequence[Method] = METH
 
 def _broken(program: Program, found: Relaxed) -> Cuts:
     """The cuts that a relaxed choice breaks: of each row that with the one left out who does most."""
-    rows = np.flatnonzero((program.need > 1) & (np.diff(program.bounds) > 0))
-    if not len(rows):
-        return NO_CUTS
-    value = found.choice[program.choices]
-    starts = program.bounds[:-1][np.diff(program.bounds) > 0]
-    most, all_of_it = np.zeros(len(program.need)), np.zeros(len(program.need))
     there = np.diff(program.bounds) > 0
-    most[there], all_of_it[there] = np.maximum.reduceat(value, starts), np.add.reduceat(value, starts)
-    rows = rows[(program.need[rows] - 1) * found.row[rows] > (all_of_it - most)[rows] + LEAST_BROKEN]
-    is_most = np.flatnonzero(value == most[program.row])
-    first = np.full(len(program.need), -1)
-    first[program.row[is_most[::-1]]] = program.choices[is_most[::-1]]
-    return Cuts(rows, first[rows].astype(np.int64), np.zeros(len(rows)))
+    if not there.any():
+        return NO_CUTS
+    value, starts = found.choice[program.choices], program.bounds[:-1][there]
+    most, others = np.zeros(len(there)), np.zeros(len(there))
+    most[there] = np.maximum.reduceat(value, starts)
+    others[there] = np.add.reduceat(value, starts) - most[there]
+    breaks = there & (program.need > 1) & ((program.need - 1) * found.row > others + LEAST_BROKEN)
+    # The first of those who do most.
+    is_most = np.flatnonzero(value == most[program.row])[::-1]
+    first = np.zeros(len(there), np.int64)
+    first[program.row[is_most]] = program.choices[is_most]
+    rows = np.flatnonzero(breaks)
+    return Cuts(rows, first[rows], np.zeros(len(rows)))
 
 
 def solved(
@@ -234,13 +230,13 @@ def solved(
     """
     if not (len(program.price) and len(program.weight)):
         return Solved(start, float(program.value(start)))
-    scaled, solver = _scaled(program), _solver(enough)
+    scaled, solver = _scaled(program), solver_of(enough)
     solver.setOptionValue("mip_rel_gap", 0.0)
     # Every value is a multiple of the unit, so what is nearer to the bound than one is the best.
     solver.setOptionValue("mip_abs_gap", 0.9 * program.unit / scaled.value)
     if solver.passModel(_model(program, scaled, cuts, integer=True)) == highspy.HighsStatus.kError:
         return Solved(None, -np.inf)
-    offset = float(program.weight.sum()) if program.money is not None else 0.0
+    offset = _offset(program)
 
     def tell(event: Any) -> None:
         hear(float((event.data_out.mip_dual_bound - FINEST) * scaled.value + offset))
@@ -252,12 +248,10 @@ def solved(
 
     solver.cbMipInterrupt += tell
     solver.cbMipImprovingSolution += show
-    first = highspy.HighsSolution()
-    first.col_value = _values(program, start)
-    solver.setSolution(first)
+    start_from(solver, _values(program, start))
     best, bound, is_again = None, -np.inf, False
     for _ in range(MOST_RUNS):
-        _run(solver)
+        run(solver)
         bound, status = max(bound, _bound_found(program, scaled, solver)), solver.getModelStatus()
         values = np.array(solver.getSolution().col_value)
         if not len(values):
@@ -282,18 +276,22 @@ def _bound_found(program: Program, scaled: _Scaled, solver: Any) -> float:
     info, status = solver.getInfo(), solver.getModelStatus()
     if not info.valid or status not in BOUNDED or not np.isfinite(info.mip_dual_bound):
         return -np.inf
-    offset = float(program.weight.sum()) if program.money is not None else 0.0
-    least = (info.mip_dual_bound - FINEST) * scaled.value + offset
+    least = (info.mip_dual_bound - FINEST) * scaled.value + _offset(program)
     return float(np.ceil(least / program.unit) * program.unit)
+
+
+def _offset(program: Program) -> float:
+    """What the solver's objective lacks of the value: with money it counts down from the whole weight."""
+    return float(program.weight.sum()) if program.money is not None else 0.0
 
 
 def _cut_off(program: Program, solver: Any, chosen: Array) -> None:
     """Forbid a choice that only the solver's tolerances let pass, and all that miss as much or cost as much."""
     if program.money is not None:
-        solver.addRow(-ROOM, len(chosen) - 1.0, len(chosen), chosen.astype(np.int32), np.ones(len(chosen)))
+        solver.addRow(-UNBOUNDED, len(chosen) - 1.0, len(chosen), chosen.astype(np.int32), np.ones(len(chosen)))
         return
     others = np.setdiff1d(np.arange(len(program.price)), chosen)
-    solver.addRow(1.0, ROOM, len(others), others.astype(np.int32), np.ones(len(others)))
+    solver.addRow(1.0, UNBOUNDED, len(others), others.astype(np.int32), np.ones(len(others)))
 
 
 def _scaled(program: Program) -> _Scaled:
@@ -304,46 +302,14 @@ def _scaled(program: Program) -> _Scaled:
     return _Scaled(price, price, SCALE / np.maximum(program.demand, 1).astype(float))
 
 
-class Silent(highspy.Highs):
-    """HiGHS without a word on the standard output: its constructor tells its name before it can be asked not to."""
-
-    def enableCallbacks(self) -> Any:  # noqa: N802
-        """What HiGHS does first of all, after it was told to be silent."""
-        self.setOptionValue("output_flag", False)
-        return super().enableCallbacks()  # type: ignore[no-untyped-call]
-
-
-def _solver(enough: Enough) -> Any:
-    solver = Silent()  # type: ignore[no-untyped-call]
-    for name, value in (("threads", 1), ("random_seed", 1)):
-        solver.setOptionValue(name, value)
-
-    def ask(event: Any) -> None:
-        if enough():
-            event.interrupt()
-
-    solver.cbSimplexInterrupt += ask
-    solver.cbIpmInterrupt += ask
-    solver.cbMipInterrupt += ask
-    return solver
-
-
-def _run(solver: Any) -> None:
-    """Run the solver, with as many threads as whoever ran HiGHS first in this process: it refuses any other number."""
-    if solver.run() == highspy.HighsStatus.kError:
-        solver.setOptionValue("threads", 0)
-        solver.run()
-
-
-def _values(program: Program, chosen: Array) -> list[float]:
+def _values(program: Program, chosen: Array) -> Array:
     """The columns of the model for a choice."""
     picked = np.zeros(len(program.price))
     picked[chosen] = 1.0
     count = np.bincount(program.row, weights=picked[program.choices], minlength=len(program.weight))
     met = (program.covered(chosen) >= program.demand)[: _free_groups(program)]
     counted = (count >= program.need) & (met[program.group] if len(met) else True)
-    values: list[float] = np.concatenate([picked, counted, met]).tolist()
-    return values
+    return np.concatenate([picked, counted, met])
 
 
 def _free_groups(program: Program) -> int:
@@ -351,15 +317,10 @@ def _free_groups(program: Program) -> int:
     return len(program.demand) if program.money is None and program.wanted < len(program.demand) else 0
 
 
-class _Whole(NamedTuple):
-    """Entries of further rows of the model, and their lower ends."""
-
-    parts: list[tuple[Array, Array, Array]]
-    low: Array
-
-
-def _group_parts(program: Program, free: int, first: int) -> _Whole:
+def _group_parts(program: Program, free: int, first: int) -> tuple[list[Entries], Array]:
     """What a group takes as a whole: someone who reaches it; and enough, nobody counting for more than its demand.
+
+    Entries of further rows of the model, from row `first` on, and their lower ends.
 
     The relaxation does without: where one choice alone reaches more than the demand, a part of it is enough there.
     """
@@ -379,16 +340,15 @@ def _group_parts(program: Program, free: int, first: int) -> _Whole:
     if free:
         column = choices + len(program.weight) + asks
         parts += [(first + at + np.arange(len(asks)), column, -np.ones(len(asks))) for at in (0, len(asks))]
-        return _Whole(parts, np.zeros(2 * len(asks)))
-    return _Whole(parts, np.concatenate([np.ones(len(asks)), np.full(len(asks), 1.0 - FINEST)]))
+        return parts, np.zeros(2 * len(asks))
+    return parts, np.concatenate([np.ones(len(asks)), np.full(len(asks), 1.0 - FINEST)])
 
 
-def _cut_parts(program: Program, cuts: Cuts, first: int) -> list[tuple[Array, Array, Array]]:
+def _cut_parts(program: Program, cuts: Cuts, first: int) -> list[Entries]:
     """Entries of the rows of cuts, from row `first` of the model on."""
     size = np.diff(program.bounds)[cuts.row]
     number = np.repeat(np.arange(len(cuts.row)), size)
-    entry = np.arange(len(number)) + np.repeat(program.bounds[cuts.row] - np.cumsum(size) + size, size)
-    column = program.choices[entry]
+    column = program.choices[runs(program.bounds[cuts.row], size)]
     kept = column != cuts.choice[number]
     each = np.arange(len(cuts.row))
     return [
@@ -411,7 +371,6 @@ def _model(program: Program, scaled: _Scaled, cuts: Cuts, *, integer: bool) -> A
         (number, choices + number, -program.need.astype(float)),
     ]
     low = [np.zeros(rows)]
-    model = highspy.HighsLp()
     if program.money is None:
         parts.append((rows + program.group, choices + number, weight))
         # A hair less is asked for, so that rounding makes nothing impossible: what is found is evaluated.
@@ -427,33 +386,24 @@ def _model(program: Program, scaled: _Scaled, cuts: Cuts, *, integer: bool) -> A
         else:
             low.append(asked)
         cost = np.concatenate([program.price / scaled.price, np.zeros(rows + free)])
-        high = [np.full(sum(map(len, low)), ROOM)]
+        high = [np.full(sum(map(len, low)), UNBOUNDED)]
     else:
         parts.append((np.full(choices, rows), np.arange(choices), program.price / scaled.price))
         cost = np.concatenate([np.zeros(choices), -weight])
-        high = [np.full(rows, ROOM), np.array([program.money / scaled.price])]
-        low.append(np.array([-ROOM]))
+        high = [np.full(rows, UNBOUNDED), np.array([program.money / scaled.price])]
+        low.append(np.array([-UNBOUNDED]))
     if integer and program.money is None and groups > 1:
-        whole = _group_parts(program, free, sum(map(len, low)))
-        parts += whole.parts
-        low.append(whole.low)
-        high.append(np.full(len(whole.low), ROOM))
+        entries, at_least = _group_parts(program, free, sum(map(len, low)))
+        parts += entries
+        low.append(at_least)
+        high.append(np.full(len(at_least), UNBOUNDED))
     if len(cuts.row):
         rows_before = sum(map(len, low))
         parts += _cut_parts(program, cuts, rows_before)
         low.append(np.zeros(len(cuts.row)))
-        high.append(np.full(len(cuts.row), ROOM))
-    row, column, value = (np.concatenate(each) for each in zip(*parts, strict=True))
-    lower, upper = np.concatenate(low), np.concatenate(high)
-    matrix = csr_array((value, (row, column)), shape=(len(lower), columns))
-    model.num_col_, model.num_row_ = columns, len(lower)
-    model.col_cost_, model.col_lower_, model.col_upper_ = cost, np.zeros(columns), np.ones(columns)
-    model.row_lower_, model.row_upper_ = lower, upper
-    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_, model.a_matrix_.index_ = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
-    model.a_matrix_.value_ = matrix.data
+        high.append(np.full(len(cuts.row), UNBOUNDED))
+    whole = None
     if integer:
-        kind = np.full(columns, highspy.HighsVarType.kInteger)
-        kind[choices : choices + rows][program.need < 2] = highspy.HighsVarType.kContinuous
-        model.integrality_ = list(kind)
-    return model
+        whole = np.ones(columns, bool)
+        whole[choices : choices + rows] = program.need > 1
+    return model_of(parts, cost=cost, lower=np.concatenate(low), upper=np.concatenate(high), whole=whole)

@@ -12,18 +12,15 @@ Source of the bound: Lagrangian relaxation of "ways of row k through part e, tak
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import highspy
 import numpy as np
 from numba import njit
-from scipy.sparse import csr_array
 
-from karez.measure.cover import Segments, segments
+from karez.measure.cover import Segments, longer, segments
 from karez.measure.reach import Reach, timed
-from karez.measure.repair import Whole, _pop, _push
-from karez.plan.covering.relax import Silent
+from karez.measure.repair import Whole, pop, push
+from karez.plan.covering.highs import UNBOUNDED, Enough, model_of, run, solver_of, start_from
 from karez.twin.table import Array
 
 # Words of a set of upgrades around one candidate, so 64 times as many of them; more are let pass as if they were free.
@@ -250,7 +247,7 @@ def planned(
     steps: int = 2_000,
     rounds: int = 2_000,
     seed: int = 1,
-    enough: Callable[[], bool] = lambda: False,
+    enough: Enough = lambda: False,
 ) -> Made | None:
     """The cheapest parts found that bring `demand` (weight) within reach, and a bound; None where all do not.
 
@@ -284,9 +281,7 @@ def still_open(made: Made) -> Array:
     return open_
 
 
-def closed(
-    ways: Ways, price: Array, demand: int, made: Made, enough: Callable[[], bool] = lambda: False
-) -> tuple[Array, float]:
+def closed(ways: Ways, price: Array, demand: int, made: Made, enough: Enough = lambda: False) -> tuple[Array, float]:
     """The cheapest plan (positions) by HiGHS's integer program, and its solver's bound, which no duals prove.
 
     Only what the bound of `made` leaves open is looked at, so no plan that is not in it is cheaper.
@@ -295,23 +290,12 @@ def closed(
     if demand <= done or not len(few.weight):
         return made.chosen, float(made.value)
     shares, unit = shares_of(few, len(price)), max(float(price[price > 0].mean()), 1.0)
-    solver = Silent()  # type: ignore[no-untyped-call]
-    for name, setting in (("output_flag", False), ("threads", 1), ("random_seed", 1), ("mip_rel_gap", 0.0)):
-        solver.setOptionValue(name, setting)
+    solver = solver_of(enough)
+    solver.setOptionValue("mip_rel_gap", 0.0)
     solver.setOptionValue("mip_abs_gap", 0.99 / unit)
-
-    def ask(event: Any) -> None:
-        if enough():
-            event.interrupt()
-
-    solver.cbSimplexInterrupt += ask
-    solver.cbIpmInterrupt += ask
-    solver.cbMipInterrupt += ask
     solver.passModel(_model(few, shares, price / unit, (demand - done) / few.weight.sum()))
-    first = highspy.HighsSolution()
-    first.col_value = _values(few, _mask(made.chosen, len(price)))
-    solver.setSolution(first)
-    solver.run()
+    start_from(solver, _values(few, _mask(made.chosen, len(price))))
+    run(solver)
     values = np.array(solver.getSolution().col_value)[: len(price)]
     chosen = np.union1d(np.flatnonzero(values > 0.5), np.flatnonzero(price == 0))
     bound = min(float(solver.getInfo().mip_dual_bound) * unit, float(made.value))
@@ -325,7 +309,7 @@ def _mask(chosen: Array, size: int) -> Array:
     return mask
 
 
-def _values(ways: Ways, had: Array) -> list[float]:
+def _values(ways: Ways, had: Array) -> Array:
     """The columns of the model for parts that are had: parts, rows, and one whole way of each row."""
     whole = np.logical_and.reduceat(had[ways.parts], ways.starts[:-1])[ways.ways]
     row = np.repeat(np.arange(len(ways.weight)), np.diff(ways.bounds))
@@ -333,8 +317,7 @@ def _values(ways: Ways, had: Array) -> list[float]:
     used[np.unique(np.where(whole, row, -1), return_index=True)[1]] = True
     used &= whole
     reached = np.logical_or.reduceat(used, ways.bounds[:-1])
-    values: list[float] = np.concatenate([had, reached, used]).astype(float).tolist()
-    return values
+    return np.concatenate([had, reached, used]).astype(float)
 
 
 def _model(ways: Ways, shares: Shares, price: Array, demand_share: float) -> Any:
@@ -350,22 +333,14 @@ def _model(ways: Ways, shares: Shares, price: Array, demand_share: float) -> Any
         (rows + mine, shares.parts, np.ones(len(mine))),
         (np.full(rows, rows + len(mine)), parts + each, ways.weight / ways.weight.sum()),
     )
-    row, column, value = (np.concatenate(one) for one in zip(*triples, strict=True))
-    size = rows + len(mine) + 1, parts + rows + entries
-    matrix = csr_array((value, (row, column)), shape=size)
-    model = highspy.HighsLp()
-    model.num_col_, model.num_row_ = size[1], size[0]
-    model.col_cost_ = np.concatenate([price, np.zeros(rows + entries)])
-    model.col_lower_, model.col_upper_ = np.zeros(size[1]), np.ones(size[1])
-    model.row_lower_ = np.concatenate([np.zeros(size[0] - 1), [demand_share]])
-    model.row_upper_ = np.full(size[0], highspy.kHighsInf)
-    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_, model.a_matrix_.index_ = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
-    model.a_matrix_.value_ = matrix.data
-    kind = np.full(size[1], highspy.HighsVarType.kContinuous)
-    kind[:parts] = highspy.HighsVarType.kInteger
-    model.integrality_ = list(kind)
-    return model
+    lower = np.concatenate([np.zeros(rows + len(mine)), [demand_share]])
+    return model_of(
+        triples,
+        cost=np.concatenate([price, np.zeros(rows + entries)]),
+        lower=lower,
+        upper=np.full(len(lower), UNBOUNDED),
+        whole=np.arange(parts + rows + entries) < parts,
+    )
 
 
 def _climbed(ways: Ways, shares: Shares, price: Array, demand: int, value: int, steps: int) -> tuple[Duals, Array]:
@@ -387,11 +362,6 @@ def _first_paid(ways: Ways, shares: Shares, price: Array) -> Array:
     paid = np.zeros(len(shares.parts))
     paid[site] = cheapest[row[site]] * weight
     return paid
-
-
-@njit(cache=True)
-def _longer(values: Array) -> Array:
-    return np.concatenate((values, np.empty_like(values)))
 
 
 @njit(cache=True)
@@ -514,10 +484,10 @@ def _labelled(
         known, count, labels, reached = 0, 1, 1, 0
         slots = _spread(masks, count, 1 << 12)
         where[0], delays[0], sets[0] = sources[source], 0, 0
-        size = _push(heap, 0, np.int64(0))
+        size = push(heap, 0, np.int64(0))
         while size > 0:
             label = heap[0] & 0xFFFFFFFF
-            size = _pop(heap, size)
+            size = pop(heap, size)
             vertex, delay, held = where[label], delays[label], sets[label]
             if _is_beaten(first, after, sets, delays, masks, vertex, held, delay):
                 continue
@@ -531,7 +501,7 @@ def _labelled(
                     if (option & 1 and pair[0] < 0) or (option & 2 and pair[1] < 0):
                         continue
                     if count + 1 >= masks.shape[0]:
-                        masks = _longer(masks)
+                        masks = longer(masks)
                     saved, known, more = _with(masks, held, count, option, pair, saving, local, names, known, most)
                     guesses += more
                     there = delay + oneway[arc] - saved
@@ -545,10 +515,10 @@ def _labelled(
                         if count * 2 > slots.size:
                             slots = _spread(masks, count, slots.size * 4)
                     if labels == where.size:
-                        where, delays, sets = _longer(where), _longer(delays), _longer(sets)
-                        after, heap = _longer(after), _longer(heap)
+                        where, delays, sets = longer(where), longer(delays), longer(sets)
+                        after, heap = longer(after), longer(heap)
                     where[labels], delays[labels], sets[labels] = heads[arc], there, number
-                    size = _push(heap, size, (np.int64(there) << 32) | labels)
+                    size = push(heap, size, (np.int64(there) << 32) | labels)
                     labels += 1
         way = np.full(count, -1, np.int64)
         for at in range(reached):
@@ -563,9 +533,9 @@ def _labelled(
                 held = sets[label]
                 if way[held] < 0:
                     if ways == owner.size:
-                        owner, bounds = _longer(owner), _longer(bounds)
+                        owner, bounds = longer(owner), longer(bounds)
                     if listed + WORDS * BITS > upgrades.size:
-                        upgrades = _longer(upgrades)
+                        upgrades = longer(upgrades)
                     for bit in range(known):
                         if (masks[held, bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1):
                             upgrades[listed] = names[bit]
@@ -573,7 +543,7 @@ def _labelled(
                     way[held], owner[ways], bounds[ways + 1] = ways, source, listed
                     ways += 1
                 if written == out.shape[0]:
-                    out = _longer(out)
+                    out = longer(out)
                 out[written, 0], out[written, 1], out[written, 2] = source, vertex, delays[label]
                 out[written, 3], out[written, 4] = way[held], until
                 written += 1
@@ -657,7 +627,7 @@ def _rows(
                                 low = max(low, turn + 1)
                         if delay[at] < slack <= until[at]:
                             if size == near.size:
-                                near, its_site = _longer(near), _longer(its_site)
+                                near, its_site = longer(near), longer(its_site)
                             near[size], its_site[size] = way[at], site[at]
                             size += 1
                 if ends[segment, 1] >= 0 and size > 1:
@@ -677,10 +647,10 @@ def _rows(
                         slot = (slot + 1) & (slots.size - 1)
                     if row < 0:
                         if rows == total.size:
-                            signature, total, row_bounds = _longer(signature), _longer(total), _longer(row_bounds)
-                            point = _longer(point)
+                            signature, total, row_bounds = longer(signature), longer(total), longer(row_bounds)
+                            point = longer(point)
                         while listed + size > ways.size:
-                            ways = _longer(ways)
+                            ways = longer(ways)
                         ways[listed : listed + size] = near[:size]
                         row, slots[slot], point[rows] = rows, rows, member
                         signature[row, 0], signature[row, 1], total[row] = one, two, 0
