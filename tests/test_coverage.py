@@ -23,9 +23,10 @@ from karez.operations import generate as generate_operation
 from karez.operations import plan_coverage as operation
 from karez.plan.certificate import check_certificate, proven
 from karez.plan.check import check
-from karez.plan.coverage import Ask, Coverage, coverage, lead_time_s, price_of_site_cny
+from karez.plan.coverage import Ask, Coverage, coverage
 from karez.plan.covering.ladder import Effort
 from karez.plan.plan import Plan, applied
+from karez.plan.sites import lead_time_s, price_of_site_cny
 from karez.twin import Twin, World
 from karez.twin.schema import Value
 from tests.test_circles import networks

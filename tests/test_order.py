@@ -30,7 +30,6 @@ from karez.operations import order as operation
 from karez.operations.render.order import FORMULA, Sheet, as_csv, as_xlsx
 from karez.plan import rates as lists
 from karez.plan.order import (
-    DAY_S,
     YEAR_S,
     Line,
     end_of_year_s,
@@ -40,10 +39,12 @@ from karez.plan.order import (
     works_of,
 )
 from karez.plan.plan import Action, Cell, NewRow, Plan, Proof
-from karez.plan.rates import FEN, Given, Rates, rates
+from karez.plan.rates import Given, Rates, rates
+from karez.plan.sites import DAY_S
 from karez.twin import Table, Twin, store
 from karez.twin.facts import library
 from karez.twin.schema import Value
+from karez.units import FEN_PER_CNY
 from tests.test_circles import golden, networks, oracle
 
 # The middle of 2026, 2027 and 2028.
@@ -226,7 +227,7 @@ def test_what_a_year_costs_is_power_by_hours_by_pue_by_price_and_maintenance() -
     made = order(plan_of(at_site("a1")), twin, rates(upkeep=mine, prices=price))
     (line,) = (line for line in made.lines if line.item == SERVER)
     assert line.yearly_fen is not None
-    assert [fen / FEN for fen in line.yearly_fen] == [10 * 8_760 * 1.2 * 0.5 + 100_000] * 3
+    assert [fen / FEN_PER_CNY for fen in line.yearly_fen] == [10 * 8_760 * 1.2 * 0.5 + 100_000] * 3
     unknown = order(plan_of(at_site("a1")), golden().replace(Table.of("provinces")), rates())
     assert {line.yearly_fen for line in unknown.lines} == {None}
     assert summed(unknown.lines).capex_fen.typical > 0

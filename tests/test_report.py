@@ -55,7 +55,8 @@ from karez.operations.render.map import (
 )
 from karez.operations.render.projection import Frame, fit
 from karez.operations.render.sections import of_answer
-from karez.plan.coverage import Ask, coverage, price_of_site_cny
+from karez.plan.coverage import Ask, coverage
+from karez.plan.sites import price_of_site_cny
 from karez.twin.facts import library
 from karez.twin.schema import is_state
 from karez.twin.store import save

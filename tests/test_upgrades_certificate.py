@@ -22,11 +22,11 @@ from karez.measure.reach import timed, typical
 from karez.operations import PlanUpgradesQuestion
 from karez.operations import plan_upgrades as operation
 from karez.plan.check import CERTIFICATES, check
-from karez.plan.coverage import price_of_site_cny
 from karez.plan.covering.ladder import Effort
 from karez.plan.order import order
 from karez.plan.plan import Cell, Plan, applied
 from karez.plan.rates import rates
+from karez.plan.sites import price_of_site_cny
 from karez.plan.upgrades import Ask, Upgrade, Upgraded, upgrades
 from karez.plan.upgrades_certificate import check_upgrades, proven
 from karez.twin import Twin, World, store

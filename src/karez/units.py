@@ -9,6 +9,7 @@ EARTH_RADIUS_KM = 6371.0088
 NS_PER_US = 1_000
 US_PER_MS = 1_000
 S_PER_H = 3_600
+FEN_PER_CNY = 100
 
 # suffix of a foreign column's name -> (our suffix, factor)
 CONVERSIONS: dict[str, tuple[str, float]] = {

@@ -41,10 +41,11 @@ from karez.plan.order import (
     summed,
 )
 from karez.plan.plan import Plan
-from karez.plan.rates import FEN, YOURS, Given, Price, Range, Rates, rates
+from karez.plan.rates import YOURS, Given, Price, Range, Rates, rates
 from karez.twin import Twin
 from karez.twin.store import Revision, revisions
 from karez.twin.table import text
+from karez.units import FEN_PER_CNY
 
 FORMATS = (".xlsx", ".csv")
 SHOWN_ITEMS = 5
@@ -329,7 +330,7 @@ def _item(year: int, item: str, total: Sum, used: Rates) -> Item:
         unit_low_cny=unit_low_cny,
         unit_typical_cny=unit_typical_cny,
         unit_high_cny=unit_high_cny,
-        capex_typical_cny=total.capex_fen.typical / FEN if price else None,
+        capex_typical_cny=total.capex_fen.typical / FEN_PER_CNY if price else None,
         price_from=_price_from(price),
         lead_time_days=price.lead_time_days if price else None,
         order_by=_day(total.order_at_s),
@@ -337,7 +338,7 @@ def _item(year: int, item: str, total: Sum, used: Rates) -> Item:
 
 
 def _cny(fen: Range | None) -> tuple[float | None, float | None, float | None]:
-    return (fen.low / FEN, fen.typical / FEN, fen.high / FEN) if fen else (None, None, None)
+    return (fen.low / FEN_PER_CNY, fen.typical / FEN_PER_CNY, fen.high / FEN_PER_CNY) if fen else (None, None, None)
 
 
 def _price_from(price: Price | None) -> str:
@@ -392,7 +393,7 @@ def _line(line: Line, twin: Twin) -> OrderLine:
         work=_shown(work.act),
         item=line.item,
         quantity=line.quantity,
-        unit_typical_cny=price.fen.typical / FEN if price else None,
+        unit_typical_cny=price.fen.typical / FEN_PER_CNY if price else None,
         capex_low_cny=capex_low_cny,
         capex_typical_cny=capex_typical_cny,
         capex_high_cny=capex_high_cny,

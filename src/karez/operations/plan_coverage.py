@@ -30,11 +30,13 @@ from karez.operations.networks import (
     share,
     write_new,
 )
-from karez.plan.coverage import FEN_PER_CNY, Ask, Coverage, coverage, lead_time_s
+from karez.plan.coverage import Ask, Coverage, coverage
 from karez.plan.covering.ladder import Rung
 from karez.plan.plan import Plan
+from karez.plan.sites import lead_time_s
 from karez.twin import Twin
 from karez.twin.store import Revision
+from karez.units import FEN_PER_CNY
 
 DEAREST_CNY = 1e12
 PAIR = re.compile(r"\s*([^=\s]+)\s*=\s*([^=\s]+)\s*")

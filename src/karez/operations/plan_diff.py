@@ -16,9 +16,9 @@ from karez.operations.networks import SMALLEST_CNY, counted, read_plan
 from karez.plan.plan import Action, Plan
 from karez.twin.schema import Value
 from karez.twin.store import LAST_S
+from karez.units import FEN_PER_CNY
 
 COVERAGE = "coverage"
-FEN = 100
 CNY_PER_MILLION = 1e6
 ORDER, KEEP = "order equipment", "keep"
 OTHER = ("", "other act")
@@ -189,7 +189,7 @@ def _prices(plan: Plan, path: str) -> dict[str, float]:
     sites, prices = (_column(plan, name) for name in ("candidates", "prices_fen"))
     if len(sites) != len(prices) or not all(isinstance(fen, int | float) for fen in prices):
         raise InputError.of(path, "has other than a price for each candidate in its certificate", ANEW)
-    return {str(site): float(fen) / FEN for site, fen in zip(sites, prices, strict=True)}
+    return {str(site): float(fen) / FEN_PER_CNY for site, fen in zip(sites, prices, strict=True)}
 
 
 def _column(plan: Plan, name: str) -> Sequence[float | str]:

@@ -27,11 +27,10 @@ from karez.operations.networks import (
     write_new,
 )
 from karez.operations.plan_coverage import DEAREST_CNY, _number, _watched, price_list
-from karez.plan.coverage import FEN_PER_CNY
 from karez.plan.plan import Plan
 from karez.plan.upgrades import KINDS, Ask, Bought, Upgrade, Upgraded, upgrades
 from karez.twin.store import Revision
-from karez.units import NS_PER_US
+from karez.units import FEN_PER_CNY, NS_PER_US
 
 COLUMNS = ("link", "kind", "price_cny")
 

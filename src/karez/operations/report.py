@@ -30,13 +30,14 @@ from karez.operations.render.curve import CurveData, round_step
 from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
 from karez.operations.render.map import compact, svg_map
 from karez.operations.replay import began_with, whole
-from karez.plan.coverage import FEN_PER_CNY, Ask, Coverage, coverage, lead_time_s, program_of
+from karez.plan.coverage import Ask, Coverage, coverage, program_of
 from karez.plan.covering.ladder import Effort, climb
 from karez.plan.covering.program import Program
 from karez.plan.plan import Plan, applied
+from karez.plan.sites import lead_time_s
 from karez.twin import Twin, World
 from karez.twin.store import Revision
-from karez.units import NS_PER_US
+from karez.units import FEN_PER_CNY, NS_PER_US
 
 # Source: metro millisecond action (MIIT, 2025-10-16): application terminal to server within 10 ms.
 TERMINAL_BUDGET_US = 10_000.0

@@ -33,10 +33,9 @@ from karez.plan.plan import Action, Plan
 from karez.twin import Twin, World
 from karez.twin.schema import Value
 from karez.twin.table import Array, Table, resolve, text
-from karez.units import NS_PER_US
+from karez.units import FEN_PER_CNY, NS_PER_US
 
 PLANNER = "coverage"
-FEN_PER_CNY = 100
 # What is to be added up for so many sites at once, so that memory does not grow with their number.
 SITES_AT_ONCE = 256
 # Slack for rounding in floating point, as a share of the unit that bounds are rounded up to.

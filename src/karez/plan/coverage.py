@@ -19,32 +19,33 @@ import numpy as np
 
 from karez.errors import Infeasible, InputError, Problem
 from karez.measure import cover
-from karez.measure.circles import ENTERPRISE, WEIGHT_SCALE, Weight, compute_sites, points
+from karez.measure.circles import WEIGHT_SCALE, Weight, compute_sites
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import Figures
-from karez.measure.reach import Reach, at_figures
+from karez.measure.reach import Reach
 from karez.plan.covering.highs import Enough
 from karez.plan.covering.ladder import Climb, Effort, Rung, climb, is_closed
 from karez.plan.covering.program import Program, Smaller, fixed, summed
 from karez.plan.covering.relax import bound_of
-from karez.plan.plan import Action, Alternative, NewRow, Plan, Proof
+from karez.plan.plan import Action, Alternative, Plan, Proof
 from karez.plan.reads import Read
+from karez.plan.sites import (
+    by_id,
+    device_of,
+    lead_time_s,
+    point_ids,
+    prepared,
+    site_order,
+    whole_units,
+    without_compute,
+)
 from karez.twin import Twin, World
-from karez.twin.facts import library
-from karez.twin.memo import made_of
 from karez.twin.schema import Value
 from karez.twin.table import Array, text
-from karez.units import NS_PER_US
+from karez.units import FEN_PER_CNY, NS_PER_US
 
 PLANNER = "coverage"
 Of = Literal["all", "each", "some"]
-# What one site takes, where there is no price list. Source: library/equipment.csv.
-ITEMS = ("small edge site with power and cooling", "accelerator server rack by 8 chips")
-DAY_S = 86_400.0
-EXPIRES_AFTER_S = 30 * DAY_S
-FEN_PER_CNY = 100
-# A bound in floating point may be so much too high, as a share of itself.
-ROUNDING_SHARE = 1e-9
 # Digits of a row's dual after the point, in fen.
 DIGITS = 4
 HOW = "bound computed anew from duals of the linear relaxation, rounded up to what prices can add up to"
@@ -125,23 +126,6 @@ def program_of(world: World, ask: Ask, *, at_s: float) -> Program:
     return _case(world, ask, at_s).open.program
 
 
-def price_of_site_cny() -> float:
-    """The typical price of a new site: room with power and cooling, and a rack of 8 chips.
-
-    Source: library/equipment.csv.
-    """
-    return sum(float(row["price_typical_cny"]) for row in _items())
-
-
-def lead_time_s() -> float:
-    """Seconds from order to service: the longest lead time of what a site takes. Source: library/equipment.csv."""
-    return max(float(row["lead_time_days"]) for row in _items()) * DAY_S
-
-
-def _items() -> list[dict[str, str]]:
-    return [row for row in library("equipment") if row["item"] in ITEMS]
-
-
 class Group(NamedTuple):
     """What one target is of: a budget (us), a year (0 without phases), a metro (row; -1 for all), its share."""
 
@@ -168,6 +152,7 @@ class _Case(NamedTuple):
     site: Array
     year: Array
     point: Array
+    years: tuple[int, ...]
     groups: tuple[Group, ...]
     total: Array
     candidates: Array
@@ -181,18 +166,19 @@ class _Case(NamedTuple):
         return bool(np.isin(self.twin["sites"].rows([site]), self.existing)[0])
 
     @property
-    def years(self) -> list[int]:
-        return sorted({group.year for group in self.groups})
+    def has_phases(self) -> bool:
+        """Whether anything is asked for by a year."""
+        return self.years != (0,)
 
 
 def _case(world: World, ask: Ask, at_s: float) -> _Case:
     service_at_s = at_s + lead_time_s()
     twin = world.intended.at(service_at_s)
     candidates, price_fen, kept = _candidates(twin, ask)
-    reach = _prepared(twin, ask.weight, ask.figures)
+    reach = prepared(twin, ask.weight, ask.figures)
     groups = _groups(reach, ask)
     total = np.array([int(reach.total.sum() if one.metro < 0 else reach.total[one.metro]) for one in groups], np.int64)
-    years = sorted({group.year for group in groups})
+    years = tuple(sorted({group.year for group in groups}))
     rows = _rows(reach, np.concatenate([candidates, kept]), ask, groups)
     base = np.repeat(np.arange(len(candidates) + len(kept)), len(years))
     site, year = np.concatenate([candidates, kept])[base], np.tile(np.arange(len(years)), len(base) // len(years))
@@ -224,6 +210,7 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
         site=site,
         year=year,
         point=rows.point,
+        years=years,
         groups=groups,
         total=total,
         candidates=candidates,
@@ -284,31 +271,24 @@ def _refuse_senseless(ask: Ask, at_s: float) -> None:
         raise InputError(problems)
 
 
-@made_of("links", "link_support", "sites", "stations", "places", "metros")
-def _prepared(twin: Twin, weight: Weight, figures: Figures) -> Reach:
-    return at_figures(twin, points(twin, weight), figures)
-
-
 def _candidates(twin: Twin, ask: Ask) -> tuple[Array, Array, Array]:
     """Rows of the sites that may be chosen, by id, with their prices in fen; and rows of the sites that are kept."""
-    existing, ids = compute_sites(twin), twin["sites"].ids
+    existing = compute_sites(twin)
     if ask.prices_cny is None:
-        found = np.setdiff1d(np.flatnonzero(twin["sites"]["kind"] == b"core"), existing)
-        price = np.full(len(found), round(price_of_site_cny() * FEN_PER_CNY))
+        found, price = without_compute(twin)
     else:
-        found = _known(twin, tuple(ask.prices_cny), "prices")
-        price = np.array([round(one * FEN_PER_CNY) for one in ask.prices_cny.values()], np.int64)
+        prices = np.array([round(one * FEN_PER_CNY) for one in ask.prices_cny.values()], np.int64)
+        found, price = by_id(twin, _known(twin, tuple(ask.prices_cny), "prices"), prices)
         if ask.existing == "kept":
             new = ~np.isin(found, existing)
             found, price = found[new], price[new]
     kept = np.setdiff1d(existing, found)
     stays = ~np.isin(found, _known(twin, ask.forbid, "forbid"))
     found, price = found[stays], price[stays]
-    order = np.argsort(ids[found], kind="stable")
     problems = _contradictions(twin, ask, found)
     if problems:
         raise InputError(problems)
-    return found[order], price[order], kept
+    return found, price, kept
 
 
 def _contradictions(twin: Twin, ask: Ask, found: Array) -> list[Problem]:
@@ -514,11 +494,8 @@ def _worth(case: _Case, made: Climb, after: Array) -> tuple[float, float]:
         value, scale = whole.cost(after), FEN_PER_CNY
     else:
         value, scale = int(case.total[0] - whole.covered(after)[0]), WEIGHT_SCALE
-    # Twice what rounding may have done to it, once for whoever computes it again.
-    slack = 2 * max(1e-6, ROUNDING_SHARE * abs(made.bound))
-    least = math.ceil((made.bound - slack) / unit) * unit
     outside = value - made.value
-    return value / scale, min(max(least + outside, 0), value) / scale
+    return value / scale, min(max(whole_units(made.bound, unit) + outside, 0), value) / scale
 
 
 def _question(ask: Ask, case: _Case) -> dict[str, Value]:
@@ -551,8 +528,8 @@ def _certificate(case: _Case, made: Climb, chosen: Array) -> dict[str, tuple[flo
         "candidates": tuple(text(one) for one in ids[case.candidates]),
         "prices_fen": tuple(case.price_fen.astype(float).tolist()),
         "sites": tuple(text(one) for one in ids[case.site[chosen]]),
-        "years": tuple(float(case.years[at]) for at in case.year[chosen]) if case.years != [0] else (),
-        "rows_point": tuple(_named(case, first[rows])),
+        "years": tuple(float(case.years[at]) for at in case.year[chosen]) if case.has_phases else (),
+        "rows_point": tuple(point_ids(case.twin, case.weight, case.reach, first[rows])),
         "rows_group": tuple(made.program.group[rows].astype(float).tolist()),
         "rows_dual": tuple(made.duals.row[rows].tolist()),
         "cuts_row": tuple(np.searchsorted(rows, cuts.row[counts]).astype(float).tolist()),
@@ -563,54 +540,22 @@ def _certificate(case: _Case, made: Climb, chosen: Array) -> dict[str, tuple[flo
     }
 
 
-def _named(case: _Case, point: Array) -> list[str]:
-    """The ids of points: of sites, of stations, or of key places."""
-    twin = case.twin
-    if case.weight in ("place", "enterprise"):
-        kept = (twin["places"]["kind"] == ENTERPRISE) | (case.weight == "place")
-        return [text(one) for one in twin["places"].ids[kept][point]]
-    vertex, sites = case.reach.points.vertex[point], len(twin["sites"])
-    stands_in = vertex >= sites
-    names = np.empty(len(vertex), object)
-    names[~stands_in] = [text(one) for one in twin["sites"].ids[vertex[~stands_in]]]
-    names[stands_in] = [text(one) for one in twin["stations"].ids[vertex[stands_in] - sites]]
-    return list(names)
-
-
 def _reads(world: World, case: _Case, chosen: Array) -> Iterator[Read]:
     for site in _ids(case, chosen):
         yield Read("sites", site)
         if not case.has_compute(site):
-            yield Read("equipment", _new_row(world, site), op="gone")
+            yield Read("equipment", device_of(world, site), op="gone")
 
 
 def _actions(world: World, case: _Case, chosen: Array, at_s: float) -> Iterator[Action]:
     for site, year in zip(_ids(case, chosen), case.year[chosen], strict=True):
-        if case.has_compute(site):
-            continue
-        due_s = _in_service_s(case.years[year]) if case.years != [0] else case.service_at_s
-        values: dict[str, Value] = {"site": site, "kind": "edge_inference", "valid_from_s": due_s}
-        yield Action(
-            kind="order_equipment",
-            subject=site,
-            adds=(NewRow("equipment", _new_row(world, site), values),),
-            blast_radius=(site,),
-            expires_at_s=at_s + EXPIRES_AFTER_S,
-            ends_at_s=due_s,
-        )
+        if not case.has_compute(site):
+            due_s = _in_service_s(case.years[year]) if case.has_phases else case.service_at_s
+            yield site_order(world, site, due_s=due_s, at_s=at_s)
 
 
 def _ids(case: _Case, chosen: Array) -> list[str]:
     return [text(one) for one in case.twin["sites"].ids[case.site[chosen]]]
-
-
-def _new_row(world: World, site: str) -> str:
-    """An id for the equipment that no row has yet."""
-    name, number = f"edge-{site}", 1
-    while world["equipment"].has(name):
-        number += 1
-        name = f"edge-{site}-{number}"
-    return name
 
 
 def _in_service_s(year: int) -> float:
@@ -635,7 +580,7 @@ def _marginal(case: _Case, chosen: Array, after: Array) -> dict[str, float]:
     count = np.bincount(whole.row[entry], minlength=len(whole.weight))
     sole = entry & (last & (count == whole.need))[whole.row]
     lost = summed(whole.choices[sole], whole.weight[whole.row[sole]], len(whole.price))
-    total = max(int(case.total[-1] if case.whole.wanted else 0), int(case.reach.total.sum()), 1)
+    total = max(int(case.reach.total.sum()), 1)
     return dict(zip(_ids(case, chosen), (lost[chosen] / total).tolist(), strict=True))
 
 

@@ -23,13 +23,13 @@ from karez.measure.delay import FIGURES, Figures, constants, link_parts
 from karez.measure.stack import ways
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied
 from karez.plan.rates import Ageing, Price, Range, Rates, Recipe
+from karez.plan.sites import DAY_S
 from karez.twin import Twin
 from karez.twin.facts import library
 from karez.twin.schema import Value
 from karez.twin.table import Array, Table, text
 from karez.units import NS_PER_US
 
-DAY_S = 86_400.0
 # Source: the mean year of the Gregorian calendar, 365.2425 days.
 YEAR_S = 365.2425 * DAY_S
 HOURS_PER_YEAR = 8_760

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, get_args
 
 from karez.errors import InputError, Problem
 from karez.twin.facts import library
+from karez.units import FEN_PER_CNY
 
-FEN = 100
 Per = Literal["site", "station served", "link", "link km"]
 # A name of a row to a person, such as `line 3`, and its cells by column.
 Row = tuple[str, Mapping[str, str | None]]
@@ -205,7 +205,7 @@ def _prices(given: Given, known: Sequence[str], problems: list[Problem]) -> dict
         item = cells["item"]
         named = f"{label} ({item})"
         reading.known(named, item, known)
-        fen = round(reading.number(named, cells, "price_cny", DEAREST_CNY) * FEN)
+        fen = round(reading.number(named, cells, "price_cny", DEAREST_CNY) * FEN_PER_CNY)
         lead_time_days = float(reading.number(named, cells, "lead_time_days", LONGEST_LEAD_DAYS))
         if reading.once(seen, named, item, "item"):
             found[item] = Price(Range(fen, fen, fen), lead_time_days, YOURS)
@@ -246,7 +246,7 @@ def _library_prices() -> dict[str, Price]:
     """Only rows that say of themselves that they are assumed: no other price may be taken for one that was offered."""
     return {
         row["item"]: Price(
-            Range(*(round(Fraction(row[f"price_{end}_cny"]) * FEN) for end in ENDS)),
+            Range(*(round(Fraction(row[f"price_{end}_cny"]) * FEN_PER_CNY) for end in ENDS)),
             float(row["lead_time_days"]),
             row["source"],
         )

@@ -17,11 +17,10 @@ import numpy as np
 
 from karez.errors import Infeasible, InputError, Problem
 from karez.measure import cover
-from karez.measure.circles import ENTERPRISE, Weight, compute_sites, points
+from karez.measure.circles import Weight, compute_sites
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import FIBRE, LINK_KINDS, Figures, constants
-from karez.measure.reach import Reach, at_figures
-from karez.plan.coverage import DAY_S, EXPIRES_AFTER_S, FEN_PER_CNY, ROUNDING_SHARE, lead_time_s, price_of_site_cny
+from karez.measure.reach import Reach
 from karez.plan.covering.ladder import Climb, Effort, Rung, climb
 from karez.plan.covering.program import Program, merged
 from karez.plan.covering.upgrades import (
@@ -38,11 +37,24 @@ from karez.plan.covering.upgrades import (
 )
 from karez.plan.plan import Action, Alternative, Cell, NewRow, Plan, Proof
 from karez.plan.reads import Read
+from karez.plan.sites import (
+    DAY_S,
+    EXPIRES_AFTER_S,
+    by_id,
+    device_of,
+    lead_time_s,
+    point_ids,
+    prepared,
+    site_order,
+    unused_id,
+    whole_units,
+    without_compute,
+)
 from karez.twin import Twin, World
 from karez.twin.facts import library
 from karez.twin.schema import Value
 from karez.twin.table import Array, text
-from karez.units import NS_PER_US
+from karez.units import FEN_PER_CNY, NS_PER_US
 
 PLANNER = "upgrades"
 UpgradeKind = Literal["bypass", "straighter duct", "hollow-core fibre", "faster access"]
@@ -200,7 +212,7 @@ def link_lead_time_s(kinds: frozenset[str]) -> float:
 def _case(world: World, ask: Ask, at_s: float) -> _Case:
     service_at_s = at_s + max(lead_time_s(), link_lead_time_s(frozenset(one.kind for one in ask.upgrades)))
     twin = world.intended.at(service_at_s)
-    reach = at_figures(twin, points(twin, ask.weight), ask.figures)
+    reach = prepared(twin, ask.weight, ask.figures)
     problems = [*_terms(ask), *_senseless(ask), *_unknown_links(ask, twin, reach)]
     found, price, more = _candidates(twin, ask)
     problems += more
@@ -305,11 +317,9 @@ def _savings_ns(ask: Ask, twin: Twin, links: Array) -> Array:
 
 def _candidates(twin: Twin, ask: Ask) -> tuple[Array, Array, list[Problem]]:
     """Rows of the sites that may be built, by id, their prices in fen, and what is wrong with them."""
-    sites, existing = twin["sites"], compute_sites(twin)
     if ask.prices_cny is None:
-        found = np.setdiff1d(np.flatnonzero(sites["kind"] == b"core"), existing)
-        prices = np.full(len(found), round(price_of_site_cny() * FEN_PER_CNY), np.int64)
-        return *_by_id(twin, found, prices), []
+        return *without_compute(twin), []
+    sites = twin["sites"]
     unknown = tuple(one for one in ask.prices_cny if not sites.has(one))
     free = tuple(one for one, price in ask.prices_cny.items() if not 0 <= price < math.inf)
     problems = [Problem("prices", "names sites that are not there", "give ids of sites", unknown)] if unknown else []
@@ -318,13 +328,8 @@ def _candidates(twin: Twin, ask: Ask) -> tuple[Array, Array, list[Problem]]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), problems
     found = sites.rows(list(ask.prices_cny)) if ask.prices_cny else np.zeros(0, np.int64)
     prices = np.array([round(one * FEN_PER_CNY) for one in ask.prices_cny.values()], np.int64)
-    new = ~np.isin(found, existing)
-    return *_by_id(twin, found[new], prices[new]), []
-
-
-def _by_id(twin: Twin, found: Array, prices: Array) -> tuple[Array, Array]:
-    order = np.argsort(twin["sites"].ids[found], kind="stable")
-    return found[order], prices[order]
+    new = ~np.isin(found, compute_sites(twin))
+    return *by_id(twin, found[new], prices[new]), []
 
 
 def _alone(case: _Case, effort: Effort, enough: Callable[[], bool], seed: int) -> Climb | None:
@@ -426,9 +431,7 @@ def _bound(case: _Case, small: Ways, left: int, duals: Duals, value: int) -> int
         return 0
     bound, _ = bound_of(small, shares_of(small, len(case.price_fen)), case.price_fen, left, duals)
     unit = math.gcd(*case.price_fen.tolist()) or 1
-    # Twice what rounding may have done to it, once for whoever computes it again.
-    least = math.ceil((bound - 2 * max(1e-6, ROUNDING_SHARE * abs(bound))) / unit) * unit
-    return min(max(least, 0), value)
+    return min(max(whole_units(bound, unit), 0), value)
 
 
 def _ids(case: _Case, parts: Array) -> list[str]:
@@ -456,7 +459,7 @@ def _certificate(
         "upgrade_prices_fen": tuple(case.price_fen[len(case.candidates) :].astype(float).tolist()),
         "sites": sites,
         "upgraded": tuple(map(float, numbers)),
-        "rows_point": tuple(_named(case, ask, small.point[rows])),
+        "rows_point": tuple(point_ids(case.twin, ask.weight, case.reach, small.point[rows])),
         "paid_row": tuple(at.astype(float).tolist()),
         "paid_part": tuple(
             np.where(part < case.new, part, part - len(case.candidates) + case.new).astype(float).tolist()
@@ -464,17 +467,6 @@ def _certificate(
         "paid_fen": tuple(duals.paid[pays].tolist()),
         "weight_dual": float(duals.weight),
     }
-
-
-def _named(case: _Case, ask: Ask, point: Array) -> list[str]:
-    """The ids of points: of sites, of stations, or of key places."""
-    twin = case.twin
-    if ask.weight in ("place", "enterprise"):
-        kept = (twin["places"]["kind"] == ENTERPRISE) | (ask.weight == "place")
-        return [text(one) for one in twin["places"].ids[kept][point]]
-    vertex, sites = case.reach.points.vertex[point], len(twin["sites"])
-    tables = ((twin["sites"].ids, 0), (twin["stations"].ids, sites))
-    return [text(ids[one - first]) for one in vertex for ids, first in [tables[int(one >= sites)]]]
 
 
 def _end(twin: Twin, link: str) -> str:
@@ -486,7 +478,7 @@ def _end(twin: Twin, link: str) -> str:
 def _reads(world: World, case: _Case, sites: tuple[str, ...], bought: tuple[Bought, ...]) -> Iterator[Read]:
     for site in sites:
         yield Read("sites", site)
-        yield Read("equipment", _new_row(world, f"edge-{site}"), op="gone")
+        yield Read("equipment", device_of(world, site), op="gone")
     for link in dict.fromkeys(one.upgrade.link for one in bought):
         yield Read("links", link, "up", "==", value=True)
         yield Read("links", link, "length_km", "==", case.twin["links"].cell(link, "length_km"))
@@ -496,17 +488,8 @@ def _reads(world: World, case: _Case, sites: tuple[str, ...], bought: tuple[Boug
 def _actions(
     world: World, case: _Case, ask: Ask, sites: tuple[str, ...], bought: tuple[Bought, ...], at_s: float
 ) -> Iterator[Action]:
-    expires_at_s = at_s + EXPIRES_AFTER_S
     for site in sites:
-        values: dict[str, Value] = {"site": site, "kind": "edge_inference", "valid_from_s": case.service_at_s}
-        yield Action(
-            kind="order_equipment",
-            subject=site,
-            adds=(NewRow("equipment", _new_row(world, f"edge-{site}"), values),),
-            blast_radius=(site,),
-            expires_at_s=expires_at_s,
-            ends_at_s=case.service_at_s,
-        )
+        yield site_order(world, site, due_s=case.service_at_s, at_s=at_s)
     for one in bought:
         link = one.upgrade.link
         yield Action(
@@ -515,7 +498,7 @@ def _actions(
             sets=_shorter(case, ask, one),
             adds=_device(world, case, one),
             blast_radius=(link,),
-            expires_at_s=expires_at_s,
+            expires_at_s=at_s + EXPIRES_AFTER_S,
             ends_at_s=case.service_at_s,
         )
 
@@ -535,16 +518,7 @@ def _device(world: World, case: _Case, one: Bought) -> tuple[NewRow, ...]:
         return ()
     link, kind = one.upgrade.link, DEVICES[one.upgrade.kind]
     values: dict[str, Value] = {"site": _end(case.twin, link), "kind": kind, "valid_from_s": case.service_at_s}
-    return (NewRow("equipment", _new_row(world, f"{one.upgrade.kind.replace(' ', '-')}-{link}"), values),)
-
-
-def _new_row(world: World, wanted: str) -> str:
-    """An id for the equipment that no row has yet."""
-    name, number = wanted, 1
-    while world["equipment"].has(name):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
+    return (NewRow("equipment", unused_id(world, f"{one.upgrade.kind.replace(' ', '-')}-{link}"), values),)
 
 
 def _alternatives(alone: Climb | None, value: int) -> tuple[Alternative, ...]:

@@ -25,7 +25,6 @@ from karez.measure.core import LONGEST_NS, Topology, searched, topology_of
 from karez.measure.delay import FIBRE, Figures, constants, link_parts
 from karez.measure.kernels import FAR
 from karez.plan.certificate import (
-    FEN_PER_CNY,
     LARGEST,
     TERMS,
     _equal,
@@ -42,7 +41,7 @@ from karez.plan.certificate import (
 from karez.plan.plan import Action, Plan
 from karez.twin import Twin, World
 from karez.twin.table import Array, text
-from karez.units import NS_PER_US
+from karez.units import FEN_PER_CNY, NS_PER_US
 
 PLANNER = "upgrades"
 ASKED = ("weight", "figures", "targets", "service_at_s")

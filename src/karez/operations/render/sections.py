@@ -17,10 +17,12 @@ from karez.operations.render.curve import CurveData, every
 from karez.operations.render.html import Cell, ColumnData, Form, Note, RangeData, Section, TableData, formatted
 from karez.operations.render.map import MapData, Marks, Metros, frame_of
 from karez.operations.render.stations import outermost, station_layer
-from karez.plan.coverage import FEN_PER_CNY, Coverage, price_of_site_cny
+from karez.plan.coverage import Coverage
 from karez.plan.plan import Plan
+from karez.plan.sites import price_of_site_cny
 from karez.twin import Twin
 from karez.twin.table import Array, text
+from karez.units import FEN_PER_CNY
 
 SHOWN_ROWS, SHOWN_MOVERS, SHOWN_EVERY = 300, 3, 10
 # What rounding may do to a number of sites.

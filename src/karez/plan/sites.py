@@ -1,0 +1,108 @@
+"""What plans of new sites have in common: who may be one and at what price, how one is ordered, and what is sure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from karez.measure.circles import ENTERPRISE, Weight, compute_sites, points
+from karez.measure.delay import Figures
+from karez.measure.reach import Reach, at_figures
+from karez.plan.plan import Action, NewRow
+from karez.twin import Twin, World
+from karez.twin.facts import library
+from karez.twin.memo import made_of
+from karez.twin.schema import Value
+from karez.twin.table import Array, text
+from karez.units import FEN_PER_CNY
+
+# What one site takes, where there is no price list. Source: library/equipment.csv.
+ITEMS = ("small edge site with power and cooling", "accelerator server rack by 8 chips")
+DAY_S = 86_400.0
+EXPIRES_AFTER_S = 30 * DAY_S
+# What rounding may have done to a bound: so much, or such a share of it.
+ROUNDING, ROUNDING_SHARE = 1e-6, 1e-9
+
+
+def price_of_site_cny() -> float:
+    """The typical price of a new site: room with power and cooling, and a rack of 8 chips.
+
+    Source: library/equipment.csv.
+    """
+    return sum(float(row["price_typical_cny"]) for row in _items())
+
+
+def lead_time_s() -> float:
+    """Seconds from order to service: the longest lead time of what a site takes. Source: library/equipment.csv."""
+    return max(float(row["lead_time_days"]) for row in _items()) * DAY_S
+
+
+def _items() -> list[dict[str, str]]:
+    return [row for row in library("equipment") if row["item"] in ITEMS]
+
+
+def without_compute(twin: Twin) -> tuple[Array, Array]:
+    """Rows of the core sites without compute, by id, and their prices by the library, in fen (int64)."""
+    found = np.setdiff1d(np.flatnonzero(twin["sites"]["kind"] == b"core"), compute_sites(twin))
+    return by_id(twin, found, np.full(len(found), round(price_of_site_cny() * FEN_PER_CNY), np.int64))
+
+
+def by_id(twin: Twin, sites: Array, prices: Array) -> tuple[Array, Array]:
+    """Rows of sites and their prices in the order of the sites' ids."""
+    order = np.argsort(twin["sites"].ids[sites], kind="stable")
+    return sites[order], prices[order]
+
+
+@made_of("links", "link_support", "sites", "stations", "places", "metros")
+def prepared(twin: Twin, weight: Weight, figures: Figures) -> Reach:
+    """The network with what a weight counts, ready for questions; made once for the same tables."""
+    return at_figures(twin, points(twin, weight), figures)
+
+
+def point_ids(twin: Twin, weight: Weight, reach: Reach, point: Array) -> list[str]:
+    """The ids of points (positions): of sites, of stations, or of key places."""
+    if weight in ("place", "enterprise"):
+        kept = (twin["places"]["kind"] == ENTERPRISE) | (weight == "place")
+        return [text(one) for one in twin["places"].ids[kept][point]]
+    vertex, sites = reach.points.vertex[point], len(twin["sites"])
+    stands_in = vertex >= sites
+    names = np.empty(len(vertex), object)
+    names[~stands_in] = [text(one) for one in twin["sites"].ids[vertex[~stands_in]]]
+    names[stands_in] = [text(one) for one in twin["stations"].ids[vertex[stands_in] - sites]]
+    return list(names)
+
+
+def device_of(world: World, site: str) -> str:
+    """The id of the device that a new site gets."""
+    return unused_id(world, f"edge-{site}")
+
+
+def unused_id(world: World, wanted: str) -> str:
+    """An id for equipment that no row has yet: the one wanted, or with a number behind it."""
+    name, number = wanted, 1
+    while world["equipment"].has(name):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def site_order(world: World, site: str, *, due_s: float, at_s: float) -> Action:
+    """The order, placed at `at_s`, of what makes a site a compute site from `due_s` on."""
+    values: dict[str, Value] = {"site": site, "kind": "edge_inference", "valid_from_s": due_s}
+    return Action(
+        kind="order_equipment",
+        subject=site,
+        adds=(NewRow("equipment", device_of(world, site), values),),
+        blast_radius=(site,),
+        expires_at_s=at_s + EXPIRES_AFTER_S,
+        ends_at_s=due_s,
+    )
+
+
+def whole_units(bound: float, unit: int) -> int:
+    """The least multiple of the unit that a bound leaves, and twice what rounding may have done to it.
+
+    Once for whoever computed it, and once for whoever computes it again.
+    """
+    return math.ceil((bound - 2 * max(ROUNDING, ROUNDING_SHARE * abs(bound))) / unit) * unit
