@@ -63,6 +63,10 @@ def test_a_bound_or_a_price_that_was_tampered_with_is_found_out(network: str, li
     assert verify(plan, world) == []
     raised = msgspec.structs.replace(plan.proof, bound=plan.proof.bound * 1.05, value=plan.proof.value * 1.05)
     assert verify(msgspec.structs.replace(plan, proof=raised), world)
+    # The bound alone, above what its duals prove and not above the value.
+    assert plan.proof.bound < plan.proof.value
+    alone = msgspec.structs.replace(plan.proof, bound=plan.proof.value)
+    assert any("bound" in problem.what for problem in verify(msgspec.structs.replace(plan, proof=alone), world))
     assert verify(msgspec.structs.replace(plan, price_cny=plan.price_cny - 1_000.0), world)
     assert verify(msgspec.structs.replace(plan, actions=plan.actions[1:]), world)
 

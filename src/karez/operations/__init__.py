@@ -36,6 +36,12 @@ Access = Annotated[
 Share = Annotated[float, Meta(ge=0, le=1)]
 Seed = Annotated[int, Meta(description="seed of all chance", ge=0)]
 Figures = Annotated[Literal["low", "typical", "high"], Meta(description="which end of the latency library")]
+Effort = Annotated[Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")]
+TimeLimit = Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)]
+PlanOutput = Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")]
+SitePrices = Annotated[
+    PathName, Meta(description="CSV of the sites that may be built: site, price_cny; the library's when empty")
+]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,15 +260,11 @@ class PlanCoverageQuestion(msgspec.Struct, frozen=True, kw_only=True):
     ] = "kept"
     lock: Annotated[str, Meta(description="ids of candidates that are built in any case, with commas between")] = ""
     forbid: Annotated[str, Meta(description="ids of sites that are not built, with commas between")] = ""
-    prices: Annotated[
-        PathName, Meta(description="CSV of the sites that may be built: site, price_cny; the library's when empty")
-    ] = ""
+    prices: SitePrices = ""
     figures: Figures = "typical"
-    effort: Annotated[
-        Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")
-    ] = "exact"
-    time_limit_s: Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)] = 60.0
-    output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
+    effort: Effort = "exact"
+    time_limit_s: TimeLimit = 60.0
+    output: PlanOutput = ""
 
 
 class PlanUpgradesQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,15 +281,11 @@ class PlanUpgradesQuestion(msgspec.Struct, frozen=True, kw_only=True):
     target_share: Share = 0.75
     budget_us: Budget = 1_000.0
     weight: Weight = "access_point"
-    prices: Annotated[
-        PathName, Meta(description="CSV of the sites that may be built: site, price_cny; the library's when empty")
-    ] = ""
+    prices: SitePrices = ""
     figures: Figures = "typical"
-    effort: Annotated[
-        Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")
-    ] = "exact"
-    time_limit_s: Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)] = 60.0
-    output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
+    effort: Effort = "exact"
+    time_limit_s: TimeLimit = 60.0
+    output: PlanOutput = ""
 
 
 class OrderQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -365,7 +363,7 @@ class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     network: Network
     job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
-    output: Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")] = ""
+    output: PlanOutput = ""
 
 
 class SteerQuestion(msgspec.Struct, frozen=True, kw_only=True):

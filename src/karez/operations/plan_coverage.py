@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-import signal
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import msgspec
@@ -16,11 +12,11 @@ import msgspec
 from karez.errors import InputError, Problem
 from karez.measure.circles import WEIGHT_SCALE, points
 from karez.operations import Answer, PlanCoverageQuestion
+from karez.operations.lists import number, price_list
 from karez.operations.networks import (
     DETAIL,
     counted,
     duration,
-    given_rows,
     load,
     nothing_counted,
     now_s,
@@ -30,6 +26,7 @@ from karez.operations.networks import (
     share,
     write_new,
 )
+from karez.operations.watch import watched
 from karez.plan.coverage import Ask, Coverage, coverage
 from karez.plan.covering.ladder import Rung
 from karez.plan.plan import Plan
@@ -38,7 +35,6 @@ from karez.twin import Twin
 from karez.twin.store import Revision
 from karez.units import FEN_PER_CNY
 
-DEAREST_CNY = 1e12
 PAIR = re.compile(r"\s*([^=\s]+)\s*=\s*([^=\s]+)\s*")
 SHARE_FIX = "give shares from 0 to 1"
 
@@ -107,7 +103,7 @@ def run(question: PlanCoverageQuestion) -> PlanCoverageAnswer:
     at_s = now_s()
     if not points(world.intended.at(at_s + lead_time_s()), ask.weight).weight.sum():
         raise nothing_counted(question.network, ask.weight)
-    with _watched(question.time_limit_s) as watch:
+    with watched(question.time_limit_s) as watch:
         found = coverage(world, ask, at_s=at_s, effort=question.effort, enough=watch.enough, seconds=watch.seconds)
     plan = msgspec.structs.replace(found.plan, citation=f"{found.plan.citation}; {provenance(revision)}")
     if question.output:
@@ -167,42 +163,6 @@ def asked(question: PlanCoverageQuestion) -> Ask:
     )
 
 
-def price_list(path: str) -> dict[str, float]:
-    """What each site of a CSV file costs (CNY), by its id.
-
-    Raises:
-        InputError: the file cannot be read, or rows are wrong: all of them are told.
-    """
-    rows = given_rows(path)
-    if rows and not {"site", "price_cny"} <= set(rows[0][1]):
-        raise InputError.of(path, "has no columns site and price_cny", "name them in the first line")
-    prices: dict[str, float] = {}
-    problems = []
-    for label, cells in rows:
-        site, price = (cells.get("site") or "").strip(), _number(cells.get("price_cny"))
-        where = f"{path}, {label}"
-        if not site:
-            problems.append(Problem(where, "names no site", "give the id of a site"))
-        elif site in prices:
-            problems.append(Problem(where, f"names {site} again", "give each site once"))
-        elif not 0 <= price <= DEAREST_CNY:
-            what = f"has the price {cells.get('price_cny') or 'none'} for {site}"
-            problems.append(Problem(where, what, "give CNY, not below zero, as a plain number such as 1234.5"))
-        prices[site] = price
-    if not rows:
-        problems.append(Problem(path, "lists no site", "give a row for each site that may be built"))
-    if problems:
-        raise InputError(problems)
-    return prices
-
-
-def _number(cell: str | None) -> float:
-    try:
-        return float(cell or "")
-    except ValueError:
-        return math.nan
-
-
 def _ids(words: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
 
@@ -211,46 +171,12 @@ def _pairs(words: str, where: str, form: str, problems: list[Problem]) -> list[t
     found = []
     for word in filter(None, (part.strip() for part in words.split(","))):
         match = PAIR.fullmatch(word)
-        pair = tuple(map(_number, match.groups())) if match else (math.nan, math.nan)
+        pair = tuple(map(number, match.groups())) if match else (math.nan, math.nan)
         if not all(map(math.isfinite, pair)):
             problems.append(Problem(where, f"holds {word!r}", f"give {form}, with commas between"))
         else:
             found.append((pair[0], pair[1]))
     return found
-
-
-class _Watch:
-    """The clock of a climb, and whether a person or the limit has ended it."""
-
-    def __init__(self, limit_s: float) -> None:
-        self._began_s, self._limit_s, self.interrupted = time.monotonic(), limit_s, False
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._began_s
-
-    def enough(self) -> bool:
-        return self.interrupted or self.seconds() >= self._limit_s
-
-
-@contextmanager
-def _watched(limit_s: float) -> Iterator[_Watch]:
-    """A clock that the first Ctrl-C stops; the second is as always."""
-    watch = _Watch(limit_s)
-    # Only the main thread may say what a signal does; elsewhere the limit alone ends the climb.
-    if threading.current_thread() is not threading.main_thread():
-        yield watch
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(number: int, frame: object) -> None:
-        watch.interrupted = True
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield watch
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _headline(found: Coverage, plan: Plan, ask: Ask, revision: Revision) -> str:

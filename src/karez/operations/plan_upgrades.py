@@ -12,6 +12,7 @@ import msgspec
 from karez.errors import InputError, Problem
 from karez.measure.circles import points
 from karez.operations import Answer, PlanUpgradesQuestion
+from karez.operations.lists import DEAREST_CNY, number, price_list, wrong_price
 from karez.operations.networks import (
     DETAIL,
     counted,
@@ -26,7 +27,7 @@ from karez.operations.networks import (
     share,
     write_new,
 )
-from karez.operations.plan_coverage import DEAREST_CNY, _number, _watched, price_list
+from karez.operations.watch import watched
 from karez.plan.plan import Plan
 from karez.plan.upgrades import KINDS, Ask, Bought, Upgrade, Upgraded, upgrades
 from karez.twin.store import Revision
@@ -102,7 +103,7 @@ def run(question: PlanUpgradesQuestion) -> PlanUpgradesAnswer:
     at_s = now_s()
     if not points(world.intended.at(at_s), ask.weight).weight.sum():
         raise nothing_counted(question.network, ask.weight)
-    with _watched(question.time_limit_s) as watch:
+    with watched(question.time_limit_s) as watch:
         found = upgrades(world, ask, at_s=at_s, effort=question.effort, enough=watch.enough, seconds=watch.seconds)
     plan = msgspec.structs.replace(found.plan, citation=f"{found.plan.citation}; {provenance(revision)}")
     if question.output:
@@ -143,19 +144,18 @@ def upgrade_list(path: str) -> tuple[Upgrade, ...]:
     found = []
     for label, cells in rows:
         where, link, kind = f"{path}, {label}", _cell(cells, "link"), _cell(cells, "kind")
-        price, saving = _number(cells.get("price_cny")), _cell(cells, "saving_us")
+        price, saving = number(cells.get("price_cny")), _cell(cells, "saving_us")
         known = next((one for one in KINDS if one == kind.replace("_", " ")), None)
         if not link:
             problems.append(Problem(where, "names no link", "give the id of a link"))
         if known is None:
             problems.append(Problem(where, f"has the kind {kind or 'none'}", f"use one of {', '.join(KINDS)}"))
         if not 0 <= price <= DEAREST_CNY:
-            what = f"has the price {cells.get('price_cny') or 'none'} for {link}"
-            problems.append(Problem(where, what, "give CNY, not below zero, as a plain number such as 1234.5"))
-        if saving and not 0 < _number(saving) < math.inf:
+            problems.append(wrong_price(where, cells, link))
+        if saving and not 0 < number(saving) < math.inf:
             problems.append(Problem(where, f"saves {saving!r}", "give microseconds above zero, or leave it empty"))
         if known is not None:
-            saving_us = _number(saving) if saving else None
+            saving_us = number(saving) if saving else None
             found.append(Upgrade(link=link, kind=known, price_cny=price, saving_us=saving_us))
     if not rows:
         problems.append(Problem(path, "lists no upgrade", "give a row for each upgrade that may be bought"))

@@ -13,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -25,14 +24,27 @@ from numba import njit
 from scipy.sparse import csr_array, hstack, vstack
 
 from karez.errors import InputError, Problem
-from karez.measure.circles import ENTERPRISE, WEIGHT_SCALE, Points, Weight, compute_sites, fixed, points
+from karez.measure.circles import WEIGHT_SCALE, Points, Weight, compute_sites, fixed, points
 from karez.measure.core import LONGEST_NS, Timed, Topology, searched, topology_of
 from karez.measure.delay import Figures, constants, link_parts
 from karez.measure.kernels import FAR
+from karez.plan.claims import (
+    LARGEST,
+    Reader,
+    hung,
+    is_between,
+    is_equal,
+    pairs,
+    points_of,
+    problem,
+    rows_of,
+    shown,
+    twice,
+)
 from karez.plan.plan import Action, Plan
 from karez.twin import Twin, World
 from karez.twin.schema import Value
-from karez.twin.table import Array, Table, resolve, text
+from karez.twin.table import Array, text
 from karez.units import FEN_PER_CNY, NS_PER_US
 
 PLANNER = "coverage"
@@ -40,11 +52,8 @@ PLANNER = "coverage"
 SITES_AT_ONCE = 256
 # Slack for rounding in floating point, as a share of the unit that bounds are rounded up to.
 SLACK = 1e-6
-# No number in a plan is above it, so that no product of two overflows.
-LARGEST = 1e15
 LARGEST_SPARE = 1_000_000
 MOST_TARGETS = 64
-SHOWN_CHARACTERS = 60
 NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 PAIRS = re.compile(rf"{NUMBER}={NUMBER}(?:,{NUMBER}={NUMBER})*")
 YEARS = re.compile(r"[0-9]{4}=[^=,]+(?:,[0-9]{4}=[^=,]+)*")
@@ -306,7 +315,7 @@ def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
     if not problems and len(claim.cut_row):
         there = np.asarray(within.tocsr()[claim.cut_row, claim.cut_site]).ravel() > 0
         if not (there & ~claim.taken[claim.cut_site]).all():
-            problems.append(_problem("has cuts that leave out what does not reach their row"))
+            problems.append(problem("has cuts that leave out what does not reach their row"))
     return found._replace(within=within, problems=tuple(problems))
 
 
@@ -363,7 +372,7 @@ def _add_rows(
     known = np.append(points, -1)[at] == claim.row_point[rows]
     known &= np.append(group, -1)[at] == claim.row_group[rows]
     if not known.all():
-        return [_problem(f"has {(~known).sum()} rows of points that are done, out of reach, or of another group")]
+        return [problem(f"has {(~known).sum()} rows of points that are done, out of reach, or of another group")]
     # Points alike have the same key: the sum of the words of their candidates, and of their group and need.
     keys = tally.sums[live, :2]
     keys += np.outer(group.astype(np.uint64), _words("group"))
@@ -371,7 +380,7 @@ def _add_rows(
     found.row_need[rows] = need[at]
     found.row_weight[rows] = _weight_alike(keys, ground.weight[points], at)
     if (found.row_weight[rows] < 0).any():
-        return [_problem("has two duals for one row: for points that lack as many sites, with the same within reach")]
+        return [problem("has two duals for one row: for points that lack as many sites, with the same within reach")]
     return []
 
 
@@ -468,25 +477,8 @@ def _ground(ask: _Question, world: World) -> tuple[_Ground, Points]:
         total = np.zeros(len(twin["metros"]), np.int64)
         np.add.at(total, counted.metro, weight)
         group, groups = (np.cumsum(total > 0) - 1)[counted.metro], int((total > 0).sum())
-    host, offset_ns = _hung(made, timed, counted.vertex)
+    host, offset_ns = hung(made, timed, counted.vertex)
     return _Ground(twin, made, timed, host, offset_ns, weight, group, groups, compute_sites(twin)), counted
-
-
-def _hung(made: Topology, timed: Timed, vertex: Array) -> tuple[Array, Array]:
-    """The two hosts of each point (int32), and its delay to either (ns, at most `FAR`)."""
-    # One vertex more, for points that are nowhere.
-    host = np.full((len(made.number) + 1, 2), made.vertices, np.int32)
-    offset_ns = np.zeros((len(host), 2), np.int32)
-    inside = np.flatnonzero(made.number >= 0)
-    host[inside, 0] = made.number[inside]
-    chains = made.chains
-    ends = np.stack([chains.first, np.where(chains.second >= 0, chains.second, made.vertices)], axis=1)
-    length = np.diff(chains.bounds)
-    host[chains.members] = np.repeat(ends, length, axis=0)
-    offset_ns[chains.members, 0] = np.minimum(timed.offsets, FAR)
-    offset_ns[chains.members, 1] = np.minimum(np.repeat(timed.whole, length) - timed.offsets, FAR)
-    at = np.where(vertex >= 0, vertex, len(made.number))
-    return host[at], offset_ns[at]
 
 
 def _coverage(ask: _Question, ground: _Ground, found: _Found) -> Iterator[Problem]:
@@ -497,30 +489,26 @@ def _coverage(ask: _Question, ground: _Ground, found: _Found) -> Iterator[Proble
         met = np.count_nonzero(covered >= demand)
         if met < wanted and ask.of == "all":
             brought, takes = covered[0] / WEIGHT_SCALE, demand[0] / WEIGHT_SCALE
-            yield _problem(f"brings a weight of {brought:.9g} within {layer.what} where the target takes {takes:.9g}")
+            yield problem(f"brings a weight of {brought:.9g} within {layer.what} where the target takes {takes:.9g}")
         elif met < wanted:
-            yield _problem(f"brings {met} metros to their share within {layer.what} where the target takes {wanted}")
+            yield problem(f"brings {met} metros to their share within {layer.what} where the target takes {wanted}")
 
 
 def _prices(plan: Plan, ask: _Question, claim: _Claim, found: _Found) -> Iterator[Problem]:
     """Whether price and value are those of the sites."""
     price_fen = int(claim.price_fen[0][claim.chosen].sum())
-    if not _equal(plan.price_cny, price_fen / FEN_PER_CNY):
-        yield _problem(f"claims to cost {plan.price_cny:,.2f} CNY where its sites cost {price_fen / FEN_PER_CNY:,.2f}")
+    if not is_equal(plan.price_cny, price_fen / FEN_PER_CNY):
+        yield problem(f"claims to cost {plan.price_cny:,.2f} CNY where its sites cost {price_fen / FEN_PER_CNY:,.2f}")
     if ask.has_money:
         value = int(found.total.sum() - found.covered.sum()) / WEIGHT_SCALE
         what = f"claims to leave {plan.proof.value:,.6f} uncovered where its sites leave {value:,.6f}"
         if price_fen > math.floor(ask.money_cny * FEN_PER_CNY):
-            yield _problem(f"costs more than the {ask.money_cny:,.2f} CNY that there are")
+            yield problem(f"costs more than the {ask.money_cny:,.2f} CNY that there are")
     else:
         value = int(claim.price_fen[claim.year, claim.chosen].sum()) / FEN_PER_CNY
         what = f"claims the value {plan.proof.value:,.2f} CNY where its sites come to {value:,.2f} CNY"
-    if not _equal(plan.proof.value, value):
-        yield _problem(what)
-
-
-def _equal(claimed: float, value: float) -> bool:
-    return math.isclose(claimed, value, rel_tol=1e-14)
+    if not is_equal(plan.proof.value, value):
+        yield problem(what)
 
 
 def _bounds(plan: Plan, ask: _Question, claim: _Claim, found: _Found) -> Iterator[Problem]:
@@ -528,7 +516,7 @@ def _bounds(plan: Plan, ask: _Question, claim: _Claim, found: _Found) -> Iterato
     bound, sure = plan.proof.bound, _proven(ask, claim, found)
     if not 0 <= bound <= sure:
         unit = "of weight uncovered" if ask.has_money else "CNY"
-        yield _problem(f"claims the bound {bound:,.6f} {unit} where its duals prove {sure:,.6f}")
+        yield problem(f"claims the bound {bound:,.6f} {unit} where its duals prove {sure:,.6f}")
 
 
 def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Iterator[Problem]:
@@ -542,18 +530,18 @@ def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Itera
     }
     ordered = [action.subject for action in plan.actions if action.kind == "order_equipment"]
     if sorted(ordered) != sorted(new):
-        differ = sorted(set(ordered) ^ set(new)) or _twice(ordered)
-        yield _problem("orders for other sites than the certificate chose, or twice for one", differ)
+        differ = sorted(set(ordered) ^ set(new)) or twice(ordered)
+        yield problem("orders for other sites than the certificate chose, or twice for one", differ)
     chosen = {text(site) for site in sites[claim.sites[claim.chosen]]}
     wrong = [action.subject for action in plan.actions if not _fits(action, ground.twin, new, chosen)]
     if wrong:
-        yield _problem("acts otherwise than to order inference for a chosen site, in service when it is due", wrong)
+        yield problem("acts otherwise than to order inference for a chosen site, in service when it is due", wrong)
 
 
 def _fits(action: Action, twin: Twin, new: Mapping[str, float], chosen: set[str]) -> bool:
     """Whether an action orders one device for its site in time, or retires one where nothing is chosen."""
     if action.kind == "retire_equipment":
-        rows = _rows(twin["equipment"], [action.subject])
+        rows = rows_of(twin["equipment"], [action.subject])
         return bool(rows[0] >= 0) and text(twin["equipment"]["site"][rows[0]]) not in chosen
     if action.kind != "order_equipment" or action.sets or len(action.adds) != 1:
         return False
@@ -569,11 +557,11 @@ def _read(plan: Plan, world: World) -> tuple[_Question, _Ground, _Claim]:
         InputError: something in them that makes no sense.
     """
     if plan.planner != PLANNER:
-        raise InputError([_problem(f"was made by the planner {plan.planner!r}, not by {PLANNER!r}")])
+        raise InputError([problem(f"was made by the planner {plan.planner!r}, not by {PLANNER!r}")])
     claims = {"price": plan.price_cny, "value": plan.proof.value, "bound": plan.proof.bound}
-    senseless = [name for name, value in claims.items() if not _is(value, 0, LARGEST)]
+    senseless = [name for name, value in claims.items() if not is_between(value, 0, LARGEST)]
     if senseless:
-        raise InputError([_problem(f"claims no sum from 0 to {LARGEST:g} as {', '.join(senseless)}")])
+        raise InputError([problem(f"claims no sum from 0 to {LARGEST:g} as {', '.join(senseless)}")])
     ask = _question(plan.question)
     ground, counted = _ground(ask, world)
     return ask, ground, _claim(plan.proof.certificate, ask, ground, counted)
@@ -581,21 +569,21 @@ def _read(plan: Plan, world: World) -> tuple[_Question, _Ground, _Claim]:
 
 def _question(question: Mapping[str, Value]) -> _Question:
     problems = [
-        _problem(f"asks for {name} = {_shown(question.get(name))}, where {must}")
+        problem(f"asks for {name} = {shown(question.get(name))}, where {must}")
         for name, (holds, must) in TERMS.items()
         if not holds(question.get(name))
     ]
     unknown = sorted(set(question) - set(TERMS))
     if unknown:
-        problems.append(_problem("asks for terms that this check does not know", unknown))
+        problems.append(problem("asks for terms that this check does not know", unknown))
     if problems:
         raise InputError(problems)
     said = {name: str(value) for name, value in question.items()}
-    phases = _pairs(said["phases"]) if said["phases"] else ()
+    phases = pairs(said["phases"]) if said["phases"] else ()
     ask = _Question(
         weight=next(weight for weight in get_args(Weight) if weight == said["weight"]),
         figures=next(figures for figures in get_args(Figures) if figures == said["figures"]),
-        targets=_pairs(said["targets"]),
+        targets=pairs(said["targets"]),
         phases=tuple((int(year), share) for year, share in phases),
         of=said["of"],
         metros_share=Fraction(str(float(question["metros_share"]))),
@@ -607,7 +595,7 @@ def _question(question: Mapping[str, Value]) -> _Question:
         discount_share=float(question["discount_share"]),
         service_at_s=float(question["service_at_s"]),
     )
-    contradictions = [_problem(f"asks for {what}") for wrong, what in _contradictions(ask) if wrong]
+    contradictions = [problem(f"asks for {what}") for wrong, what in _contradictions(ask) if wrong]
     if contradictions:
         raise InputError(contradictions)
     return ask
@@ -627,21 +615,17 @@ def _contradictions(ask: _Question) -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _is(value: object, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
 def _one_of(*words: str) -> tuple[Callable[[object], bool], str]:
     return lambda value: value in words, f"it must be one of {', '.join(words)}"
 
 
 def _between(low: float, high: float) -> tuple[Callable[[object], bool], str]:
-    return lambda value: _is(value, low, high), f"a number from {low:g} to {high:g} belongs"
+    return lambda value: is_between(value, low, high), f"a number from {low:g} to {high:g} belongs"
 
 
 def _are_shares(value: object) -> bool:
     """Whether it is budgets with shares: `1000=0.75,5000=0.9`."""
-    found = _pairs(value) if isinstance(value, str) and PAIRS.fullmatch(value) else ()
+    found = pairs(value) if isinstance(value, str) and PAIRS.fullmatch(value) else ()
     return 0 < len(found) <= MOST_TARGETS and all(0 < budget <= LARGEST and 0 <= share <= 1 for budget, share in found)
 
 
@@ -651,14 +635,8 @@ def _are_years(value: object) -> bool:
         return True
     if not (isinstance(value, str) and YEARS.fullmatch(value) and _are_shares(value)):
         return False
-    years = [year for year, _ in _pairs(value)]
+    years = [year for year, _ in pairs(value)]
     return years[0] >= FIRST_YEAR and all(a < b for a, b in pairwise(years))
-
-
-def _pairs(said: str) -> tuple[tuple[float, Fraction], ...]:
-    """Numbers and their shares, as they are written; a share that is no number is -1."""
-    pairs = (part.split("=") for part in said.split(","))
-    return tuple((float(a), Fraction(str(float(b))) if float(b) <= 1 else Fraction(-1)) for a, b in pairs)
 
 
 def _listed(said: str) -> tuple[str, ...]:
@@ -673,70 +651,28 @@ TERMS: dict[str, tuple[Callable[[object], bool], str]] = {
     "phases": (_are_years, "nothing belongs, or ascending years with shares, as in 2026=0.65,2027=0.7"),
     "of": _one_of("all", "each", "some"),
     "metros_share": _between(0, 1),
-    "money_cny": (lambda value: value == -1 or _is(value, 0, LARGEST), "a sum in CNY belongs, or -1 for none"),
+    "money_cny": (lambda value: value == -1 or is_between(value, 0, LARGEST), "a sum in CNY belongs, or -1 for none"),
     "spare": (
-        lambda value: _is(value, 0, LARGEST_SPARE) and float(str(value)).is_integer(),
+        lambda value: is_between(value, 0, LARGEST_SPARE) and float(str(value)).is_integer(),
         "a whole number from 0 on belongs",
     ),
     "existing": _one_of("kept", "closable"),
     "lock": (lambda value: isinstance(value, str), "ids of sites with commas belong"),
     "forbid": (lambda value: isinstance(value, str), "ids of sites with commas belong"),
     "discount_share": _between(0, 1),
-    "service_at_s": (lambda value: _is(value, -LARGEST, LARGEST), "a second (Unix time) belongs"),
+    "service_at_s": (lambda value: is_between(value, -LARGEST, LARGEST), "a second (Unix time) belongs"),
 }
 
 
-class _Reader:
-    """Columns of a certificate, and what is wrong with them."""
-
-    def __init__(self, certificate: Mapping[str, object]) -> None:
-        self.certificate = certificate
-        self.problems: list[Problem] = []
-
-    def numbers(self, name: str, length: int) -> Array:
-        """Numbers from 0 on (float64), so many; zeros where they are not."""
-        values = self.certificate.get(name)
-        if not isinstance(values, tuple) or len(values) != length:
-            self.wrong(f"{name} must be a list of {length}", ())
-            return np.zeros(length)
-        bad = [position for position, value in enumerate(values) if not _is(value, 0, LARGEST)]
-        if bad:
-            self.wrong(f"{name} must be numbers from 0 to {LARGEST:g}", [_shown(values[at]) for at in bad])
-            return np.zeros(length)
-        return np.array(values, np.float64)
-
-    def ids(self, name: str) -> list[str]:
-        values = self.certificate.get(name)
-        if isinstance(values, tuple) and all(isinstance(value, str) for value in values):
-            return [str(value) for value in values]
-        self.wrong(f"{name} must be a list of ids", ())
-        return []
-
-    def whole(self, name: str, length: int, most: int) -> Array:
-        """Whole numbers from 0 to below `most` (int64), so many; zeros where they are not."""
-        values = self.numbers(name, length)
-        bad = (values % 1 != 0) | (values >= most)
-        self.refuse(f"{name} must be whole numbers below {most}", [f"{value:g}" for value in values[bad]])
-        return np.where(bad, 0, values).astype(np.int64)
-
-    def refuse(self, what: str, rows: Sequence[str]) -> None:
-        """Note a problem where there are rows that have it."""
-        if rows:
-            self.wrong(what, rows)
-
-    def wrong(self, what: str, rows: Sequence[str]) -> None:
-        self.problems.append(_problem(what, rows))
-
-
 def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, counted: Points) -> _Claim:
-    reader = _Reader(certificate)
+    reader = Reader(certificate)
     years, groups = max(len(ask.years), 1), ground.groups * len(ask.targets) * max(len(ask.years), 1)
     ids, sites = _candidates(reader, ask, ground)
     price_fen = reader.whole("prices_fen", len(ids), int(LARGEST))
     place = {site: at for at, site in enumerate(ids)}
     chosen, year, locked = _chosen(reader, ask, place, ground)
     names = reader.ids("rows_point")
-    row_point = _points_of(ground.twin, ask.weight, counted, names)
+    row_point = points_of(ground.twin, ask.weight, counted, names)
     reader.refuse(
         f"names points that do not count by {ask.weight}",
         [name for name, at in zip(names, row_point, strict=True) if at < 0],
@@ -744,14 +680,14 @@ def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, c
     cuts = _cuts(reader, ask, len(names), place)
     row_group, row_dual = reader.whole("rows_group", len(names), groups), reader.numbers("rows_dual", len(names))
     group_dual, money_dual = reader.numbers("groups_dual", groups), certificate.get("money_dual")
-    if not _is(money_dual, 0, LARGEST if ask.has_money else 0):
-        reader.wrong(f"money_dual is {_shown(money_dual)}: a number from 0 on belongs, and 0 without money", ())
+    if not is_between(money_dual, 0, LARGEST if ask.has_money else 0):
+        reader.wrong(f"money_dual is {shown(money_dual)}: a number from 0 on belongs, and 0 without money", ())
     if ask.has_money and (group_dual != 1).any():
         reader.wrong("groups_dual must be 1 with money", ())
     if reader.problems:
         raise InputError(reader.problems)
     # What may be closed is a candidate; what is none of them, and not forbidden, stays.
-    closed = np.concatenate([sites, _rows(ground.twin["sites"], ask.forbid)]) if ask.closable else sites[:0]
+    closed = np.concatenate([sites, rows_of(ground.twin["sites"], ask.forbid)]) if ask.closable else sites[:0]
     kept = np.setdiff1d(ground.existing, closed)
     taken = np.concatenate([np.isin(np.arange(len(ids)), locked), np.ones(len(kept), np.bool_)])
     return _Claim(
@@ -772,7 +708,7 @@ def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, c
     )
 
 
-def _cuts(reader: _Reader, ask: _Question, rows: int, place: Mapping[str, int]) -> tuple[Array, Array, Array]:
+def _cuts(reader: Reader, ask: _Question, rows: int, place: Mapping[str, int]) -> tuple[Array, Array, Array]:
     """The row (position), the candidate left out, and the dual of each cut; without spare sites there is none."""
     names = reader.ids("cuts_site")
     reader.refuse("has cuts of sites that are no candidates", [name for name in names if name not in place])
@@ -791,15 +727,15 @@ def _discounted(price_fen: Array, ask: _Question, years: int) -> Array:
     ).reshape(years, len(price_fen))
 
 
-def _candidates(reader: _Reader, ask: _Question, ground: _Ground) -> tuple[list[str], Array]:
+def _candidates(reader: Reader, ask: _Question, ground: _Ground) -> tuple[list[str], Array]:
     """The candidates' ids and rows."""
     ids, table = reader.ids("candidates"), ground.twin["sites"]
-    rows = _rows(table, ids)
+    rows = rows_of(table, ids)
     reader.refuse("has candidates that are no sites", [site for site, row in zip(ids, rows, strict=True) if row < 0])
     reader.refuse("has candidates that are not ascending, or twice", [b for a, b in pairwise(ids) if a >= b])
     reader.refuse("has candidates that are forbidden", sorted(set(ids) & set(ask.forbid)))
     for name, said in (("lock", ask.lock), ("forbid", ask.forbid)):
-        found = _rows(table, said)
+        found = rows_of(table, said)
         reader.refuse(f"asks to {name} what is no site", [s for s, row in zip(said, found, strict=True) if row < 0])
     existing = {text(site) for site in table.ids[ground.existing]}
     if not ask.closable:
@@ -808,12 +744,12 @@ def _candidates(reader: _Reader, ask: _Question, ground: _Ground) -> tuple[list[
 
 
 def _chosen(
-    reader: _Reader, ask: _Question, place: Mapping[str, int], ground: _Ground
+    reader: Reader, ask: _Question, place: Mapping[str, int], ground: _Ground
 ) -> tuple[Array, Array, list[int]]:
     """The chosen candidates, the year of each, and the locked candidates: all as positions."""
     sites = reader.ids("sites")
     reader.refuse("chose sites that are no candidates", [site for site in sites if site not in place])
-    reader.refuse("chose sites twice", _twice(sites))
+    reader.refuse("chose sites twice", twice(sites))
     said = reader.numbers("years", len(sites) if ask.years else 0)
     year = [ask.years.index(int(y)) if y in ask.years else -1 for y in said.tolist()] or [0] * len(sites)
     reader.refuse(
@@ -827,42 +763,3 @@ def _chosen(
     )
     chosen = [place.get(site, 0) for site in sites]
     return np.array(chosen, np.int64), np.array(year, np.int64), [place[site] for site in locked if site in place]
-
-
-def _points_of(twin: Twin, weight: Weight, counted: Points, names: Sequence[str]) -> Array:
-    """Which point each id names (int64); -1 for none."""
-    if weight in ("station", "area"):
-        return _rows(twin["stations"], names)
-    table = twin["places" if weight in ("place", "enterprise") else "sites"]
-    position = np.full(len(table) + 1, -1, np.int64)
-    if table.name == "places":
-        rows = np.flatnonzero((table["kind"] == ENTERPRISE) | (weight == "place"))
-    else:
-        rows = counted.vertex[counted.vertex >= 0]
-    position[rows] = np.arange(len(rows))
-    return np.asarray(position[_rows(table, names)])
-
-
-def _rows(table: Table, ids: Sequence[str]) -> Array:
-    """The row of each id (int64); -1 where there is none."""
-    encoded = [site.encode("utf-8", "surrogatepass") for site in ids]
-    # What is longer than any id, or ends in what numpy takes for padding, is none.
-    widest = table.ids.dtype.itemsize
-    known = [value if len(value) <= widest and b"\0" not in value else b"" for value in encoded]
-    if not known:
-        return np.zeros(0, np.int64)
-    return np.asarray(np.maximum(resolve(np.array(known, "S"), (table.columns["id"],)), -1))
-
-
-def _twice(ids: Sequence[str]) -> list[str]:
-    return sorted(name for name, count in Counter(ids).items() if count > 1)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return "a number too large"
-    return repr(value)[:SHOWN_CHARACTERS]
-
-
-def _problem(what: str, rows: Sequence[str] = ()) -> Problem:
-    return Problem("certificate", what, "make the plan anew", tuple(rows))

@@ -24,19 +24,19 @@ from karez.measure.circles import WEIGHT_SCALE, Points, Weight, compute_sites, f
 from karez.measure.core import LONGEST_NS, Topology, searched, topology_of
 from karez.measure.delay import FIBRE, Figures, constants, link_parts
 from karez.measure.kernels import FAR
-from karez.plan.certificate import (
+from karez.plan.certificate import TERMS
+from karez.plan.claims import (
     LARGEST,
-    TERMS,
-    _equal,
-    _hung,
-    _is,
-    _pairs,
-    _points_of,
-    _problem,
-    _Reader,
-    _rows,
-    _shown,
-    _twice,
+    Reader,
+    hung,
+    is_between,
+    is_equal,
+    pairs,
+    points_of,
+    problem,
+    rows_of,
+    shown,
+    twice,
 )
 from karez.plan.plan import Action, Plan
 from karez.twin import Twin, World
@@ -119,11 +119,11 @@ def proven(plan: Plan, world: World) -> float:
 
 def _read(plan: Plan, world: World) -> tuple[_Ask, _Ground, _Claim]:
     if plan.planner != PLANNER:
-        raise InputError([_problem(f"was made by the planner {plan.planner!r}, not by {PLANNER!r}")])
+        raise InputError([problem(f"was made by the planner {plan.planner!r}, not by {PLANNER!r}")])
     claims = {"price": plan.price_cny, "value": plan.proof.value, "bound": plan.proof.bound}
-    senseless = [name for name, value in claims.items() if not _is(value, 0, LARGEST)]
+    senseless = [name for name, value in claims.items() if not is_between(value, 0, LARGEST)]
     if senseless:
-        raise InputError([_problem(f"claims no sum from 0 to {LARGEST:g} as {', '.join(senseless)}")])
+        raise InputError([problem(f"claims no sum from 0 to {LARGEST:g} as {', '.join(senseless)}")])
     ask = _asked(plan)
     ground, counted = _ground(ask, world)
     return ask, ground, _claim(plan.proof.certificate, ask, ground, counted)
@@ -132,16 +132,16 @@ def _read(plan: Plan, world: World) -> tuple[_Ask, _Ground, _Claim]:
 def _asked(plan: Plan) -> _Ask:
     asked = plan.question
     problems = [
-        _problem(f"asks for {name} = {_shown(asked.get(name))}, where {TERMS[name][1]}")
+        problem(f"asks for {name} = {shown(asked.get(name))}, where {TERMS[name][1]}")
         for name in ASKED
         if not TERMS[name][0](asked.get(name))
     ]
     unknown = sorted(set(asked) - set(ASKED))
     if unknown:
-        problems.append(_problem("asks for terms that this check does not know", unknown))
-    targets = () if problems else _pairs(str(asked["targets"]))
+        problems.append(problem("asks for terms that this check does not know", unknown))
+    targets = () if problems else pairs(str(asked["targets"]))
     if not problems and len(targets) != 1:
-        problems.append(_problem("asks for several budgets"))
+        problems.append(problem("asks for several budgets"))
     if problems:
         raise InputError(problems)
     return _Ask(
@@ -157,12 +157,12 @@ def _ground(ask: _Ask, world: World) -> tuple[_Ground, Points]:
     twin = world.intended.at(ask.service_at_s)
     made, counted = topology_of(twin, "optical"), points(twin, ask.weight)
     oneway_ns = link_parts(twin).oneway_ns(constants(ask.figures), LONGEST_NS)
-    host, offset_ns = _hung(made, made.timed(oneway_ns), counted.vertex)
+    host, offset_ns = hung(made, made.timed(oneway_ns), counted.vertex)
     return _Ground(twin, made, oneway_ns, fixed(counted.weight), host, offset_ns, compute_sites(twin)), counted
 
 
 def _claim(certificate: Mapping[str, object], ask: _Ask, ground: _Ground, counted: Points) -> _Claim:
-    reader = _Reader(certificate)
+    reader = Reader(certificate)
     candidates, ids = _candidates(reader, ground)
     names, kinds = reader.ids("links"), reader.ids("kinds")
     links, saving_ns = _upgrades(reader, ground, names, kinds)
@@ -171,11 +171,11 @@ def _claim(certificate: Mapping[str, object], ask: _Ask, ground: _Ground, counte
     ])  # fmt: skip
     place, sites = {site: at for at, site in enumerate(ids)}, reader.ids("sites")
     reader.refuse("chose sites that are no candidates", [site for site in sites if site not in place])
-    reader.refuse("chose sites twice", _twice(sites))
+    reader.refuse("chose sites twice", twice(sites))
     upgraded = _positions(reader, "upgraded", None, len(names))
-    reader.refuse("chose upgrades twice", _twice([f"{at}" for at in upgraded]))
+    reader.refuse("chose upgrades twice", twice([f"{at}" for at in upgraded]))
     row_names = reader.ids("rows_point")
-    row_point = _points_of(ground.twin, ask.weight, counted, row_names)
+    row_point = points_of(ground.twin, ask.weight, counted, row_names)
     unknown = [name for name, at in zip(row_names, row_point, strict=True) if at < 0]
     reader.refuse(f"names points that do not count by {ask.weight}", unknown)
     paid_row = _positions(reader, "paid_row", None, len(row_names))
@@ -199,21 +199,21 @@ def _claim(certificate: Mapping[str, object], ask: _Ask, ground: _Ground, counte
     return claim
 
 
-def _positions(reader: _Reader, name: str, length: int | None, most: int) -> Array:
+def _positions(reader: Reader, name: str, length: int | None, most: int) -> Array:
     values = reader.certificate.get(name)
     return reader.whole(name, len(values) if length is None and isinstance(values, tuple) else length or 0, most)
 
 
-def _number(reader: _Reader, value: object) -> float:
-    if isinstance(value, int | float) and _is(value, 0, LARGEST):
+def _number(reader: Reader, value: object) -> float:
+    if isinstance(value, int | float) and is_between(value, 0, LARGEST):
         return float(value)
-    reader.wrong(f"weight_dual is {_shown(value)}: a number from 0 on belongs", ())
+    reader.wrong(f"weight_dual is {shown(value)}: a number from 0 on belongs", ())
     return 0.0
 
 
-def _candidates(reader: _Reader, ground: _Ground) -> tuple[Array, list[str]]:
+def _candidates(reader: Reader, ground: _Ground) -> tuple[Array, list[str]]:
     ids, table = reader.ids("candidates"), ground.twin["sites"]
-    rows = _rows(table, ids)
+    rows = rows_of(table, ids)
     reader.refuse("has candidates that are no sites", [site for site, row in zip(ids, rows, strict=True) if row < 0])
     reader.refuse("has candidates that are not ascending, or twice", [b for a, b in pairwise(ids) if a >= b])
     existing = {text(site) for site in table.ids[ground.existing]}
@@ -221,19 +221,19 @@ def _candidates(reader: _Reader, ground: _Ground) -> tuple[Array, list[str]]:
     return rows, ids
 
 
-def _upgrades(reader: _Reader, ground: _Ground, names: list[str], kinds: list[str]) -> tuple[Array, Array]:
+def _upgrades(reader: Reader, ground: _Ground, names: list[str], kinds: list[str]) -> tuple[Array, Array]:
     """The links (rows) of the upgrades, and what each saves (ns)."""
     if len(kinds) != len(names):
         reader.wrong(f"kinds must be a list of {len(names)}", ())
         return np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
     reader.refuse("has upgrades of no known kind", sorted(set(kinds) - set(DEVICES)))
-    links, core = _rows(ground.twin["links"], names), np.zeros(len(ground.oneway_ns) + 1, bool)
+    links, core = rows_of(ground.twin["links"], names), np.zeros(len(ground.oneway_ns) + 1, bool)
     core[ground.topology.links] = True
     reader.refuse(
         "upgrades what is no link of the core", [n for n, at in zip(names, links, strict=True) if not core[at]]
     )
     both = [f"{name} ({'hop' if kind in OF_HOP else 'fibre'})" for name, kind in zip(names, kinds, strict=True)]
-    reader.refuse("upgrades the hop or fibre of a link twice", _twice(both))
+    reader.refuse("upgrades the hop or fibre of a link twice", twice(both))
     saving_ns = reader.whole("savings_ns", len(names), int(FAR))
     together = np.zeros(len(core), np.int64)
     np.add.at(together, links, saving_ns)
@@ -252,11 +252,11 @@ def _acts(plan: Plan, ask: _Ask, ground: _Ground, claim: _Claim) -> Iterator[Pro
     acted = Counter((action.kind, action.subject) for action in plan.actions)
     if acted != wanted:
         differ = sorted({subject for _, subject in (acted - wanted) + (wanted - acted)})
-        yield _problem("does not do what the certificate chose, each once, or does more", differ)
+        yield problem("does not do what the certificate chose, each once, or does more", differ)
         return
     wrong = [one.subject for one in plan.actions if not _fits(one, ask, ground, claim, chosen)]
     if wrong:
-        yield _problem("acts otherwise than its kind of work does, or at another time", wrong)
+        yield problem("acts otherwise than its kind of work does, or at another time", wrong)
 
 
 def _fits(action: Action, ask: _Ask, ground: _Ground, claim: _Claim, chosen: Mapping[tuple[str, str], int]) -> bool:
@@ -295,7 +295,7 @@ def _coverage(ask: _Ask, ground: _Ground, claim: _Claim) -> Iterator[Problem]:
     near = ((found[ground.host] + ground.offset_ns) < ask.budget_ns).any(axis=1)
     brought, takes = int(ground.weight[near].sum()), _demand(ask, ground)
     if brought < takes:
-        yield _problem(
+        yield problem(
             f"brings a weight of {brought / WEIGHT_SCALE:.9g} where the target takes {takes / WEIGHT_SCALE:.9g}"
         )
 
@@ -308,14 +308,14 @@ def _prices(plan: Plan, claim: _Claim) -> Iterator[Problem]:
     parts = np.concatenate([claim.sites, claim.upgraded + len(claim.candidates)])
     price_cny = int(claim.price_fen[parts].sum()) / FEN_PER_CNY
     for what, claimed in (("cost", plan.price_cny), ("be worth", plan.proof.value)):
-        if not _equal(claimed, price_cny):
-            yield _problem(f"claims to {what} {claimed:,.2f} CNY where its parts cost {price_cny:,.2f}")
+        if not is_equal(claimed, price_cny):
+            yield problem(f"claims to {what} {claimed:,.2f} CNY where its parts cost {price_cny:,.2f}")
 
 
 def _bounds(plan: Plan, ask: _Ask, ground: _Ground, claim: _Claim) -> Iterator[Problem]:
     bound, sure = plan.proof.bound, _proven(ask, ground, claim)
     if not 0 <= bound <= sure:
-        yield _problem(f"claims the bound {bound:,.6f} CNY where its duals prove {sure:,.6f}")
+        yield problem(f"claims the bound {bound:,.6f} CNY where its duals prove {sure:,.6f}")
 
 
 def _proven(ask: _Ask, ground: _Ground, claim: _Claim) -> float:
