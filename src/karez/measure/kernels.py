@@ -332,41 +332,64 @@ def hung(
     return (host, near, ones), (owner, spans, starts, ahead, twos)
 
 
+@njit(inline="always")
+def _reciprocal(step: int) -> tuple[int, int]:
+    """A factor and a shift with which a delay below 2^31 is divided by `step`, exactly and without a division.
+
+    Source: T. Granlund and P. L. Montgomery, "Division by invariant integers using multiplication" (1994).
+    """
+    shift = 31
+    while (1 << (shift - 31)) < step:
+        shift += 1
+    return (1 << shift) // step + 1, shift
+
+
 @njit(cache=True)
 def search(starts: Array, arcs: Array, sources: Array, limit: int, width: int, scratch: Array, found: Array) -> None:
-    """Fill `found` with the least delay from any source, `FAR` from `limit` on.
+    """Fill `found` with the least delay from any source, `FAR` from `limit` on, which is at most `FAR` / 2.
 
     `arcs` has head and delay of each arc; `scratch` (as many rows as arcs and sources) is written over. Buckets of
     `width`; where no delay is below it, each vertex is settled once and in any order of its bucket.
     Source: E. A. Dinic, "Economical algorithms for finding shortest paths in a network" (1978).
     """
+    factor, shift = _reciprocal(width)
     first = np.full(limit // width + 1, -1, np.int32)
     entries = 0
-    found[:] = FAR
+    found[:] = limit
     for source in sources:
-        if found[source] != 0 and limit > 0:
+        if found[source] > 0:
             found[source] = 0
             scratch[entries, 0], scratch[entries, 1] = source, first[0]
             first[0] = entries
             entries += 1
     for bucket in range(first.size):
+        low = np.int32(bucket * width)
         while first[bucket] >= 0:
-            at = first[bucket]
-            vertex, first[bucket] = scratch[at, 0], scratch[at, 1]
-            delay = np.int64(found[vertex])
-            # An older entry: the vertex has been reached sooner since, and settled then.
-            if delay < bucket * width:
-                continue
-            for arc in range(starts[vertex], starts[vertex + 1]):
-                head, there = arcs[arc, 0], delay + arcs[arc, 1]
-                if there < limit and there < found[head]:
-                    found[head] = there
-                    if entries == scratch.shape[0]:
-                        scratch = np.concatenate((scratch, np.empty_like(scratch)))
-                    to = there // width
-                    scratch[entries, 0], scratch[entries, 1] = head, first[to]
-                    first[to] = entries
-                    entries += 1
+            at, first[bucket] = first[bucket], -1
+            while at >= 0:
+                vertex, at = np.uint32(scratch[at, 0]), scratch[at, 1]
+                delay = found[vertex]
+                # An older entry: the vertex has been reached sooner since, and settled then.
+                if delay < low:
+                    continue
+                begin, end = np.uint32(starts[vertex]), np.uint32(starts[vertex + 1])
+                if entries + np.int64(end - begin) > scratch.shape[0]:
+                    scratch = np.concatenate((scratch, np.empty_like(scratch)))
+                for arc in range(begin, end):
+                    # Whether an arc is of use cannot be foretold, and a branch guessed wrong costs more than all of
+                    # this. So each head is written as an entry, and the entry counts where the arc was of use.
+                    head, there = np.uint32(arcs[arc, 0]), np.int32(delay + arcs[arc, 1])
+                    before, free = found[head], np.uint32(entries)
+                    is_sooner = there < before
+                    found[head] = min(there, before)
+                    to = (min(np.int64(there), limit) * factor) >> shift
+                    behind = first[to]
+                    scratch[free, 0], scratch[free, 1] = head, behind
+                    first[to] = entries if is_sooner else behind
+                    entries += is_sooner
+    for vertex in range(found.size):
+        if found[vertex] == limit:
+            found[vertex] = FAR
 
 
 @njit(cache=True)
@@ -457,33 +480,24 @@ def delays_double(
             out[member[at]] = min(min(ahead + offset[at], back - offset[at]), np.int64(FAR))
 
 
-@njit(inline="always")
-def _reciprocal(step: int) -> tuple[int, int]:
-    """A factor and a shift with which a delay below 2^31 is divided by `step`, exactly and without a division.
-
-    Source: T. Granlund and P. L. Montgomery, "Division by invariant integers using multiplication" (1994).
-    """
-    shift = 31
-    while (1 << (shift - 31)) < step:
-        shift += 1
-    return (1 << shift) // step + 1, shift
-
-
 @njit(cache=True)
 def curve_single(
     found: Array, step: int, host: Array, metro: Array, bounds: Array, offset: Array, weight: Array, table: Array
 ) -> None:
-    """Add to `table` (metro x step of delay) the weight of each member of groups on one host, at its own delay."""
-    limit = step * table.shape[1]
+    """Add to `table` (metro x step of delay) the weight of each member of groups on one host, at its own delay.
+
+    The last column of the table is for what is beyond.
+    """
+    columns, cells = table.shape[1], table.ravel()
+    limit = np.int64(step * (columns - 1))
     factor, shift = _reciprocal(step)
     for group in range(host.size):
-        base = np.int64(found[host[group]])
-        row = table[metro[group]]
-        for at in range(bounds[group], bounds[group + 1]):
-            delay = base + offset[at]
-            if delay >= limit:
-                break
-            row[(delay * factor) >> shift] += weight[at]
+        base, row = np.int64(found[host[group]]), np.int64(metro[group]) * columns
+        if base + offset[bounds[group]] >= limit:
+            continue
+        for at in range(np.uint32(bounds[group]), np.uint32(bounds[group + 1])):
+            delay = min(base + offset[at], limit)
+            cells[np.uint64(row + ((delay * factor) >> shift))] += weight[at]
 
 
 @njit(cache=True)
@@ -498,15 +512,18 @@ def curve_double(
     weight: Array,
     table: Array,
 ) -> None:
-    """Add to `table` the weight of each member of segments between two hosts, at its own delay."""
-    limit = step * table.shape[1]
+    """Add to `table` the weight of each member of segments between two hosts, at its own delay.
+
+    The last column of the table is for what is beyond: to write it there costs less than to ask first.
+    """
+    columns, cells = table.shape[1], table.ravel()
+    limit = np.int64(step * (columns - 1))
     factor, shift = _reciprocal(step)
     for segment in range(metro.size):
         ahead, back = np.int64(found[ends[segment, 0]]), np.int64(found[ends[segment, 1]]) + spans[segment, 2]
         if ahead + spans[segment, 0] >= limit and back - spans[segment, 1] >= limit:
             continue
-        row = table[metro[segment]]
-        for at in range(bounds[segment], bounds[segment + 1]):
-            delay = min(ahead + offset[at], back - offset[at])
-            if delay < limit:
-                row[(delay * factor) >> shift] += weight[at]
+        row = np.int64(metro[segment]) * columns
+        for at in range(np.uint32(bounds[segment]), np.uint32(bounds[segment + 1])):
+            delay = min(min(ahead + offset[at], back - offset[at]), limit)
+            cells[np.uint64(row + ((delay * factor) >> shift))] += weight[at]

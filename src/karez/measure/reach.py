@@ -95,11 +95,11 @@ class Reach:
 
     def curve(self, targets: Array, step_ns: int, steps: int) -> Array:
         """The weight of each metro below each multiple of `step_ns` (int64, metros x steps): coverage by budget."""
-        found, table = self.towards(targets, step_ns * steps), np.zeros((self.metros, steps), np.int64)
+        found, table = self.towards(targets, step_ns * steps), np.zeros((self.metros, steps + 1), np.int64)
         one, two = self.single, self.double
         kernels.curve_single(found, step_ns, one.host, one.metro, one.bounds, one.offset, one.weight, table)
         kernels.curve_double(found, step_ns, two.ends, two.spans, two.metro, two.bounds, two.offset, two.weight, table)
-        return np.cumsum(table, axis=1)
+        return np.cumsum(table[:, :-1], axis=1)
 
     def delays_ns(self, targets: Array, limit_ns: int = LONGEST_NS) -> Array:
         """The delay of each point towards the best target (int32 ns); `FAR` where it is not below the limit."""
