@@ -381,15 +381,15 @@ def search(starts: Array, arcs: Array, sources: Array, limit: int, width: int, s
                     head, there = np.uint32(arcs[arc, 0]), np.int32(delay + arcs[arc, 1])
                     before, free = found[head], np.uint32(entries)
                     is_sooner = there < before
-                    found[head] = min(there, before)
-                    to = (min(np.int64(there), limit) * factor) >> shift
+                    found[head] = there if is_sooner else before
+                    to = (np.int64(found[head]) * factor) >> shift
                     behind = first[to]
                     scratch[free, 0], scratch[free, 1] = head, behind
                     first[to] = entries if is_sooner else behind
-                    entries += is_sooner
-    for vertex in range(found.size):
-        if found[vertex] == limit:
-            found[vertex] = FAR
+                    entries += 1 if is_sooner else 0
+    for one in range(found.size):
+        if found[one] == limit:
+            found[one] = FAR
 
 
 @njit(cache=True)
