@@ -46,6 +46,8 @@ BATCH, VAIN_BATCHES, VAIN_BATCHES_OF_MONEY = 200, 4, 12
 PARTS = (0.2, 1.0)
 # Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
 WIDE_SHARE = 0.1
+# Where it is wider than this, an integer program on what the relaxation chose in part comes before.
+AMONG_SHARE = 0.02
 # A bound is news where it leaves so much of the gap, at most.
 NEWS_SHARE = 0.8
 # Programs with more entries are not looked through for dominated choices.
@@ -70,8 +72,8 @@ class Rung(NamedTuple):
 class Climb:
     """The best known of a program on the way up.
 
-    `duals` prove `bound`; `reduced` are the reduced prices with them. `closed` says that the integer program's solver
-    found no better choice left, which no duals prove.
+    `duals` prove `bound`; `reduced` are the reduced prices with them; `partly` has the choices (a mask) that the linear
+    program took at least in part. `closed_bound` is what the integer program's solver says, which no duals prove.
     """
 
     program: Program
@@ -79,6 +81,7 @@ class Climb:
     duals: Duals
     bound: float
     reduced: Array
+    partly: Array
     closed_bound: float = -np.inf
     seconds: Callable[[], float] = lambda: 0.0
     rungs: list[Rung] = field(default_factory=list)
@@ -119,7 +122,7 @@ def climb(
     chosen = search.greedy(program)
     duals = density_duals(program) if program.money is None else _idle(program)
     bound, valid, reduced = bound_of(program, duals)
-    made = Climb(program, chosen, valid, bound, reduced, seconds=seconds)
+    made = Climb(program, chosen, valid, bound, reduced, np.zeros(len(reduced), bool), seconds=seconds)
     rungs = {"greedy": _nothing, "relaxed": _relax, "searched": _search, "exact": _close}
     for name in EFFORTS[: EFFORTS.index(effort) + 1]:
         rungs[name](made, enough, seed)
@@ -177,7 +180,9 @@ def _relax(made: Climb, enough: Enough, seed: int) -> None:
         most = max(int(len(keep) * share), len(paying) // 2, LEAST_FIRST)
         keep[paying[np.argsort(reduced[paying], kind="stable")][:most]] = True
     if last is not None:
-        _round(made, *last)
+        small, found = last
+        made.partly[small.free] = found.choice > SLACK
+        _round(made, small, found)
 
 
 def _first(made: Climb) -> Array:
@@ -195,12 +200,29 @@ def _gone(program: Program, small: Smaller) -> int:
 
 
 def _shared_out(program: Program, small: Smaller, duals: Duals) -> Duals:
-    """Duals for the whole: a row has its part of that of the row it is in, by weight, or all that it may be worth."""
+    """Duals for the whole: a row has its part of that of the row it is in, by weight, or all that it may be worth.
+
+    Where two must reach a row and one alone is left, that one is not to pay for it: those who are not there are.
+    """
     there, few = small.owner >= 0, small.program
-    row = duals.group[program.group] * program.weight / program.need
+    worth = duals.group[program.group] * program.weight
+    row = worth / program.need
     owner = small.owner[there]
     row[there] = duals.row[owner] * (program.weight[there] / few.weight[owner])
-    return Duals(row, duals.group, duals.money, _cuts_shared_out(program, small, duals.cuts))
+    cuts, lone = _cuts_shared_out(program, small, duals.cuts), _lone(program, small)
+    row[lone.row] = 0.0
+    lone = lone._replace(dual=worth[lone.row])
+    return Duals(row, duals.group, duals.money, Cuts(*map(np.concatenate, zip(cuts, lone, strict=True))))
+
+
+def _lone(program: Program, small: Smaller) -> Cuts:
+    """Rows that need two and are gone from the smaller program, with the one of their choices that is still there."""
+    is_free = np.zeros(len(program.price), bool)
+    is_free[small.free] = True
+    entry = np.flatnonzero(is_free[program.choices] & ((program.need == 2) & (small.owner < 0))[program.row])
+    alone = np.bincount(program.row[entry], minlength=len(program.weight)) == 1
+    entry = entry[alone[program.row[entry]]]
+    return Cuts(program.row[entry], program.choices[entry], np.zeros(len(entry)))
 
 
 def _cuts_shared_out(program: Program, small: Smaller, cuts: Cuts) -> Cuts:
@@ -298,6 +320,8 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
     A first one, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan is
     better than the last one's where that was for all the room there is.
     """
+    if made.value - made.bound > AMONG_SHARE * abs(made.value):
+        _solve_among(made, enough)
     is_wide = made.value - made.bound > WIDE_SHARE * abs(made.value)
     for part in PARTS[is_wide:]:
         if enough() or is_closed(made):
@@ -320,12 +344,28 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
         made.note("exact", made.closed_bound)
 
 
+def _solve_among(made: Climb, enough: Enough) -> None:
+    """Look for something better among the choices that the relaxation took in part, for as long as all before took."""
+    kept, until = made.partly.copy(), 2 * made.seconds()
+    kept[made.chosen] = True
+    small = fixed(made.program, np.zeros(len(kept), bool), ~kept)
+    _solve(made, small, np.zeros(0, np.int64), lambda: enough() or made.seconds() > until)
+    made.note("exact", made.closed_bound)
+
+
 def _solve_within(made: Climb, room: float, enough: Enough, hear: Callable[[float], None]) -> float:
     """A bound for all plans within `room` of the bound, by the solver's word; what is better is kept."""
     small, taken = _smaller(made, room)
     if len(small.program.choices) <= MOST_ENTRIES:
         few = fixed(small.program, np.zeros(len(small.free), bool), ~undominated(small.program))
         small = Smaller(few.program, small.free[few.free], few.owner)
+    return _solve(made, small, taken, enough, hear)
+
+
+def _solve(
+    made: Climb, small: Smaller, taken: Array, enough: Enough, hear: Callable[[float], None] = lambda bound: None
+) -> float:
+    """A bound for all plans that choose from the smaller program beside what is `taken`; what is better is kept."""
     begin = _inside(small, made.chosen)
     # What is taken and was not chosen may leave too little money for what was.
     is_dear = small.program.money is not None and small.program.cost(begin) > small.program.money

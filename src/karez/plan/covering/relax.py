@@ -91,12 +91,12 @@ def bound_of(program: Program, duals: Duals) -> tuple[float, Duals, Array]:
     A cut of a row adds its dual to u_k for all but the choice that it leaves out, and r_k - 1 times it to r_k u_k.
     What rounding may have done is taken off.
     """
-    need, weight = program.need.astype(float), program.weight.astype(float)
+    weight = program.weight.astype(float)
     per_group = np.maximum(duals.group, 0.0) if program.money is None else np.ones(len(program.demand))
     worth = per_group[program.group] * weight
     row, cut = np.maximum(duals.row, 0.0), np.maximum(duals.cuts.dual, 0.0)
     at, rows, choices = duals.cuts.row, len(weight), len(program.price)
-    paid = need * row + np.bincount(at, (need[at] - 1) * cut, rows)
+    paid = _paid(program, row, duals.cuts._replace(dual=cut))
     # No row pays more than it is worth.
     part = np.divide(worth, paid, out=np.ones(rows), where=paid > worth)
     row, cut, paid = part * row, part[at] * cut, np.minimum(paid, worth)
@@ -172,12 +172,38 @@ def _relaxed(program: Program, scaled: _Scaled, values: Array, prices: Array, me
         duals = Duals(prices[:rows], np.ones(groups), float(prices[rows] / scaled.price), cuts)
         return Relaxed(values[:choices], row, np.ones(groups), duals, method)
     picked = values[choices + rows :] if program.wanted < groups else np.ones(groups)
-    group, most = prices[rows : rows + groups] * scaled.weight, np.zeros(groups)
-    # Where all rows are needed, a group's dual has no end: above what its rows pay it proves no more, and rounds worse.
-    np.maximum.at(most, program.group, program.need * prices[:rows] / program.weight)
-    if len(cuts.row):
-        most[:] = np.inf
-    return Relaxed(values[:choices], row, picked, Duals(prices[:rows], np.minimum(group, most), 0.0, cuts), method)
+    duals = Duals(prices[:rows], _by_knapsack(program, _paid(program, prices[:rows], cuts)), 0.0, cuts)
+    return Relaxed(values[:choices], row, picked, duals, method)
+
+
+def _paid(program: Program, row: Array, cuts: Cuts) -> Array:
+    """What each row pays as a whole to those who reach it."""
+    by_cuts = np.bincount(cuts.row, (program.need[cuts.row] - 1) * cuts.dual, len(program.weight))
+    return np.asarray(program.need * row + by_cuts)
+
+
+def _by_knapsack(program: Program, paid: Array) -> Array:
+    """The group's duals that prove most where rows pay so much: what the last row pays, by weight, of those that do.
+
+    The solver's own prove less where it stopped short of a corner. A group that all its rows do not satisfy is worth as
+    much as any other that could be wanted, or more.
+    """
+    density, groups = paid / program.weight, len(program.demand)
+    order = np.lexsort((density, program.group))
+    ends = np.cumsum(np.bincount(program.group, minlength=groups))
+    filled = np.concatenate([[0], np.cumsum(program.weight[order])])
+    before = filled[np.concatenate([[0], ends[:-1]])]
+    last = np.searchsorted(filled, before + program.demand) - 1
+    is_short = last >= ends
+    dual = np.where(is_short | (program.demand <= 0), 0.0, np.append(density[order], 0.0)[np.minimum(last, len(order))])
+    if is_short.any():
+        lost = np.bincount(program.group, np.maximum(dual[program.group] * program.weight - paid, 0.0), groups)
+        most = (dual * program.demand - lost).max(initial=0.0)
+        missing = program.demand - (filled[ends] - before)
+        steepest = np.zeros(groups)
+        np.maximum.at(steepest, program.group, density)
+        dual[is_short] = np.maximum(steepest, most / np.maximum(missing, 1))[is_short]
+    return np.asarray(dual)
 
 
 def separated(program: Program, enough: Enough, methods: Sequence[Method] = METHODS) -> Relaxed | None:
