@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import msgspec
 
 from benchmarks import Figure
-from benchmarks.instances.coverage import BUDGETS_US, asked, ground
+from benchmarks.instances.coverage import BUDGETS_US, asked, ground, limits
 from benchmarks.instances.nation import SEEDS
 from karez.measure.circles import points
 from karez.measure.reach import at_figures
@@ -31,9 +33,11 @@ GIVEN_UP_S, ALONE_S = 60.0, 15.0
 LARGER = ((5_000, 0.003, 30.0), (10_000, 0.006, 120.0))
 PEAK_BAR_MB = 2_500.0
 KINDS_BAR = 0.005
+LIMITED = "sites that serve 5,000 to 60,000 of weight"
 KINDS: dict[str, tuple[float, dict[str, Any]]] = {
     "75 % of metros each at 75 %": (500.0, {"of": "some", "metros_share": 0.75}),
     "cover that survives the loss of any site": (1_000.0, {"spare": 1}),
+    LIMITED: (500.0, {}),
     "phases 2026, 2027, 2028": (
         1_000.0,
         {"phases": ((2026, 0.55), (2027, 0.65), (2028, 0.75)), "discount_share": 0.05},
@@ -51,13 +55,13 @@ class Trial(NamedTuple):
 
 def run() -> list[Figure]:
     """The worst over the seeds of each figure."""
-    by_seed = [_of_seed(seed) for seed in SEEDS]
-    worst = [
+    # A process each, so that the peak is that of one nation and its plans.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        by_seed = list(pool.map(_of_seed, SEEDS))
+    return [
         max(same, key=lambda figure: figure.value if figure.better == "lower" else -figure.value)
         for same in zip(*by_seed, strict=True)
     ]
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return [*worst, _figure("peak memory of the whole run", peak_mb, "MB", PEAK_BAR_MB)]
 
 
 def _of_seed(seed: int) -> list[Figure]:
@@ -73,7 +77,7 @@ def _of_seed(seed: int) -> list[Figure]:
             name = f"2k, {budget_us:g} us, {'unit prices' if unit else 'random prices'}"
             trial = _trial(world, ask, GIVEN_UP_S)
             plans.append(trial)
-            figures += _soon(name, trial)
+            figures += _soon(name, trial, has_bars=not unit)
             figures += _against_highs(name, world, ask, trial)
     for number, bar, limit_s in LARGER:
         trial = _trial(world, asked(twin, number, seed, BUDGETS_US[0]), limit_s)
@@ -84,13 +88,21 @@ def _of_seed(seed: int) -> list[Figure]:
         figures.append(_figure(f"{number // 1000}k, 500 us, random prices: CPU", trial.seconds, "CPU s"))
     for name, (budget_us, terms) in KINDS.items():
         ask = msgspec.structs.replace(asked(twin, 2_000, seed, budget_us), **terms)
+        if name == LIMITED:
+            ask = msgspec.structs.replace(ask, serves=limits(ask, seed))
         trial = _trial(world, ask, GIVEN_UP_S)
         plans.append(trial)
         what = f"2k, {budget_us:g} us, {name}"
-        figures.append(_figure(f"{what}: gap by {GIVEN_UP_S:g} CPU s", _gap(trial), "share", KINDS_BAR))
+        kind_bar = None if ask.serves else KINDS_BAR
+        figures.append(_figure(f"{what}: gap by {GIVEN_UP_S:g} CPU s", _gap(trial), "share", kind_bar))
         figures.append(_figure(f"{what}: gap that duals alone prove", trial.found.plan.proof.gap_share, "share"))
     problems = sum(trial.problems for trial in plans)
-    return [_figure("plans whose certificate the independent checker refused", problems, "", 0.0), *figures]
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        _figure("plans whose certificate the independent checker refused", problems, "", 0.0),
+        *figures,
+        _figure("peak memory of the whole process, nation and all plans", peak_mb, "MB", PEAK_BAR_MB),
+    ]
 
 
 def _trial(world: Any, ask: Ask, limit_s: float) -> Trial:
@@ -113,14 +125,14 @@ def _share(rung: Rung) -> float:
     return max(rung.value - rung.bound, 0.0) / rung.value if rung.value else 0.0
 
 
-def _soon(name: str, trial: Trial) -> list[Figure]:
-    """CPU seconds until each gap; the limit where it was not reached."""
+def _soon(name: str, trial: Trial, *, has_bars: bool) -> list[Figure]:
+    """CPU seconds until each gap; the limit where it was not reached. The bars are those of random prices."""
     found = []
     for gap, bar_s in SOON:
         by = [rung.seconds for rung in trial.found.rungs if _share(rung) <= gap]
         closed_s = [trial.seconds] if trial.found.is_closed else [GIVEN_UP_S]
         what = f"gap <= {gap:.1%}" if gap else "proven to be the best"
-        found.append(_figure(f"{name}: {what}", min(by + closed_s), "CPU s", bar_s))
+        found.append(_figure(f"{name}: {what}", min(by + closed_s), "CPU s", bar_s if has_bars else None))
     return found
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cache, partial
 from itertools import pairwise, product
 from random import Random
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 import networkx as nx
@@ -24,7 +24,8 @@ from karez.importers.generate import nation
 from karez.measure import reach
 from karez.measure.circles import Weight, access_points, compute_sites, fixed, points
 from karez.measure.delay import Figures, link_oneway_us
-from karez.plan.certificate import check_certificate, proven
+from karez.plan.certificate import check_certificate, exact_bound, proven
+from karez.plan.coverage import Ask, coverage
 from karez.plan.plan import Action, Cell, NewRow, Plan, Proof
 from karez.twin import Table, Twin, World
 from karez.twin.schema import Value
@@ -36,6 +37,10 @@ KINDS = ("all", "each", "some", "budgets", "budgets each", "phases", "phases eac
 ROOM = {"station": "stations", "area": "stations", "place": "places", "enterprise": "places"}
 Columns = dict[str, Sequence[Value] | Array]
 Certificate = dict[str, tuple[float | str, ...] | float | str]
+# What the certificate of a plan has where no site has a limit.
+UNLIMITED: Certificate = dict.fromkeys(
+    ("limited_sites", "limited_weight", "serves_point", "serves_group", "serves_site", "serves_weight"), ()
+)
 
 
 def network(seed: int) -> Twin:
@@ -220,9 +225,13 @@ class Case:
                 found = (value, chosen)
         return found
 
+    def paid(self, row: Row, group_dual: list[float]) -> float:
+        """The dual of a row, less what it would pay more than the row is worth."""
+        return min(max(row.dual, 0.0), group_dual[row.group] * row.weight / row.need)
+
     def bound(self, group_dual: list[float], money_dual: float) -> float:
-        """The bound as the formula has it, with the duals of the rows, before it is rounded."""
-        dual = [min(max(r.dual, 0.0), group_dual[r.group] * r.weight / r.need) for r in self.rows]
+        """The bound as the formula has it, with the duals of the rows, before it is rounded; less what is locked."""
+        dual = [self.paid(r, group_dual) for r in self.rows]
         rate = money_dual if self.money else 1.0
         reduced = 0.0
         for j, s in enumerate(self.candidates):
@@ -239,7 +248,7 @@ class Case:
             mine = [(u, r) for u, r in zip(dual, self.rows, strict=True) if r.group == g]
             lost = sum(max(0.0, v * r.weight - r.need * u) for u, r in mine)
             terms.append(max(0.0, v * max(self.demand[g] - self.done[g], 0) - lost))
-        fixed_part = -money_dual * self.left_fen if self.money else self.locked_fen
+        fixed_part = -money_dual * self.left_fen if self.money else 0.0
         return fixed_part + reduced + sum(sorted(terms)[: self.wanted])
 
     def year(self, row: Row) -> int:
@@ -247,9 +256,10 @@ class Case:
 
     def rounded(self, bound: float) -> float:
         if self.money:
-            return max(0, math.ceil(bound - 1e-6)) / 1e6
+            unit = max(math.gcd(*(int(weight) for weight in self.weight)), 1)
+            return max(0, math.ceil(bound / unit - 1e-6) * unit) / 1e6
         unit = math.gcd(*(self.price_fen(s, t) for s in self.candidates for t in range(max(len(self.years), 1))))
-        bound = max(bound, self.locked_fen)
+        bound = self.locked_fen + max(bound, 0.0)
         return (math.ceil(bound / unit - 1e-6) * unit if unit else bound) / 100
 
     def point_id(self, point: int) -> str:
@@ -264,7 +274,7 @@ class Case:
         """The plan that chooses these sites, with the bound of these duals and those of the rows."""
         value = self.value(chosen)
         assert value is not None
-        rows = [r for r in self.rows if r.dual > 0]
+        rows = [r for r in self.rows if self.paid(r, group_dual) > 0]
         orders = [self.order(s, t) for s, t in chosen.items() if s not in self.existing]
         return Plan(
             planner="coverage",
@@ -286,12 +296,14 @@ class Case:
                     "years": tuple(float(self.years[t]) for t in chosen.values()) if self.years else (),
                     "rows_point": tuple(self.point_id(r.point) for r in rows),
                     "rows_group": tuple(float(r.group) for r in rows),
-                    "rows_dual": tuple(r.dual for r in rows),
+                    "rows_dual": tuple(self.paid(r, group_dual) for r in rows),
                     "groups_dual": tuple(group_dual),
                     "money_dual": money_dual,
                     "cuts_row": (),
                     "cuts_site": (),
                     "cuts_dual": (),
+                    "bound_exact": self.bound(group_dual, money_dual),
+                    **UNLIMITED,
                 },
             ),
         )
@@ -347,6 +359,7 @@ QUESTION: dict[str, Value] = {
     "metros_share": 1.0,
     "money_cny": -1.0,
     "spare": 0,
+    "limited": 0,
     "existing": "kept",
     "lock": "",
     "forbid": "",
@@ -495,6 +508,12 @@ def listed(name: str, kind: str = "all") -> tuple[float | str, ...]:
     values = sound(kind)[1].proof.certificate[name]
     assert isinstance(values, tuple)
     return values
+
+
+def exact(kind: str = "all") -> float:
+    value = sound(kind)[1].proof.certificate["bound_exact"]
+    assert isinstance(value, float)
+    return value
 
 
 def changed(name: str, value: object, kind: str = "all", at: int = 0) -> Plan:
@@ -698,7 +717,7 @@ TAMPERED: list[tuple[Callable[[], Plan], str]] = [
     (lambda: with_certificate(rows_dual=tuple(float(u) / 2 for u in listed("rows_dual"))), "its duals prove"),
     (lambda: with_certificate(rows_point=(), rows_group=(), rows_dual=()), "its duals prove"),
     (lambda: with_certificate(groups_dual=()), "groups_dual must be a list of 1"),
-    (lambda: with_certificate(groups_dual=(0.0,)), "its duals prove"),
+    (lambda: with_certificate(groups_dual=(0.0,)), "rows that pay more than they are worth"),
     (lambda: with_certificate(groups_dual=(1e15,)), "its duals prove"),
     (lambda: with_certificate(groups_dual=(math.nan,)), "groups_dual must be numbers"),
     (lambda: with_certificate("money", groups_dual=(2.0,)), "groups_dual must be 1 with money"),
@@ -707,6 +726,12 @@ TAMPERED: list[tuple[Callable[[], Plan], str]] = [
     (lambda: with_certificate("money", money_dual=-1.0), "money_dual is -1.0"),
     (lambda: with_certificate("money", money_dual=(1.0,)), "money_dual is (1.0,)"),
     (lambda: with_certificate(money_dual=1.0), "and 0 without money"),
+    (lambda: with_certificate(bound_exact=exact() + 0.1), "claims the exact bound"),
+    (lambda: with_certificate(bound_exact=exact() - 0.1), "claims the exact bound"),
+    (lambda: with_certificate("money", bound_exact=exact("money") + 1.0), "millionths of weight where its duals give"),
+    (lambda: with_certificate(bound_exact=math.nan), "bound_exact is nan: a number from"),
+    (lambda: with_certificate(bound_exact=True), "bound_exact is True"),
+    (lambda: with_certificate(bound_exact=10**400), "bound_exact is a number too large"),
     # Claims.
     (lambda: with_proof(value=20.0), "claims the value 20.00 CNY where its sites come to 21.50 CNY"),
     (lambda: with_proof(value=math.nan), "claims no sum from 0 to 1e+15 as value"),
@@ -794,6 +819,100 @@ def test_the_check_never_raises_whatever_a_plan_says(kind: str, changes: list[tu
     assert isinstance(check_certificate(strange, worlds(case)), list)
 
 
+# Duals.
+
+
+@given(cases(), st.randoms(use_true_random=False), st.sampled_from([0.0, 0.5, 1.001, 1.5, 20.0]))
+@settings(max_examples=200, deadline=None)
+def test_a_dual_that_was_changed_is_refused_unless_it_proves_just_the_same(
+    case: Case, random: Random, times: float
+) -> None:
+    best = case.best()
+    assume(best is not None and case.rows)
+    assert best is not None
+    draw = random.random
+    group_dual = [1.0 if case.money else 1e-4 * draw() for _ in case.total]
+    for row in case.rows:
+        row.dual = draw() * group_dual[row.group] * row.weight / row.need
+    money_dual = draw() * 1e4 if case.money else 0.0
+    plan, before = case.plan(best[1], group_dual, money_dual), case.bound(group_dual, money_dual)
+    names = {"rows_dual": len(plan.proof.certificate["rows_dual"])} | (  # type: ignore[arg-type]
+        {"money_dual": 1} if case.money else {"groups_dual": len(group_dual)}
+    )
+    name, at = random.choice([(name, at) for name, count in names.items() for at in range(count)] or [("", 0)])
+    assume(name)
+    paying = [row for row in case.rows if case.paid(row, group_dual) > 0]
+    if name == "rows_dual":
+        paying[at].dual *= times
+    elif name == "groups_dual":
+        group_dual[at] *= times
+    else:
+        money_dual *= times
+    over = any(r.dual * r.need > group_dual[r.group] * r.weight * (1 + 1e-9) for r in paying)
+    differs = abs(case.bound(group_dual, money_dual) - before) > 1e-9 * max(1, abs(before)) + 1e-3
+    found = [p.what for p in check_certificate(_with_dual(plan, name, at, times), worlds(case))]
+    assert any("pay more than they are worth" in what for what in found) == over
+    assert over or any("claims the exact bound" in what for what in found) == differs
+
+
+def _with_dual(plan: Plan, name: str, at: int, times: float) -> Plan:
+    """The plan with one of its duals that many times as much."""
+    certificate = plan.proof.certificate
+    values = certificate[name]
+    if isinstance(values, tuple):
+        value: object = (*values[:at], float(values[at]) * times, *values[at + 1 :])
+    else:
+        value = float(values) * times
+    proof = msgspec.structs.replace(plan.proof, certificate={**certificate, name: value})
+    return msgspec.structs.replace(plan, proof=proof)
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "all": {"targets": ((500.0, 0.8),)},
+    "each": {"targets": ((500.0, 0.5),), "of": "each"},
+    "some": {"targets": ((500.0, 0.5),), "of": "some", "metros_share": 0.3},
+    "money": {"targets": ((500.0, 0.0),), "money_cny": 60e6},
+    "spare": {"targets": ((800.0, 0.6),), "spare": 1},
+    "phases": {"targets": ((500.0, 0.8),), "phases": ((1980, 0.5), (1982, 0.8)), "discount_share": 0.05},
+}
+
+
+@cache
+def nationwide() -> World:
+    twin = nation(stations=20_000, sites=60, seed=1)
+    return World(twin, twin)
+
+
+def planned(kind: str) -> Plan:
+    """The plan that the planner makes of this kind."""
+    return coverage(nationwide(), Ask(**ASKED[kind]), at_s=AT_S, effort="searched").plan
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_every_dual_of_the_planner_that_was_changed_is_refused(kind: str) -> None:
+    plan, world = planned(kind), nationwide()
+    assert check_certificate(plan, world) == []
+    certificate, rng = plan.proof.certificate, np.random.default_rng(1)
+    tried: list[str] = []
+    for name in ("rows_dual", "cuts_dual", "groups_dual", "money_dual"):
+        values = np.atleast_1d(np.array(certificate[name], float))
+        for at, times in product(rng.permutation(np.flatnonzero(values > 0))[:8].tolist(), (0.0, 0.5, 1.5)):
+            tried.append(name)
+            changed = _with_dual(plan, name, at, times)
+            # The dual of a metro that nobody counts on, as others come cheaper, does not matter.
+            if (
+                kind == "some"
+                and name == "groups_dual"
+                and times == 1.5
+                and exact_bound(changed, world) == exact_bound(plan, world)
+            ):
+                continue
+            said = "\n".join(map(str, check_certificate(changed, world)))
+            assert "exact bound" in said or "pay more" in said or "must be 1 with money" in said, (name, at, times)
+    assert set(tried) >= {"rows_dual", "groups_dual"}
+    assert ("cuts_dual" in tried, "money_dual" in tried) == (kind == "spare", kind == "money")
+
+
 # A nation.
 
 
@@ -811,10 +930,11 @@ def test_on_a_nation_the_weight_left_uncovered_is_that_of_the_prepared_network(m
     plan = _of_money(made, weight, free, chosen)
     covered = network.covered(np.concatenate([existing, chosen]), budget_ns).sum()
     value = int(network.total.sum() - covered) / 1e6
-    proof = msgspec.structs.replace(plan.proof, value=value)
-    assert check_certificate(msgspec.structs.replace(plan, proof=proof), World(made, made)) == []
-    # Duals of nothing prove what no candidate can reach.
     most = network.covered(np.concatenate([existing, free]), budget_ns).sum()
+    # Duals of nothing prove what no candidate can reach.
+    certificate = {**plan.proof.certificate, "bound_exact": float(network.total.sum() - most)}
+    proof = msgspec.structs.replace(plan.proof, value=value, certificate=certificate)
+    assert check_certificate(msgspec.structs.replace(plan, proof=proof), World(made, made)) == []
     assert proven(plan, World(made, made)) == int(network.total.sum() - most) / 1e6
 
 
@@ -840,6 +960,7 @@ def _of_money(twin: Twin, weight: Weight, free: Array, chosen: Array) -> Plan:
         "cuts_row": (),
         "cuts_site": (),
         "cuts_dual": (),
+        **UNLIMITED,
     }
     return Plan(
         planner="coverage",

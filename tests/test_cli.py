@@ -344,6 +344,8 @@ class Plain(Answer, frozen=True, kw_only=True):
     price_cny: float = 719.2576
     bound_cny: float = 5e7
     budget_us: float = 1_000.0
+    weight: float = 1234.567
+    year: int = 2027
     low: Ways = Ways(0.50726)
     high: Ways = Ways(0.316628)
     down: Ways | None = None
@@ -351,7 +353,7 @@ class Plain(Answer, frozen=True, kw_only=True):
     plan: Annotated[Ways, DETAIL] = Ways(0.5)
 
 
-def test_people_see_per_cent_and_fen_and_one_table_of_what_is_alike_and_no_details(
+def test_people_see_per_cent_and_fen_and_years_and_one_table_of_what_is_alike_and_no_details(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering(monkeypatch, Plain(headline="h", citation="c", found_after_s=None))
@@ -362,6 +364,8 @@ def test_people_see_per_cent_and_fen_and_one_table_of_what_is_alike_and_no_detai
         "price_cny      719.26",
         "bound_cny      50,000,000",
         "budget_us      1,000",
+        "weight         1,234.57",
+        "year           2027",
         "found_after_s  -",
         "",
         "      pooled_share",

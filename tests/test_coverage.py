@@ -1,31 +1,38 @@
 from __future__ import annotations
 
+import math
+import re
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import cache
-from itertools import chain, combinations
+from itertools import chain, combinations, cycle
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from karez.errors import Infeasible, InputError
+from karez.faces import text
 from karez.importers.generate import nation
-from karez.measure.circles import circles, compute_sites, points
+from karez.measure.circles import WEIGHT_SCALE, circles, compute_sites, points
 from karez.measure.reach import typical
 from karez.operations import GenerateQuestion, PlanCoverageQuestion
 from karez.operations import generate as generate_operation
 from karez.operations import plan_coverage as operation
+from karez.operations.networks import percent
+from karez.operations.networks import proven as said_of
 from karez.plan.certificate import check_certificate, proven
 from karez.plan.check import check
 from karez.plan.coverage import Ask, Coverage, coverage
-from karez.plan.covering.ladder import Effort
-from karez.plan.plan import Plan, applied
+from karez.plan.covering.ladder import Effort, Rung
+from karez.plan.plan import Plan, Proof, applied
 from karez.plan.sites import lead_time_s, price_of_site_cny
 from karez.twin import Twin, World
 from karez.twin.schema import Value
@@ -286,6 +293,8 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "both": ({"lock": ("c000100",), "forbid": ("c000100",)}, "names sites that are forbidden too"),
     "existing": ({"lock": ("c000001",)}, "names sites that are no candidates"),
     "phases and spare": ({"phases": ((1999, 0.8),), "spare": 1}, "cannot be had with spare"),
+    "capacity and spare": ({"serves": {"c000100": 1.0}, "spare": 1}, "limits sites for one budget"),
+    "capacity and money": ({"serves": {"c000100": 1.0}, "money_cny": 5.0}, "limits sites for one budget"),
     "falling": ({"phases": ((1999, 0.8), (2000, 0.7))}, "ask for less later"),
     "past": ({"phases": ((1969, 0.8),)}, "begin in the past"),
     "order": ({"phases": ((2001, 0.8), (2000, 0.8))}, "not in the order of their years"),
@@ -350,6 +359,82 @@ def test_each_site_alone_brings_what_is_lost_without_it(network: str) -> None:
     assert lost / total(twin).sum() == pytest.approx(site.alone_share)
 
 
+@given(networks(), st.sampled_from([0.3, 0.6, 0.9]), st.sampled_from([400.0, 800.0]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_sites_that_serve_only_so_much_are_as_cheap_as_any_and_hold_before_the_checker(
+    twin: Twin, target_share: float, budget_us: float, data: st.DataObject
+) -> None:
+    core = core_without_compute(twin)
+    assume(core)
+    prices = {site: float(data.draw(st.integers(1, 9))) for site in core}
+    existing = [site.decode() for site in twin["sites"].ids[compute_sites(twin)]]
+    serves = {site: float(data.draw(st.integers(0, 6))) for site in [*core, *existing]}
+    needed = math.ceil(Fraction(str(target_share)) * round(total(twin).sum() * WEIGHT_SCALE))
+    costs = [
+        sum(prices[site] for site in chosen)
+        for chosen in subsets(core)
+        if most_served(twin, [*existing, *chosen], serves, budget_us) >= needed
+    ]
+    asked: dict[str, Any] = {"targets": ((budget_us, target_share),), "prices_cny": prices, "serves": serves}
+    if not costs:
+        with pytest.raises(Infeasible, match="as far as what it serves goes"):
+            answered(twin, **asked)
+    else:
+        found = answered(twin, **asked)
+        assert found.plan.price_cny == min(costs) >= found.plan.proof.bound
+        assert found.is_closed
+
+
+def most_served(twin: Twin, sites: Sequence[str], serves: Mapping[str, float], budget_us: float) -> int:
+    """The most weight (millionths) that sites serve, by networkx and a search from each of them."""
+    counted, graph = points(twin, "access_point"), nx.DiGraph()
+    graph.add_nodes_from(["from", "to"])
+    for point, weight in enumerate(np.rint(counted.weight * WEIGHT_SCALE).astype(int).tolist()):
+        graph.add_edge("from", ("point", point), capacity=weight)
+    limit_ns = round(budget_us * 1_000)
+    for site in sites:
+        graph.add_edge(("site", site), "to", capacity=round(serves[site] * WEIGHT_SCALE))
+        delay_ns = typical(twin, counted).delays_ns(twin["sites"].rows([site]), limit_ns)
+        graph.add_edges_from((("point", int(at)), ("site", site)) for at in np.flatnonzero(delay_ns < limit_ns))
+    return int(nx.maximum_flow_value(graph, "from", "to"))
+
+
+def test_racks_and_power_of_the_price_list_say_what_a_site_serves(network: str, tmp_path: Path) -> None:
+    core = core_without_compute(world().intended)
+    path = tmp_path / "prices.csv"
+    rows = [f"{site},1000,{racks},{power}" for site, racks, power in zip(core, cycle((4, "")), cycle(("", 25, 9)))]
+    path.write_text("\n".join(["site,price_cny,racks,power_kw", *rows]), "utf-8")
+    free = asked(network, prices=str(path), target_share=0.6)
+    bound = asked(network, prices=str(path), target_share=0.6, rack_serves=300.0, output=str(tmp_path / "plan.json"))
+    assert bound.price_cny > free.price_cny
+    limits = dict(
+        zip(*(bound.plan.proof.certificate[name] for name in ("limited_sites", "limited_weight")), strict=True)
+    )
+    # A rack takes 6 kW, by the library.
+    assert [limits.get(site) for site in core[:4]] == [1200.0, 1200.0, 300.0, None]
+    assert check_certificate(bound.plan, world()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("site,price_cny\nc000100,5\n", "neither racks nor power_kw"),
+        ("site,price_cny,racks\nc000100,5,many\n", "line 2: has 'many' for racks"),
+        ("site,price_cny,racks,power_kw\nc000100,5,2,-1\n", "line 2: has '-1' for power_kw"),
+    ],
+)
+def test_racks_and_power_that_are_none_are_refused(text: str, told: str, network: str, tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InputError, match=told):
+        asked(network, prices=str(path), rack_serves=100.0)
+
+
+def test_a_rack_that_serves_wants_a_list_that_says_where_racks_are(network: str) -> None:
+    with pytest.raises(InputError, match="rack_serves: limits sites, of which nothing is known"):
+        asked(network, rack_serves=100.0)
+
+
 PRICES = {
     "empty": ("site,price_cny\n", "lists no site"),
     "columns": ("id,price\nc000100,5\n", "has no columns site and price_cny"),
@@ -410,3 +495,150 @@ def test_outside_of_the_main_thread_the_limit_alone_ends_the_climb(network: str)
     thread.start()
     thread.join()
     assert len(answers) == 1
+
+
+BEGINNINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "one site lost": (
+        {"spare": 1, "target_share": 0.5, "budget_us": 1_000.0},
+        r"\d+ new sites bring 50\.0 % of access points within 1 ms of compute with any site lost \(at most",
+    ),
+    "two sites lost": (
+        {"spare": 2, "target_share": 0.3, "budget_us": 1_000.0},
+        r"\d+ new sites bring 30\.0 % of access points within 1 ms of compute with any 2 sites lost \(at most",
+    ),
+    "spare sites there already": (
+        {"spare": 1, "target_share": 0.01},
+        r"Nothing to build: 1\.0 % of access points within 500 us of compute with any site lost is reached already \(",
+    ),
+    "residents": ({"weight": "population"}, r"\d+ new sites bring 80\.0 % of residents within 500 us of compute \("),
+    "area": ({"weight": "area"}, r"\d+ new sites bring 80\.0 % of the area within 500 us of compute \("),
+}
+
+
+@pytest.mark.parametrize(("words", "told"), BEGINNINGS.values(), ids=BEGINNINGS)
+def test_the_headline_says_in_plain_words_what_is_built_and_reached(
+    words: dict[str, Any], told: str, network: str
+) -> None:
+    assert re.match(told, asked(network, effort="greedy", **words).headline)
+
+
+def test_with_money_the_headline_says_how_many_sites_for_how_much_and_how_many_points_more_there_can_be(
+    network: str,
+) -> None:
+    best = asked(network, money_cny=6_000_000.0)
+    assert re.fullmatch(
+        r"2 new sites for at most 6,000,000 CNY bring \d+\.\d % of access points within 500 us of compute "
+        r"\(proven: no plan for the money covers more; synthetic\)",
+        best.headline,
+    )
+    assert best.targets[0].target_share is None
+    greedy = asked(network, money_cny=30_000_000.5, effort="greedy")
+    assert " for at most 30,000,000.50 CNY bring " in greedy.headline
+    assert "(how much more the money might cover is not proven; synthetic)" in greedy.headline
+    relaxed = asked(network, money_cny=120_000_000.0, effort="relaxed")
+    uncovered_share = 1.0 - relaxed.targets[0].after_share
+    points = 100 * uncovered_share * (1 - relaxed.bound / relaxed.value)
+    told = re.search(r"covers more than (\d+\.\d) points more", relaxed.headline)
+    assert told
+    assert points <= float(told[1]) < points + 0.1
+
+
+def test_money_that_brings_nothing_is_told_without_a_target_that_was_met(network: str) -> None:
+    everywhere = asked(network, money_cny=6_000_000.0, budget_us=1_000_000.0)
+    assert everywhere.headline.startswith(
+        "Nothing to build for at most 6,000,000 CNY: 100.0 % of access points within "
+    )
+    assert everywhere.meets_target is None
+
+
+def test_years_are_shown_as_years_and_only_where_something_is_asked_by_year(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAREZ_AT_S", "1767225600")
+    by_year = asked(network, phases="2027=0.6,2028=0.8", effort="relaxed")
+    assert by_year.headline.count("20") == by_year.headline.count("2028") == 1
+    lines = "\n".join(text.lines(by_year))
+    assert "2,02" not in lines
+    assert [line.split()[1] for line in lines.split("targets\n")[1].splitlines()[:3]] == ["year", "2027", "2028"]
+    assert {site.year for site in by_year.sites} == {2027, 2028}
+    plain = asked(network, effort="greedy")
+    assert {site.year for site in plain.sites} == {target.year for target in plain.targets} == {None}
+    assert not any("year" in line for line in text.lines(plain))
+
+
+def test_sites_that_are_kept_are_not_told_as_new(network: str, tmp_path: Path) -> None:
+    twin, path = world().intended, tmp_path / "prices.csv"
+    there = [site.decode() for site in twin["sites"].ids[compute_sites(twin)]]
+    dear = [f"{site},9000000" for site in core_without_compute(twin)]
+    path.write_text("\n".join(["site,price_cny", *(f"{site},1000" for site in there), *dear]), "utf-8")
+    words = {"existing": "closable", "prices": str(path), "effort": "searched"}
+    some, kept = asked(network, **words), asked(network, target_share=0.1, **words)
+    new, old = len(some.plan.actions), sum(bool(site.kept) for site in some.sites)
+    assert new + old == len(some.sites)
+    assert some.headline.startswith(f"{new} new sites and {old} kept bring 80.0 % of access points within 500 us of")
+    assert kept.headline.startswith(f"{len(kept.sites)} kept sites bring 10.0 % of access points within 500 us of")
+    assert {site.id for site in kept.sites if site.kept} <= set(there)
+    assert {site.kept for site in asked(network, effort="greedy").sites} == {None}
+
+
+def test_a_rung_is_listed_again_only_where_it_brought_a_better_plan_or_bound(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fen = 100
+    rungs = [
+        ("greedy", 90, 10.0),
+        ("relaxed", 80, 50.0),
+        ("searched", 80, 50.0),
+        ("exact", 80, 50.0),
+        ("exact", 80, 60.0),
+        ("exact", 80, 60.000001),
+        ("exact", 70, 60.0),
+        ("exact", 70, 65.0),
+        ("exact", 70, 65.0),
+    ]
+    noted = tuple(Rung(name, value * fen, bound * fen, float(at)) for at, (name, value, bound) in enumerate(rungs))
+
+    def told(*args: Any, **kwargs: Any) -> Coverage:
+        found = coverage(*args, **kwargs)
+        proof = msgspec.structs.replace(found.plan.proof, value=70.0, bound=66.0)
+        return found._replace(rungs=noted, plan=msgspec.structs.replace(found.plan, proof=proof))
+
+    monkeypatch.setattr(operation, "coverage", told)
+    assert [(step.rung, step.value, step.bound, step.seconds) for step in asked(network, effort="greedy").rungs] == [
+        ("greedy", 90.0, 10.0, 0.0),
+        ("relaxed", 80.0, 50.0, 1.0),
+        ("searched", 80.0, 50.0, 2.0),
+        ("exact", 80.0, pytest.approx(60.0), 5.0),
+        ("exact", 70.0, 60.0, 6.0),
+        ("exact", 70.0, 66.0, 8.0),
+    ]
+
+
+def test_the_last_rung_has_the_value_of_the_plan_and_no_lower_bound_whatever_is_locked(network: str) -> None:
+    first = asked(network, effort="relaxed")
+    outside = next(site for site in core_without_compute(world().intended) if site not in {s.id for s in first.sites})
+    for words in ({}, {"lock": outside}, {"lock": outside, "money_cny": 30_000_000.0}):
+        answer = asked(network, effort="relaxed", **words)
+        last = answer.rungs[-1]
+        assert last.value == pytest.approx(answer.value)
+        assert last.gap_share == pytest.approx(answer.gap_share, abs=1e-8)
+        assert last.bound >= answer.bound
+
+
+@given(st.floats(1e-9, 1e15), st.floats(1e-9, 1.0))
+@settings(deadline=None)
+def test_percentages_are_never_told_with_exponents(value: float, bound_share: float) -> None:
+    proof = Proof(value=value, bound=bound_share * value, unit="CNY", how="", certificate={})
+    bare = Plan(planner="", question={}, revision="", made_at_s=0.0, reads=(), actions=(), price_cny=value, proof=proof)
+    said = said_of(bare)
+    assert not re.search(r"\de[+-]?\d", f"{said} {percent(bound_share)}")
+
+
+def test_percentages_are_told_in_two_digits_below_ten_and_as_shares_from_there() -> None:
+    assert [percent(share) for share in (1.015, 0.1, 0.037, 0.00012, 3e-8)] == [
+        "101.5 %",
+        "10.0 %",
+        "3.7 %",
+        "0.012 %",
+        "0.000003 %",
+    ]

@@ -89,7 +89,7 @@ def test_it_tells_what_only_one_builds_and_what_moves_to_another_year(tmp_path: 
     assert (found.before.price_cny, found.after.price_cny, found.after.bound) == (30.0, 40.0, 20.0)
     assert found.after.gap_share == 0.5
     assert found.headline == (
-        "The second plan builds 2 sites, leaves out 1 site, moves 1 to another year, for 10 CNY more (30 CNY before); "
+        "The second plan adds 2 sites, leaves out 1 site, moves 1 to another year, for 10 CNY more (30 CNY before); "
         "the same was asked, of the same revision"
     )
 
@@ -145,7 +145,7 @@ def test_sites_that_a_plan_keeps_are_told_apart_from_those_it_builds(tmp_path: P
     found = compared(tmp_path, plan_of(built("a"), kept=["b", "c"]), plan_of(built("a"), kept=["c", "d"]))
     assert [(one.what, one.subject, one.year) for one in found.only_before] == [("keep", "b", None)]
     assert [(one.what, one.subject) for one in found.only_after] == [("keep", "d")]
-    assert "keeps 1 site, keeps no more 1 site" in found.headline
+    assert "keeps 1 site, no longer keeps 1 site" in found.headline
 
 
 def test_plans_of_any_planner_are_compared_by_their_actions(tmp_path: Path) -> None:

@@ -617,6 +617,9 @@ def test_the_chart_of_costs_has_what_planning_for_each_share_alone_gives(network
     (chart,), (table,) = section.costs, section.tables
     world, revision = networks.load(network)
     assert 0.95 in chart.shares
+    assert section.lead.endswith(
+        "All sites are taken at the library's price, so the cheapest plan is the one with the fewest."
+    )
     assert len(chart.shares) >= 4
     for share, number, least in zip(chart.shares, chart.sites, chart.least, strict=True):
         found = coverage(world, Ask(targets=((1_000.0, share),)), at_s=revision.at_s, effort="searched")

@@ -18,6 +18,7 @@ from karez.twin.table import Table, text
 
 STATIONS, COMPUTE_SITES = 5_000_000, 500
 CORE_SHARE, OPEN_SHARE, TARGET_SHARE = 0.6, 0.1, 0.75
+LEAST_SERVED, MOST_SERVED = 5_000, 60_000
 CHEAPEST, DEAREST = 50, 150
 BUDGETS_US = (500.0, 1_000.0)
 
@@ -52,3 +53,10 @@ def prices(twin: Twin, number: int, seed: int, *, unit: bool) -> dict[str, float
 def asked(twin: Twin, number: int, seed: int, budget_us: float, *, unit: bool = False) -> Ask:
     """The question of an instance."""
     return Ask(targets=((budget_us, TARGET_SHARE),), weight="station", prices_cny=prices(twin, number, seed, unit=unit))
+
+
+def limits(ask: Ask, seed: int) -> dict[str, float]:
+    """How much weight each candidate serves at most."""
+    assert ask.prices_cny is not None
+    drawn = np.random.default_rng(seed + 2_000).integers(LEAST_SERVED, MOST_SERVED + 1, len(ask.prices_cny))
+    return dict(zip(ask.prices_cny, drawn.astype(float).tolist(), strict=True))

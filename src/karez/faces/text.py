@@ -174,7 +174,10 @@ def _says(rows: Sequence[dict[str, object]], name: str) -> bool:
 
 
 def _named(name: str, value: object) -> str:
-    """A value on one line; a moment is shown as its date, in UTC, a share in per cent, a price in whole fen."""
+    """A value on one line; a moment is shown as its date, in UTC, a share in per cent, a price in whole fen.
+
+    A year has no thousands.
+    """
     if isinstance(value, float) and math.isfinite(value):
         if name.endswith("_share"):
             return f"{value * 100:.1f} %"
@@ -182,6 +185,8 @@ def _named(name: str, value: object) -> str:
             return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
     if name.endswith("at_s") and isinstance(value, int | float) and 0 < value < LAST_DATE_S:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
+    if name.endswith("year") and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return _inline(value)
 
 
@@ -219,7 +224,7 @@ def _scalar(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         whole = value == round(value) if math.isfinite(value) else False
-        return f"{value:,.0f}" if whole or LARGE <= abs(value) < math.inf else f"{value:.6g}"
+        return f"{value:,.0f}" if whole or LARGE <= abs(value) < math.inf else f"{value:,.6g}"
     return clean(str(value)) or "-"
 
 

@@ -261,6 +261,14 @@ class PlanCoverageQuestion(msgspec.Struct, frozen=True, kw_only=True):
     lock: Annotated[str, Meta(description="ids of candidates that are built in any case, with commas between")] = ""
     forbid: Annotated[str, Meta(description="ids of sites that are not built, with commas between")] = ""
     prices: SitePrices = ""
+    rack_serves: Annotated[
+        Annotated[float, Meta(gt=0, le=1e9)] | None,
+        Meta(description="weight that a rack serves: sites serve what racks and power_kw of the price list allow"),
+    ] = None
+    rack_kw: Annotated[
+        Annotated[float, Meta(gt=0, le=1e6)] | None,
+        Meta(description="power that a rack takes, kW; the library's when not given"),
+    ] = None
     figures: Figures = "typical"
     effort: Effort = "exact"
     time_limit_s: TimeLimit = 60.0

@@ -9,6 +9,7 @@ from karez.errors import InputError, Problem
 from karez.operations.networks import given_rows
 
 DEAREST_CNY = 1e12
+MOST_RACKS = 1_000_000
 
 
 def price_list(path: str) -> dict[str, float]:
@@ -37,6 +38,36 @@ def price_list(path: str) -> dict[str, float]:
     if problems:
         raise InputError(problems)
     return prices
+
+
+def served_list(path: str, *, rack_serves: float, rack_kw: float) -> dict[str, float]:
+    """How much weight each site of a CSV file serves, by its id: that of as many racks as it has room and power for.
+
+    `racks` and `power_kw` are columns of the file; a site for which it says neither serves all, and is left out.
+
+    Raises:
+        InputError: the file cannot be read, has neither column, or rows are wrong: all of them are told.
+    """
+    rows = given_rows(path)
+    if rows and not {"racks", "power_kw"} & set(rows[0][1]):
+        raise InputError.of(
+            path, "has neither racks nor power_kw", "add one of these columns, or leave out rack_serves"
+        )
+    found: dict[str, float] = {}
+    problems = []
+    for label, cells in rows:
+        said = {name: number(cells[name]) for name in ("racks", "power_kw") if cells.get(name)}
+        wrong = [name for name, value in said.items() if not 0 <= value <= MOST_RACKS]
+        problems += [
+            Problem(f"{path}, {label}", f"has {cells[name]!r} for {name}", f"give a number from 0 to {MOST_RACKS:,}")
+            for name in wrong
+        ]
+        if said and not wrong:
+            racks = min(said.get("racks", math.inf), said.get("power_kw", math.inf) / rack_kw)
+            found[(cells.get("site") or "").strip()] = math.floor(racks) * rack_serves
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 def wrong_price(where: str, cells: Mapping[str, str | None], of: str) -> Problem:

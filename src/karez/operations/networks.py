@@ -7,6 +7,7 @@ import math
 import os
 import time
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from threading import Lock
 
@@ -29,6 +30,8 @@ from karez.units import NS_PER_US, US_PER_MS
 DETAIL = Meta(extra={"detail": True})
 # Prices are exact to a hundredth of a CNY; what is below is rounding.
 SMALLEST_CNY = 0.005
+# From here on one digit after the point of a percentage says enough.
+WHOLE_DIGITS_SHARE = 0.1
 LARGEST_GAP_SHARE = 10.0
 # Shorter delays are told to three digits.
 LONG_US = 1_000_000.0
@@ -237,6 +240,13 @@ def share(value: float | None) -> str:
     return "none" if value is None else f"{value:.1%}".replace("%", " %")
 
 
+def percent(value: float) -> str:
+    """A share of any size as a person reads it: as `share` from 10 % on, and below in two digits that count."""
+    if value >= WHOLE_DIGITS_SHARE:
+        return share(value)
+    return f"{Decimal(f'{100 * value:.2g}'):f} %"
+
+
 def duration(value_us: float) -> str:
     """A delay as a person reads it: milliseconds from 1 ms on, three digits."""
     value_us = float(f"{value_us:.3g}") if value_us < LONG_US else value_us
@@ -267,10 +277,12 @@ def is_least(plan: Plan) -> bool:
 
 
 def proven(plan: Plan) -> str:
-    """What is proven of a plan's price, for a person."""
+    """What is proven of what a plan is worth, for a person."""
+    is_price = plan.proof.unit == "CNY"
     if is_least(plan):
-        return "proven: no plan costs less"
-    gap_share = (plan.proof.value - plan.proof.bound) / plan.proof.bound if plan.proof.bound > 0 else math.inf
+        return "proven: no plan costs less" if is_price else "proven: no plan leaves less uncovered"
+    gap_share = plan.proof.value / plan.proof.bound - 1 if plan.proof.bound > 0 else math.inf
     if gap_share > LARGEST_GAP_SHARE:
         return "how far above the least possible is not proven"
-    return f"at most {gap_share * 100:.2g} % above the least possible"
+    above = "above the least possible" if is_price else "more uncovered than the least possible"
+    return f"at most {percent(gap_share)} {above}"

@@ -12,7 +12,7 @@ import msgspec
 from karez.errors import InputError, Problem
 from karez.measure.circles import WEIGHT_SCALE, points
 from karez.operations import Answer, PlanCoverageQuestion
-from karez.operations.lists import number, price_list
+from karez.operations.lists import number, price_list, served_list
 from karez.operations.networks import (
     DETAIL,
     counted,
@@ -30,28 +30,38 @@ from karez.operations.watch import watched
 from karez.plan.coverage import Ask, Coverage, coverage
 from karez.plan.covering.ladder import Rung
 from karez.plan.plan import Plan
-from karez.plan.sites import lead_time_s
+from karez.plan.sites import lead_time_s, rack_kw
 from karez.twin import Twin
 from karez.twin.store import Revision
 from karez.units import FEN_PER_CNY
 
 PAIR = re.compile(r"\s*([^=\s]+)\s*=\s*([^=\s]+)\s*")
 SHARE_FIX = "give shares from 0 to 1"
+POINTS_IN_ALL = 100
+# Bounds that are no further apart than this look alike.
+SEEN_SHARE = 1e-6
 
 
 class NewSite(msgspec.Struct, frozen=True):
-    """A site that the plan takes: when, at what price, and the share of all weight that it alone brings."""
+    """A site that the plan takes: when, at what price, and the share of all weight that it alone brings.
+
+    The year is absent where nothing is asked by year; `kept` (it has compute already) where no site may be closed.
+    """
 
     id: str
     name: str
     metro: str
-    year: int
+    kept: bool | None
+    year: int | None
     price_cny: float
     alone_share: float
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A rung of the ladder: the best plan by then, the bound by then, the gap between them and the seconds so far."""
+    """A rung of the ladder: the best plan by then, the bound by then, the gap between them and the seconds so far.
+
+    Of a rung that did several things, those are left out that changed neither plan nor bound.
+    """
 
     rung: str
     value: float
@@ -61,11 +71,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A share that is asked for within a budget (by the end of a year), and what is covered before and after."""
+    """A share that is asked for within a budget (by the end of a year), and what is covered before and after.
+
+    The year is absent where nothing is asked by year, the share where the most for a sum is.
+    """
 
     budget_us: float
-    year: int
-    target_share: float
+    year: int | None
+    target_share: float | None
     before_share: float
     after_share: float
 
@@ -111,7 +124,7 @@ def run(question: PlanCoverageQuestion) -> PlanCoverageAnswer:
     return PlanCoverageAnswer(
         headline=_headline(found, plan, ask, revision),
         citation=plan.citation,
-        meets_target=None if plan.actions else True,
+        meets_target=None if plan.actions or ask.money_cny is not None else True,
         targets=tuple(_targets(found, ask)),
         sites=tuple(_sites(found, world.intended)),
         price_cny=plan.price_cny,
@@ -120,7 +133,7 @@ def run(question: PlanCoverageQuestion) -> PlanCoverageAnswer:
         unit=plan.proof.unit,
         gap_share=plan.proof.gap_share,
         closed=found.is_closed,
-        rungs=tuple(_step(rung, ask) for rung in found.rungs),
+        rungs=tuple(_steps(found, plan, ask)),
         output=question.output,
         plan=plan,
     )
@@ -143,6 +156,9 @@ def asked(question: PlanCoverageQuestion) -> Ask:
         problems.append(Problem("also", "has a budget out of range", "give microseconds above 0, at most 1,000,000"))
     if any(year != int(year) or not 1970 <= year <= 9998 for year, _ in phases):
         problems.append(Problem("phases", "has a year out of range", "give years such as 2028"))
+    if question.rack_serves is not None and not question.prices:
+        fix = "give a price list with racks or power_kw of each site"
+        problems.append(Problem("rack_serves", "limits sites, of which nothing is known", fix))
     if problems:
         raise InputError(problems)
     target = phases[-1][1] if phases else question.target_share
@@ -157,10 +173,18 @@ def asked(question: PlanCoverageQuestion) -> Ask:
         lock=_ids(question.lock),
         forbid=_ids(question.forbid),
         prices_cny=price_list(question.prices) if question.prices else None,
+        serves=_serves(question),
         discount_share=question.discount_share if phases else 0.0,
         weight=question.weight,
         figures=question.figures,
     )
+
+
+def _serves(question: PlanCoverageQuestion) -> dict[str, float]:
+    if question.rack_serves is None:
+        return {}
+    each_kw = rack_kw() if question.rack_kw is None else question.rack_kw
+    return served_list(question.prices, rack_serves=question.rack_serves, rack_kw=each_kw)
 
 
 def _ids(words: str) -> tuple[str, ...]:
@@ -180,13 +204,40 @@ def _pairs(words: str, where: str, form: str, problems: list[Problem]) -> list[t
 
 
 def _headline(found: Coverage, plan: Plan, ask: Ask, revision: Revision) -> str:
-    aim, note = _aim(ask, found), " (synthetic)" if revision.synthetic else ""
-    if not plan.actions and ask.money_cny is None:
-        return f"Nothing to build: {aim} is reached already{note}"
-    sites = counted(len(plan.actions), "new site")
-    mark = "; synthetic" if revision.synthetic else ""
-    verb = "brings" if len(plan.actions) == 1 else "bring"
-    return f"{sites} {verb} {aim} ({_proof(found, plan, ask)}{mark})"
+    aim, money = _aim(ask, found), _money(ask)
+    taken = _taken(plan)
+    if not taken and ask.money_cny is None:
+        return f"Nothing to build: {aim} is reached already{' (synthetic)' if revision.synthetic else ''}"
+    proof = f"({_proof(found, plan, ask)}{'; synthetic' if revision.synthetic else ''})"
+    if not taken:
+        return f"Nothing to build{money}: {aim} is reached already {proof}"
+    return f"{taken}{money} {_brings(plan)} {aim} {proof}"
+
+
+def _taken(plan: Plan) -> str:
+    """How many sites are built, and how many of those that might be closed are kept; empty where there are none."""
+    built, kept = len(plan.actions), _taken_sites(plan) - len(plan.actions)
+    if not built:
+        return counted(kept, "kept site") if kept else ""
+    return counted(built, "new site") + (f" and {kept:,} kept" if kept else "")
+
+
+def _taken_sites(plan: Plan) -> int:
+    sites = plan.proof.certificate["sites"]
+    assert isinstance(sites, tuple)
+    return len(sites)
+
+
+def _brings(plan: Plan) -> str:
+    return "brings" if _taken_sites(plan) == 1 else "bring"
+
+
+def _money(ask: Ask) -> str:
+    """The sum that may be spent, as a clause; fen are told where there are any."""
+    if ask.money_cny is None:
+        return ""
+    digits = 0 if ask.money_cny == round(ask.money_cny) else 2
+    return f" for at most {ask.money_cny:,.{digits}f} CNY"
 
 
 def _aim(ask: Ask, found: Coverage) -> str:
@@ -196,7 +247,7 @@ def _aim(ask: Ask, found: Coverage) -> str:
         "each": f"of {_words(ask)} in each metropolis",
         "some": f"of {_words(ask)} in {share(ask.metros_share)} of the metropolises",
     }[ask.of]
-    spare = f", whichever {counted(ask.spare, 'site')} is lost," if ask.spare else ""
+    spare = f" with any {counted(ask.spare, 'site') if ask.spare > 1 else 'site'} lost" if ask.spare else ""
     targets = ask.targets if ask.money_cny is None else ((ask.targets[0][0], found.after_share[0]),)
     wanted = " and ".join(f"{share(value)} {of} within {duration(budget_us)}" for budget_us, value in targets)
     last = f" by the end of {ask.phases[-1][0]}" if ask.phases else ""
@@ -204,18 +255,31 @@ def _aim(ask: Ask, found: Coverage) -> str:
 
 
 def _words(ask: Ask) -> str:
-    return {"access_point": "access points", "station": "stations' weight", "place": "key places"}.get(
-        ask.weight, f"{ask.weight}s" if ask.weight == "enterprise" else ask.weight
-    )
+    return {
+        "access_point": "access points",
+        "station": "stations' weight",
+        "place": "key places",
+        "enterprise": "enterprises",
+        "population": "residents",
+        "area": "the area",
+    }[ask.weight]
 
 
 def _proof(found: Coverage, plan: Plan, ask: Ask) -> str:
-    if ask.money_cny is not None:
-        best = (plan.proof.value - plan.proof.bound) / max(_total(plan, found), 1e-300)
-        return f"proven: no plan for the money covers more than {best * 100:.2g} % of the weight beyond it"
-    said = proven(plan)
+    said, better = (proven(plan), "cheaper") if ask.money_cny is None else (_weight_proof(found, plan), "better")
     closed = found.is_closed and plan.proof.bound < plan.proof.value
-    return f"{said}; branch and bound leaves none cheaper" if closed else said
+    return f"{said}; branch and bound leaves none {better}" if closed else said
+
+
+def _weight_proof(found: Coverage, plan: Plan) -> str:
+    """What is proven of the weight that a sum covers; points are rounded up."""
+    left = plan.proof.value - plan.proof.bound
+    if left <= 0:
+        return "proven: no plan for the money covers more"
+    if plan.proof.bound <= 0:
+        return "how much more the money might cover is not proven"
+    points = math.ceil(POINTS_IN_ALL * 10 * left / _total(plan, found)) / 10
+    return f"proven: no plan for the money covers more than {points:.1f} points more"
 
 
 def _total(plan: Plan, found: Coverage) -> float:
@@ -226,30 +290,60 @@ def _total(plan: Plan, found: Coverage) -> float:
 
 def _targets(found: Coverage, ask: Ask) -> Iterator[Target]:
     budget_us = ask.targets[0][0]
-    each = [(budget_us, year, value) for year, value in ask.phases] or [(one, 0, value) for one, value in ask.targets]
-    for (budget, year, value), before, after in zip(each, found.before_share, found.after_share, strict=True):
-        yield Target(budget, year, value if ask.money_cny is None else 0.0, before, after)
+    each: list[tuple[float, int | None, float]] = [(budget_us, year, value) for year, value in ask.phases]
+    each = each or [(one_us, None, value) for one_us, value in ask.targets]
+    for (one_us, year, value), before, after in zip(each, found.before_share, found.after_share, strict=True):
+        yield Target(one_us, year, value if ask.money_cny is None else None, before, after)
 
 
 def _sites(found: Coverage, twin: Twin) -> Iterator[NewSite]:
     certificate = found.plan.proof.certificate
     chosen, years = certificate["sites"], certificate["years"]
     prices = dict(zip(certificate["candidates"], certificate["prices_fen"], strict=True))  # type: ignore[arg-type]
+    built = {action.subject for action in found.plan.actions}
     for at, site in enumerate(chosen):  # type: ignore[arg-type]
         metro = str(twin["sites"].cell(str(site), "metro"))
-        name = str(twin["metros"].cell(metro, "name")) if twin["metros"].has(metro) else ""
-        year = int(years[at]) if years else 0  # type: ignore[index]
         yield NewSite(
-            str(site),
-            str(twin["sites"].cell(str(site), "name")),
-            name,
-            year,
-            float(prices[site]) / FEN_PER_CNY,
-            found.marginal_share[str(site)],
+            id=str(site),
+            name=str(twin["sites"].cell(str(site), "name")),
+            metro=str(twin["metros"].cell(metro, "name")) if twin["metros"].has(metro) else "",
+            kept=site not in built if found.plan.question["existing"] == "closable" else None,
+            year=int(years[at]) if years else None,  # type: ignore[index]
+            price_cny=float(prices[site]) / FEN_PER_CNY,
+            alone_share=found.marginal_share[str(site)],
         )
 
 
-def _step(rung: Rung, ask: Ask) -> Step:
+def _steps(found: Coverage, plan: Plan, ask: Ask) -> Iterator[Step]:
+    """The last line of each rung, and before it those that brought a better plan or bound, each once.
+
+    Rungs count what is left to choose; here what is locked counts too, as in the plan. The plan's own bound, rounded
+    up to what prices can add up to, is known with the last.
+    """
     scale = FEN_PER_CNY if ask.money_cny is None else WEIGHT_SCALE
-    value, bound = rung.value / scale, max(rung.bound / scale, 0.0)
-    return Step(rung.name, value, bound, (value - bound) / value if value else 0.0, round(rung.seconds, 3))
+    fixed = plan.proof.value - found.rungs[-1].value / scale
+    shown = list[Step]()
+    for step in (_step(rung, scale, fixed) for rung in found.rungs):
+        if shown and shown[-1].rung == step.rung and _repeats(step, shown[-1]):
+            shown.pop()
+        shown.append(step)
+    shown[-1] = _with_bound(shown[-1], max(shown[-1].bound, plan.proof.bound))
+    for before, step, then in zip([None, *shown[:-1]], shown, [*shown[1:], None], strict=True):
+        is_last = then is None or then.rung != step.rung
+        if is_last or before is None or not _repeats(step, before):
+            yield step
+
+
+def _step(rung: Rung, scale: float, fixed: float) -> Step:
+    value, bound = rung.value / scale + fixed, max(rung.bound / scale + fixed, 0.0)
+    return _with_bound(Step(rung.name, value, 0.0, 0.0, round(rung.seconds, 3)), bound)
+
+
+def _with_bound(step: Step, bound: float) -> Step:
+    gap_share = (step.value - bound) / step.value if step.value else 0.0
+    return msgspec.structs.replace(step, bound=bound, gap_share=gap_share)
+
+
+def _repeats(step: Step, before: Step) -> bool:
+    """Whether neither plan nor bound differs by as much as anybody would see."""
+    return step.value == before.value and math.isclose(step.bound, before.bound, rel_tol=SEEN_SHARE)

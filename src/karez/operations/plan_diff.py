@@ -24,8 +24,8 @@ ORDER, KEEP = "order equipment", "keep"
 OTHER = ("", "other act")
 # What the headline says of what only the second plan does, and of what only the first does.
 CLAUSES = (
-    ((ORDER, "site"), "builds", "leaves out"),
-    ((KEEP, "site"), "keeps", "keeps no more"),
+    ((ORDER, "site"), "adds", "leaves out"),
+    ((KEEP, "site"), "keeps", "no longer keeps"),
     (OTHER, "does", "leaves undone"),
 )
 DIGEST_DIGITS = 12

@@ -23,7 +23,7 @@ from karez.measure.delay import FIGURES, Figures
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import timeline
-from karez.operations.networks import counted
+from karez.operations.networks import counted, percent
 from karez.operations.render import sections
 from karez.operations.render.cost import CostData
 from karez.operations.render.curve import CurveData, round_step
@@ -157,7 +157,7 @@ def _outcome(question: ReportQuestion, world: World, revision: Revision) -> _Out
 
 
 def _costs(question: ReportQuestion, world: World, revision: Revision) -> list[Section]:
-    """How many sites each of some shares takes, where candidates bring more than there is today."""
+    """How many sites each of some shares takes, at the library's price, where candidates bring more than today's."""
     budget_us = question.budget_us
     try:
         program = program_of(world, Ask(targets=((budget_us, 0.0),)), at_s=revision.at_s)
@@ -265,7 +265,7 @@ def _figures(now: Circles, outcome: _Outcome, target_share: float) -> tuple[Figu
         Figure(
             value=f"{len(plan.actions):,}",
             label="sites to build",
-            detail=f"{compact(plan.price_cny)} CNY, at a price assumed",
+            detail=f"{compact(plan.price_cny)} CNY, at the library's price of a site",
         ),
         *([_bound(plan)] if plan.actions else []),
     )
@@ -276,7 +276,7 @@ def _bound(plan: Plan) -> Figure:
     detail = f"no plan needs fewer than {counted(sections.fewest(proof.bound), 'site')}"
     if networks.is_least(plan):
         return Figure(value="proven", label="the fewest sites possible", detail=detail)
-    value = f"{(proof.value - proof.bound) / proof.bound * 100:.2g} %" if proof.bound > 0 else "unknown"
+    value = percent(proof.value / proof.bound - 1) if proof.bound > 0 else "unknown"
     return Figure(value=value, label="above the fewest possible, at most", detail=detail)
 
 

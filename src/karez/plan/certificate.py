@@ -3,9 +3,14 @@
 Nothing in the plan is believed, and nothing is shared with what made it. Everything is counted again on the network,
 point by point: which sites reach it within the budget, by one search for each site. Points of one group that lack as
 many sites and have the same candidates within reach are a row; a row is known by the sum of 128 bits for each of its
-candidates, drawn from their ids. Any duals give a valid bound, so it is computed from those that the plan has.
+candidates, drawn from their ids. Any duals that pay for no row more than it is worth give a valid bound, so it is
+computed from those that the plan has.
 
-Source: Lagrangian bound of partial set multi-covering, as `_bound` has it.
+Where sites have limits, the plan says who serves whom. Nothing is done beforehand then: what is kept or locked serves
+up to its limit like the others, and a row is of the points of one group with the same sites of all within reach.
+
+Source: Lagrangian bounds of partial set multi-covering, as `_covering_bound` has it, and of partial covering with
+capacities, as `_limited_bound` has it.
 """
 
 from __future__ import annotations
@@ -52,7 +57,14 @@ PLANNER = "coverage"
 SITES_AT_ONCE = 256
 # Slack for rounding in floating point, as a share of the unit that bounds are rounded up to.
 SLACK = 1e-6
-LARGEST_SPARE = 1_000_000
+# By what share duals may pay a row more than it is worth, and a bound may differ, through rounding alone. A bound near
+# zero may by this much (fen, or millionths of weight), and by this share of the worth of all rows, which cancel in it.
+ROUNDING_SHARE = 1e-9
+ROUNDING_LEAST = 1e-3
+CANCELLED_SHARE = 1e-12
+LARGEST_COUNT = 1_000_000
+# What a site without a limit serves, in millionths of weight.
+UNLIMITED = np.iinfo(np.int64).max
 MOST_TARGETS = 64
 NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 PAIRS = re.compile(rf"{NUMBER}={NUMBER}(?:,{NUMBER}={NUMBER})*")
@@ -71,6 +83,7 @@ class _Question(NamedTuple):
     metros_share: Fraction
     money_cny: float
     spare: int
+    limited: int
     closable: bool
     lock: tuple[str, ...]
     forbid: tuple[str, ...]
@@ -103,12 +116,22 @@ class _Ground(NamedTuple):
     existing: Array
 
 
+class _Served(NamedTuple):
+    """Who serves whom: how much (weight in millionths) of the row of a point, in a group, a site serves."""
+
+    point: Array
+    group: Array
+    site: Array
+    weight: Array
+
+
 class _Claim(NamedTuple):
     """What the certificate claims, with positions for ids: of candidates, of points, of groups.
 
     `price_fen` has a row for each year and a column for each candidate; `year` the position of the year of each chosen
-    candidate. `sites` (rows) are the candidates, and then what is kept; `taken` says which of them are beforehand. A
-    cut is of a row (position in the certificate's) and leaves out a site (candidate).
+    candidate. `sites` (rows) are the candidates, and then what is kept; `taken` says which of them are beforehand, and
+    `limit` how much weight (millionths) each serves at most. A cut is of a row (position in the certificate's) and
+    leaves out a site (candidate).
     """
 
     sites: Array
@@ -125,14 +148,17 @@ class _Claim(NamedTuple):
     cut_dual: Array
     group_dual: Array
     money_dual: float
+    limit: Array
+    served: _Served
 
 
 class _Found(NamedTuple):
     """What the network says of groups (weight in millionths) and of the certificate's rows.
 
     Of a group: all its weight, what its target takes, what is done beforehand, what is in any row, and what the chosen
-    sites cover. Of a row: its weight, the sites it lacks, and which candidates reach it; `problems` has rows that are
-    none, or that are one.
+    sites cover (with limits: are said to serve). Of a row: its weight, the sites it lacks, and which candidates (with
+    limits: sites) reach it. Whatever is covered is a multiple of `unit`, as all weights are. `problems` has what is
+    wrong with rows, `unserved` with who serves whom.
     """
 
     total: Array
@@ -143,14 +169,17 @@ class _Found(NamedTuple):
     row_weight: Array
     row_need: Array
     within: csr_array
+    unit: int
     problems: tuple[Problem, ...] = ()
+    unserved: tuple[Problem, ...] = ()
 
 
 def check_certificate(plan: Plan, world: World) -> list[Problem]:
     """Every way in which a plan for coverage fails to hold, or its certificate to prove it; empty where both do.
 
-    Coverage, price, orders and bound are derived anew from the intended twin, with the candidates and their prices as
-    the plan has them: that these are all candidates, and their prices right, is for who asked to say.
+    Coverage, price, orders and bound are derived anew from the intended twin, with the candidates, their prices and the
+    limits of sites as the plan has them: that these are all candidates, and prices and limits right, is for who asked
+    to say. Duals that differ from the planner's in what they prove are refused, even where they would prove enough.
     """
     try:
         ask, ground, claim = _read(plan, world)
@@ -160,6 +189,7 @@ def check_certificate(plan: Plan, world: World) -> list[Problem]:
     return [
         *_orders(plan, ask, ground, claim),
         *_coverage(ask, ground, found),
+        *found.unserved,
         *_prices(plan, ask, claim, found),
         *(found.problems or _bounds(plan, ask, claim, found)),
     ]
@@ -171,14 +201,35 @@ def proven(plan: Plan, world: World) -> float:
     Raises:
         InputError: the plan or its certificate makes no sense on this network.
     """
+    ask, claim, found = _sound(plan, world)
+    return _proven(ask, claim, found, _bound(ask, claim, found))
+
+
+def exact_bound(plan: Plan, world: World) -> float:
+    """What the duals of a plan prove, not rounded: what its certificate must have as `bound_exact`, which is not read.
+
+    In fen above the price of what is locked, and below 0 where the duals prove nothing; with money, in millionths of
+    the weight left uncovered.
+
+    Raises:
+        InputError: the plan or its certificate makes no sense on this network.
+    """
+    return _bound(*_sound(plan, world))
+
+
+def _sound(plan: Plan, world: World) -> tuple[_Question, _Claim, _Found]:
     ask, ground, claim = _read(plan, world)
     found = _counted(ask, ground, claim)
     if found.problems:
         raise InputError(found.problems)
-    return _proven(ask, claim, found)
+    return ask, claim, found
 
 
 def _bound(ask: _Question, claim: _Claim, found: _Found) -> float:
+    return _limited_bound(claim, found) if ask.limited else _covering_bound(ask, claim, found)
+
+
+def _covering_bound(ask: _Question, claim: _Claim, found: _Found) -> float:
     """The least price (fen) of any plan, or, with money, the least weight (millionths) that any leaves uncovered.
 
     A candidate costs c and has x in 0..1, a row k of group g has weight W, lacks r sites and is covered by y in 0..1:
@@ -194,12 +245,9 @@ def _bound(ask: _Question, claim: _Claim, found: _Found) -> float:
     and later. With money, D is all weight, v is 1, prices count m times, and m times the money is taken off.
 
     A row also holds without one of its candidates, with r - 1 for r: the dual of such a cut adds to u for all but that
-    candidate, and r - 1 times itself to r u; all duals of a row shrink where they pay more than v W.
+    candidate, and r - 1 times itself to r u; all duals of a row shrink where rounding has them pay more than v W.
     """
-    worth, lacks = claim.group_dual[claim.row_group] * found.row_weight, found.row_need - 1
-    by_row = found.row_need * claim.row_dual + np.bincount(
-        claim.cut_row, lacks[claim.cut_row] * claim.cut_dual, len(worth)
-    )
+    worth, by_row = _worth(claim, found), _paid(claim, found)
     part = np.divide(worth, by_row, out=np.ones(len(worth)), where=by_row > worth)
     cut = claim.cut_dual * part[claim.cut_row]
     dual = claim.row_dual * part + np.bincount(claim.cut_row, cut, len(worth))
@@ -218,11 +266,73 @@ def _bound(ask: _Question, claim: _Claim, found: _Found) -> float:
     return float(np.minimum(reduced, 0.0).sum() + least.sum() - rate * spent_fen)
 
 
-def _proven(ask: _Question, claim: _Claim, found: _Found) -> float:
+def _limited_bound(claim: _Claim, found: _Found) -> float:
+    """The least price (fen), above that of locked sites, of any plan where sites have limits.
+
+    A candidate costs c and has y in 0..1, a row k of group g has weight W, of which s is served, and x from a site
+    within reach:
+
+        least sum c y   where   s_k <= sum of x_k,   0 <= s_k <= W_k,   sum of s in g >= D_g,   x_k <= W_k y,
+                                sum of x of a site <= limit y.
+
+    With duals d_k / W_k <= v_g for the first and v_g for the third, what a site within reach of rows can be paid is
+
+        p = most of sum d f   where   0 <= f <= 1   and   sum W f <= limit,
+
+    and no plan is below the sum over groups of v_g (D_g - weight of all rows of g) + sum of d in g, less the sum of
+    max(0, p - c) over candidates, and less the sum of p over sites that are kept or locked.
+    """
+    dual = np.minimum(claim.row_dual, _worth(claim, found))
+    owed = claim.group_dual * (found.demand - found.live) + np.bincount(claim.row_group, dual, len(claim.group_dual))
+    paid = _most_paid(claim, found, dual)
+    paid[: claim.candidates] -= np.where(claim.taken[: claim.candidates], 0.0, claim.price_fen[0])
+    return float(owed.sum() - paid[claim.taken].sum() - np.maximum(paid[~claim.taken], 0.0).sum())
+
+
+def _most_paid(claim: _Claim, found: _Found, dual: Array) -> Array:
+    """The most that each site can be paid by the rows within its reach, up to its limit (float64)."""
+    paying = np.flatnonzero(dual > 0)
+    paying = paying[np.argsort(-dual[paying] / found.row_weight[paying], kind="stable")]
+    reach = found.within[paying].tocsc()
+    return np.asarray(
+        _fill(reach.indptr, reach.indices, dual[paying], found.row_weight[paying], claim.limit), np.float64
+    )
+
+
+@njit(cache=True)
+def _fill(starts: Array, rows: Array, dual: Array, weight: Array, limit: Array) -> Array:
+    """The sum of the duals of the first rows of each site, as many as its limit takes, the last one in part.
+
+    The rows of site j, ascending, are at `starts[j]` to `starts[j + 1]`; each weighs more than nothing.
+    """
+    paid = np.zeros(limit.size)
+    for site in range(limit.size):
+        left = limit[site]
+        for row in rows[starts[site] : starts[site + 1]]:
+            if weight[row] >= left:
+                paid[site] += dual[row] * (left / weight[row])
+                break
+            paid[site] += dual[row]
+            left -= weight[row]
+    return paid
+
+
+def _worth(claim: _Claim, found: _Found) -> Array:
+    """What each row can pay at most."""
+    return np.asarray(claim.group_dual[claim.row_group] * found.row_weight)
+
+
+def _paid(claim: _Claim, found: _Found) -> Array:
+    """What each row pays by its dual and those of its cuts."""
+    lacks = found.row_need[claim.cut_row] - 1
+    by_cuts = np.bincount(claim.cut_row, lacks * claim.cut_dual, len(claim.row_dual))
+    return np.asarray(found.row_need * claim.row_dual + by_cuts)
+
+
+def _proven(ask: _Question, claim: _Claim, found: _Found, bound: float) -> float:
     """The bound in the unit of the proof: never below what is sure, and rounded up to what a plan can cost."""
-    bound = _bound(ask, claim, found)
     if ask.has_money:
-        return max(0, math.ceil(bound - SLACK)) / WEIGHT_SCALE
+        return max(0, math.ceil(bound / found.unit - SLACK) * found.unit) / WEIGHT_SCALE
     locked_fen = _locked_fen(claim)
     unit_fen = math.gcd(*claim.price_fen.astype(np.int64).ravel().tolist())
     total_fen = locked_fen + max(bound, 0.0)
@@ -300,23 +410,34 @@ class _Tally(NamedTuple):
 
 def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
     """What the network says, target by target, and year by year."""
+    sites = claim.sites[: claim.candidates]
+    if ask.limited:
+        claim, sites = claim._replace(taken=np.zeros_like(claim.taken)), claim.sites
     total, demand, done, live, covered = np.zeros((5, len(claim.group_dual)), np.int64)
-    rows, none = len(claim.row_point), csr_array((0, claim.candidates))
-    found = _Found(total, demand, done, live, covered, np.zeros(rows, np.int64), np.ones(rows, np.int64), none)
+    rows, none = len(claim.row_point), csr_array((0, len(sites)))
+    unit = max(int(np.gcd.reduce(ground.weight)), 1)
+    found = _Found(total, demand, done, live, covered, np.zeros(rows, np.int64), np.ones(rows, np.int64), none, unit)
     columns, layers = _columns(ground, claim), _layers(ask, ground)
     tallies = {at: _tally(ground, claim, columns, at, 1 + ask.spare) for at in {layer.budget_ns for layer in layers}}
-    parts, order, problems = [none], [np.zeros(0, np.int64)], list[Problem]()
+    parts, order = [none], [np.zeros(0, np.int64)]
+    problems, unserved = list[Problem](), list[Problem]()
     for layer in layers:
         order.append(np.flatnonzero((claim.row_group >= layer.groups.start) & (claim.row_group < layer.groups.stop)))
-        parts.append(_within(ground, claim, layer.budget_ns, claim.row_point[order[-1]]))
+        parts.append(_within(ground, sites, layer.budget_ns, claim.row_point[order[-1]]))
         _add_groups(ground, layer, tallies[layer.budget_ns], found)
-        problems += _add_rows(ground, claim, layer, tallies[layer.budget_ns], order[-1], found)
+        in_rows = _live(ground, layer, tallies[layer.budget_ns])
+        problems += _add_rows(claim, in_rows, order[-1], found)
+        if ask.limited:
+            unserved += _add_served(ground, claim, layer, in_rows, found)
     within = csr_array(vstack(parts).tocsr()[np.argsort(np.concatenate(order))])
     if not problems and len(claim.cut_row):
         there = np.asarray(within.tocsr()[claim.cut_row, claim.cut_site]).ravel() > 0
         if not (there & ~claim.taken[claim.cut_site]).all():
             problems.append(problem("has cuts that leave out what does not reach their row"))
-    return found._replace(within=within, problems=tuple(problems))
+    overpaid = 0 if problems else np.count_nonzero(_paid(claim, found) > _worth(claim, found) * (1 + ROUNDING_SHARE))
+    if overpaid:
+        problems.append(problem(f"has {overpaid} rows that pay more than they are worth"))
+    return found._replace(within=within, problems=tuple(problems), unserved=tuple(unserved))
 
 
 class _Layer(NamedTuple):
@@ -361,27 +482,84 @@ def _add_groups(ground: _Ground, layer: _Layer, tally: _Tally, found: _Found) ->
         np.add.at(amounts, group[held], weight[held])
 
 
-def _add_rows(
-    ground: _Ground, claim: _Claim, layer: _Layer, tally: _Tally, rows: Array, found: _Found
-) -> list[Problem]:
-    """What is wrong with the certificate's `rows` in a layer, after what is so of them was filled in."""
+class _Live(NamedTuple):
+    """The points of a layer that are in a row: which ones; and of each the group, lack, weight (millionths) and key.
+
+    Points alike have the same key: the sum of the words of their candidates, and of their group and need.
+    """
+
+    points: Array
+    group: Array
+    need: Array
+    weight: Array
+    keys: Array
+
+    def at(self, points: Array, group: Array) -> tuple[Array, Array]:
+        """The position of each of `points`, and whether it is here, and of this group."""
+        at = np.searchsorted(self.points, points)
+        here = (np.append(self.points, -1)[at] == points) & (np.append(self.group, -1)[at] == group)
+        return at, here
+
+
+def _live(ground: _Ground, layer: _Layer, tally: _Tally) -> _Live:
     live = np.flatnonzero(tally.is_live)
     points, need = tally.points[live], tally.need[live]
     group = layer.groups.start + ground.group[points]
-    at = np.searchsorted(points, claim.row_point[rows])
-    known = np.append(points, -1)[at] == claim.row_point[rows]
-    known &= np.append(group, -1)[at] == claim.row_group[rows]
-    if not known.all():
-        return [problem(f"has {(~known).sum()} rows of points that are done, out of reach, or of another group")]
-    # Points alike have the same key: the sum of the words of their candidates, and of their group and need.
     keys = tally.sums[live, :2]
     keys += np.outer(group.astype(np.uint64), _words("group"))
     keys += np.outer(need, _words("need"))
-    found.row_need[rows] = need[at]
-    found.row_weight[rows] = _weight_alike(keys, ground.weight[points], at)
+    return _Live(points, group, need, ground.weight[points], keys)
+
+
+def _add_rows(claim: _Claim, live: _Live, rows: Array, found: _Found) -> list[Problem]:
+    """What is wrong with the certificate's `rows` in a layer, after what is so of them was filled in."""
+    at, here = live.at(claim.row_point[rows], claim.row_group[rows])
+    if not here.all():
+        return [problem(f"has {(~here).sum()} rows of points that are done, out of reach, or of another group")]
+    found.row_need[rows] = live.need[at]
+    found.row_weight[rows] = _weight_alike(live.keys, live.weight, at)
     if (found.row_weight[rows] < 0).any():
         return [problem("has two duals for one row: for points that lack as many sites, with the same within reach")]
     return []
+
+
+def _add_served(ground: _Ground, claim: _Claim, layer: _Layer, live: _Live, found: _Found) -> list[Problem]:
+    """What is wrong with who serves whom, after what of each group is served was filled in."""
+    served, problems = claim.served, list[Problem]()
+    found.covered[:] = _sums(served.group, served.weight, len(found.covered))
+    at, here = live.at(served.point, served.group)
+    if not here.all():
+        return [problem(f"serves {(~here).sum()} points that are out of reach, or of another group")]
+    if not len(at):
+        return []
+    names = ground.twin["sites"].ids[claim.sites]
+    runs = np.arange(len(claim.sites)) >= claim.candidates
+    runs[claim.chosen] = True
+    points, which = np.unique(served.point, return_inverse=True)
+    within = _within(ground, claim.sites, layer.budget_ns, points)
+    near = np.asarray(within.tocsr()[which, served.site]).ravel() > 0
+    # One point stands for each row; a row may be named by several.
+    _, first, row = np.unique(live.keys[at], axis=0, return_index=True, return_inverse=True)
+    over = _sums(row.ravel(), served.weight, len(first)) > _weight_alike(live.keys, live.weight, at[first])
+    full = _sums(served.site, served.weight, len(claim.sites)) > claim.limit
+    for what, sites in (
+        ("serves from sites that are neither chosen nor kept", served.site[~runs[served.site]]),
+        ("serves points from sites that do not reach them", served.site[~near]),
+        ("serves more from a site than its limit", np.flatnonzero(full)),
+    ):
+        if len(sites):
+            problems.append(problem(what, sorted({text(name) for name in names[sites]})))
+    if over.any():
+        problems.append(problem(f"serves more of {np.count_nonzero(over)} rows than they weigh"))
+    return problems
+
+
+def _sums(at: Array, weight: Array, count: int) -> Array:
+    """The weight (millionths, int64) at each of `count` positions; the most there is where it does not fit."""
+    sums = np.zeros(count, np.int64)
+    np.add.at(sums, at, weight)
+    sums[np.bincount(at, weight, count) > 2.0**62] = UNLIMITED
+    return sums
 
 
 def _weight_alike(keys: Array, weight: Array, points: Array) -> Array:
@@ -427,12 +605,12 @@ def _tally(ground: _Ground, claim: _Claim, columns: Array, budget_ns: int, neede
     return _Tally(points, np.uint64(needed) - taken[points, 0], sums)
 
 
-def _within(ground: _Ground, claim: _Claim, budget_ns: int, points: Array) -> csr_array:
-    """Which candidates are within the budget of these points (points x candidates, 1.0 for those that are)."""
+def _within(ground: _Ground, sites: Array, budget_ns: int, points: Array) -> csr_array:
+    """Which of the sites are within the budget of these points (points x sites, 1.0 for those that are)."""
     marked = [csr_array((len(points), 0))]
-    for some in _blocks(np.arange(claim.candidates)):
+    for some in _blocks(sites):
         within = np.zeros((len(points), len(some)), np.uint8)
-        reach = _reach(ground, claim.sites[some], budget_ns, points)
+        reach = _reach(ground, some, budget_ns, points)
         _add_up(points, *reach, np.eye(len(some), dtype=np.uint8), within)
         marked.append(csr_array(within.astype(np.float64)))
     return csr_array(hstack(marked))
@@ -512,11 +690,23 @@ def _prices(plan: Plan, ask: _Question, claim: _Claim, found: _Found) -> Iterato
 
 
 def _bounds(plan: Plan, ask: _Question, claim: _Claim, found: _Found) -> Iterator[Problem]:
-    """Whether the duals prove the bound."""
-    bound, sure = plan.proof.bound, _proven(ask, claim, found)
+    """Whether the duals prove the bound, and just what they proved to who made the plan."""
+    exact, claimed = _bound(ask, claim, found), plan.proof.certificate.get("bound_exact")
+    bound, sure = plan.proof.bound, _proven(ask, claim, found, exact)
     if not 0 <= bound <= sure:
         unit = "of weight uncovered" if ask.has_money else "CNY"
         yield problem(f"claims the bound {bound:,.6f} {unit} where its duals prove {sure:,.6f}")
+    if not (isinstance(claimed, int | float) and is_between(claimed, -LARGEST, LARGEST)):
+        yield problem(f"bound_exact is {shown(claimed)}: a number from {-LARGEST:g} to {LARGEST:g} belongs")
+    elif abs(claimed - exact) > _rounding(claim, found, exact):
+        unit = "millionths of weight" if ask.has_money else "fen"
+        yield problem(f"claims the exact bound {claimed:,.6f} {unit} where its duals give {exact:,.6f}")
+
+
+def _rounding(claim: _Claim, found: _Found, exact: float) -> float:
+    """By how much two who add up the same bound may differ, in the unit of the bound."""
+    cancelled = CANCELLED_SHARE * float(claim.group_dual @ found.live)
+    return ROUNDING_SHARE * max(1.0, abs(exact)) + ROUNDING_LEAST + cancelled
 
 
 def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Iterator[Problem]:
@@ -589,6 +779,7 @@ def _question(question: Mapping[str, Value]) -> _Question:
         metros_share=Fraction(str(float(question["metros_share"]))),
         money_cny=float(question["money_cny"]),
         spare=int(question["spare"]),
+        limited=int(question["limited"]),
         closable=said["existing"] == "closable",
         lock=_listed(said["lock"]),
         forbid=_listed(said["forbid"]),
@@ -612,6 +803,11 @@ def _contradictions(ask: _Question) -> tuple[tuple[bool, str], ...]:
         (not some and ask.metros_share != 1, "a share of metros, and for something else"),
         (not ask.phases and ask.discount_share > 0, "a discount without years"),
         (bool(set(ask.lock) & set(ask.forbid)), "sites both locked and forbidden"),
+        (bool(ask.limited and ask.spare), "limits of sites with spare sites"),
+        (bool(ask.limited and ask.has_money), "limits of sites with money"),
+        (bool(ask.limited and ask.phases), "limits of sites with years"),
+        (bool(ask.limited and several), "limits of sites with several budgets"),
+        (bool(ask.limited and some), "limits of sites with a share of metros"),
     )
 
 
@@ -621,6 +817,13 @@ def _one_of(*words: str) -> tuple[Callable[[object], bool], str]:
 
 def _between(low: float, high: float) -> tuple[Callable[[object], bool], str]:
     return lambda value: is_between(value, low, high), f"a number from {low:g} to {high:g} belongs"
+
+
+def _count() -> tuple[Callable[[object], bool], str]:
+    return (
+        lambda value: is_between(value, 0, LARGEST_COUNT) and float(str(value)).is_integer(),
+        "a whole number from 0 on belongs",
+    )
 
 
 def _are_shares(value: object) -> bool:
@@ -652,10 +855,8 @@ TERMS: dict[str, tuple[Callable[[object], bool], str]] = {
     "of": _one_of("all", "each", "some"),
     "metros_share": _between(0, 1),
     "money_cny": (lambda value: value == -1 or is_between(value, 0, LARGEST), "a sum in CNY belongs, or -1 for none"),
-    "spare": (
-        lambda value: is_between(value, 0, LARGEST_SPARE) and float(str(value)).is_integer(),
-        "a whole number from 0 on belongs",
-    ),
+    "spare": _count(),
+    "limited": _count(),
     "existing": _one_of("kept", "closable"),
     "lock": (lambda value: isinstance(value, str), "ids of sites with commas belong"),
     "forbid": (lambda value: isinstance(value, str), "ids of sites with commas belong"),
@@ -684,11 +885,13 @@ def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, c
         reader.wrong(f"money_dual is {shown(money_dual)}: a number from 0 on belongs, and 0 without money", ())
     if ask.has_money and (group_dual != 1).any():
         reader.wrong("groups_dual must be 1 with money", ())
-    if reader.problems:
-        raise InputError(reader.problems)
     # What may be closed is a candidate; what is none of them, and not forbidden, stays.
     closed = np.concatenate([sites, rows_of(ground.twin["sites"], ask.forbid)]) if ask.closable else sites[:0]
     kept = np.setdiff1d(ground.existing, closed)
+    place |= {text(site): len(ids) + at for at, site in enumerate(ground.twin["sites"].ids[kept])}
+    limit, served = _limits(reader, ask, place), _served(reader, ask, place, ground, counted, groups)
+    if reader.problems:
+        raise InputError(reader.problems)
     taken = np.concatenate([np.isin(np.arange(len(ids)), locked), np.ones(len(kept), np.bool_)])
     return _Claim(
         sites=np.concatenate([sites, kept]),
@@ -705,7 +908,47 @@ def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, c
         cut_dual=cuts[2],
         group_dual=group_dual,
         money_dual=float(money_dual) if isinstance(money_dual, int | float) else 0.0,
+        limit=limit,
+        served=served,
     )
+
+
+def _limits(reader: Reader, ask: _Question, place: Mapping[str, int]) -> Array:
+    """How much weight (millionths, int64) each candidate, and then each kept site, serves at most."""
+    limit = np.full(len(place), UNLIMITED)
+    names = reader.ids("limited_sites")
+    said = reader.numbers("limited_weight", len(names))
+    if len(names) != ask.limited:
+        reader.wrong(f"limits {len(names)} sites where the question has {ask.limited}", ())
+    reader.refuse("limits what is neither candidate nor kept", [name for name in names if name not in place])
+    reader.refuse("limits sites that are not ascending, or twice", [b for a, b in pairwise(names) if a >= b])
+    for name, most in zip(names, said.tolist(), strict=True):
+        if name in place:
+            limit[place[name]] = min(math.floor(Fraction(str(most)) * WEIGHT_SCALE), UNLIMITED)
+    return limit
+
+
+def _served(
+    reader: Reader, ask: _Question, place: Mapping[str, int], ground: _Ground, counted: Points, groups: int
+) -> _Served:
+    """Who serves whom; nobody where no site has a limit."""
+    names, sites = reader.ids("serves_point"), reader.ids("serves_site")
+    points = points_of(ground.twin, ask.weight, counted, names)
+    group = reader.whole("serves_group", len(names), groups)
+    weight = reader.whole("serves_weight", len(names), int(LARGEST))
+    if names and not ask.limited:
+        reader.wrong("says who serves whom, which is for sites with limits alone", ())
+    if len(sites) != len(names):
+        reader.wrong(f"serves_site must be a list of {len(names)}", ())
+    reader.refuse(
+        f"serves points that do not count by {ask.weight}",
+        [name for name, at in zip(names, points, strict=True) if at < 0],
+    )
+    reader.refuse(
+        "serves from sites that are neither candidates nor kept", [site for site in sites if site not in place]
+    )
+    reader.refuse("serves points with nothing", [name for name, some in zip(names, weight, strict=True) if some == 0])
+    return _Served(points, group, np.array([place.get(site, 0) for site in sites], np.int64), weight)
 
 
 def _cuts(reader: Reader, ask: _Question, rows: int, place: Mapping[str, int]) -> tuple[Array, Array, Array]:

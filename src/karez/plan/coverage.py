@@ -20,9 +20,11 @@ import numpy as np
 from karez.errors import Infeasible, InputError, Problem
 from karez.measure import cover
 from karez.measure.circles import WEIGHT_SCALE, Weight, compute_sites
+from karez.measure.circles import fixed as fixed_weight
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import Figures
 from karez.measure.reach import Reach
+from karez.plan.covering.flow import assigned, augment, leave
 from karez.plan.covering.highs import Enough
 from karez.plan.covering.ladder import Climb, Effort, Rung, climb, is_closed
 from karez.plan.covering.program import Program, Smaller, fixed, summed
@@ -50,6 +52,8 @@ Of = Literal["all", "each", "some"]
 DIGITS = 4
 HOW = "bound computed anew from duals of the linear relaxation, rounded up to what prices can add up to"
 SHOWN_METROS = 8
+# More weight than there is.
+UNLIMITED = 2**62
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +63,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     year and its share, of the one budget, the last year's being the target's. Targets hold for all weight, for `each`
     metro, or for `some` of them (`metros_share`). `money_cny` asks for the most weight for a sum instead. `spare` sites
     may be lost and a point is still covered. `prices_cny` has the candidates and what each costs (existing ones: what
-    keeping one costs, where they may be closed); without it, core sites at the library's price.
+    keeping one costs, where they may be closed); without it, core sites at the library's price. `serves` has how much
+    weight a site serves at most (by its racks and power); sites that are not in it serve all that is within reach.
     """
 
     targets: tuple[tuple[float, float], ...]
@@ -72,6 +77,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     lock: tuple[str, ...] = ()
     forbid: tuple[str, ...] = ()
     prices_cny: Mapping[str, float] | None = None
+    serves: Mapping[str, float] = {}
     discount_share: float = 0.0
     weight: Weight = "access_point"
     figures: Figures = "typical"
@@ -187,6 +193,7 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
         later = np.array(years)[year] - years[0]
         price = np.rint(price / (1.0 + ask.discount_share) ** later).astype(np.int64)
     rows = _in_years(rows, len(years), len(groups) // len(years))
+    always = (base >= len(candidates)) | np.isin(site, _known(twin, ask.lock, "lock"))
     whole = Program(
         bounds=rows.bounds,
         choices=rows.choices,
@@ -197,8 +204,8 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
         demand=_demands(groups, total),
         wanted=_wanted(ask, len(groups)),
         money=None if ask.money_cny is None else math.floor(ask.money_cny * FEN_PER_CNY),
+        capacity=_capacity(twin, ask, site) if ask.serves else None,
     )
-    always = (base >= len(candidates)) | np.isin(site, _known(twin, ask.lock, "lock"))
     taken = always & (year == 0)
     case = _Case(
         twin=twin,
@@ -259,6 +266,12 @@ def _refuse_senseless(ask: Ask, at_s: float) -> None:
             "let shares rise: what is built stays",
         ),
         (ask.phases and _in_service_s(ask.phases[0][0]) <= at_s, "phases", "begin in the past", "begin with this year"),
+        (
+            ask.serves and (ask.spare or ask.phases or not one_target or ask.money_cny is not None or ask.of == "some"),
+            "serves",
+            "limits sites for one budget and one share alone",
+            "leave out spare sites, phases, further budgets, money and 'some'",
+        ),
         (
             ask.existing == "closable" and ask.prices_cny is None,
             "existing",
@@ -341,6 +354,14 @@ def _wanted(ask: Ask, groups: int) -> int:
     return math.ceil(Fraction(str(ask.metros_share)) * groups) if ask.of == "some" else groups
 
 
+def _capacity(twin: Twin, ask: Ask, sites: Array) -> Array:
+    """The weight (int64, millionths) that each site (row) serves at most."""
+    capacity = np.full(len(twin["sites"]), UNLIMITED, np.int64)
+    rows = _known(twin, tuple(ask.serves), "serves")
+    capacity[rows] = [math.floor(Fraction(str(weight)) * WEIGHT_SCALE) for weight in ask.serves.values()]
+    return np.asarray(capacity[sites])
+
+
 def _rows(reach: Reach, sites: Array, ask: Ask, groups: tuple[Group, ...]) -> cover.Rows:
     """Who is within each budget of which site: the rows of one year."""
     by_budget = []
@@ -396,6 +417,10 @@ def _refuse_impossible(case: _Case, ask: Ask) -> None:
     group, number = case.groups[int(short[0])], len(case.groups)
     aim = f"{group.share:.1%} within {group.budget_us:g} us" + (f" in {group.year}" if group.year else "")
     sites = "compute at every candidate" + (f", {ask.spare} of them lost," if ask.spare else "")
+    if ask.serves:
+        sites = "compute at every candidate, as far as what it serves goes,"
+    if ask.serves and ask.of == "all":
+        raise Infeasible(f"{aim} cannot be reached: {sites} would bring {share[short[0]]:.1%}")
     if ask.of == "all":
         raise Infeasible(
             f"{aim} cannot be reached: {sites} would bring {share[short[0]]:.1%}; "
@@ -438,7 +463,8 @@ def _listed(case: _Case, metros: Array, share: Array) -> str:
 
 def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Coverage:
     before = np.flatnonzero(case.taken & (case.candidate < 0))
-    chosen = np.sort(np.concatenate([np.flatnonzero(case.taken & (case.candidate >= 0)), case.open.free[made.chosen]]))
+    chosen = np.union1d(np.flatnonzero(case.taken), case.open.free[made.chosen])
+    chosen = chosen[case.candidate[chosen] >= 0]
     after = np.concatenate([before, chosen])
     made = _with_short_duals(made)
     value, bound = _worth(case, made, after)
@@ -456,7 +482,7 @@ def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Co
             bound=bound,
             unit="CNY" if ask.money_cny is None else "weight",
             how=_how(made),
-            certificate=_certificate(case, made, chosen),
+            certificate=_certificate(case, ask, made, chosen, after),
         ),
         summary=_summary(ask, case, before, after, len(chosen)),
         alternatives=_alternatives(case, made) if len(chosen) else (),
@@ -489,13 +515,20 @@ def _with_short_duals(made: Climb) -> Climb:
 
 def _worth(case: _Case, made: Climb, after: Array) -> tuple[float, float]:
     """What the plan is worth, the least being best, and the bound, in CNY or in weight."""
-    whole, unit = case.whole, made.program.unit
-    if whole.money is None:
-        value, scale = whole.cost(after), FEN_PER_CNY
-    else:
-        value, scale = int(case.total[0] - whole.covered(after)[0]), WEIGHT_SCALE
-    outside = value - made.value
+    outside = _outside(case, made, after)
+    # What is locked may cost no multiple of what the others do, and what is out of reach weigh none.
+    unit, scale = case.whole.unit, FEN_PER_CNY
+    if case.whole.money is not None:
+        unit, scale = max(int(np.gcd.reduce(fixed_weight(case.reach.points.weight))), 1), WEIGHT_SCALE
+    value = made.value + outside
     return value / scale, min(max(whole_units(made.bound, unit) + outside, 0), value) / scale
+
+
+def _outside(case: _Case, made: Climb, after: Array) -> int:
+    """What the value of the plan has that is not in the program that was climbed: what is locked, or out of reach."""
+    whole = case.whole
+    value = whole.cost(after) if whole.money is None else int(case.total[0] - whole.covered(after)[0])
+    return value - made.value
 
 
 def _question(ask: Ask, case: _Case) -> dict[str, Value]:
@@ -509,6 +542,7 @@ def _question(ask: Ask, case: _Case) -> dict[str, Value]:
         "money_cny": -1.0 if ask.money_cny is None else ask.money_cny,
         "spare": ask.spare,
         "existing": ask.existing,
+        "limited": len(_limited(case)),
         "lock": ",".join(ask.lock),
         "forbid": ",".join(ask.forbid),
         "discount_share": ask.discount_share,
@@ -516,7 +550,9 @@ def _question(ask: Ask, case: _Case) -> dict[str, Value]:
     }
 
 
-def _certificate(case: _Case, made: Climb, chosen: Array) -> dict[str, tuple[float | str, ...] | float | str]:
+def _certificate(
+    case: _Case, ask: Ask, made: Climb, chosen: Array, after: Array
+) -> dict[str, tuple[float | str, ...] | float | str]:
     """The duals, each row named by one of its points, and all that may be chosen with its price."""
     cuts = made.duals.cuts
     counts = np.flatnonzero(cuts.dual > 0)
@@ -537,6 +573,33 @@ def _certificate(case: _Case, made: Climb, chosen: Array) -> dict[str, tuple[flo
         "cuts_dual": tuple(cuts.dual[counts].tolist()),
         "groups_dual": tuple(made.duals.group.tolist()),
         "money_dual": float(made.duals.money),
+        "bound_exact": made.bound + (0 if ask.money_cny is None else _outside(case, made, after)),
+        **_serving(case, ask, after),
+    }
+
+
+def _limited(case: _Case) -> Array:
+    """The choices (positions) that serve no more than so much."""
+    return np.flatnonzero(case.whole.capacity < UNLIMITED) if case.whole.capacity is not None else np.zeros(0, np.int64)
+
+
+def _serving(case: _Case, ask: Ask, after: Array) -> dict[str, tuple[float | str, ...]]:
+    """Which sites have a limit, and who serves how much of which row so that the demands are met; empty without."""
+    limited = _limited(case)
+    names = [text(one) for one in case.twin["sites"].ids[case.site]]
+    found = sorted(names[at] for at in limited)
+    entry, weight = limited[:0], limited[:0]
+    if len(limited):
+        weight = assigned(case.whole.serving(after, case.whole.demand))
+        entry = np.flatnonzero(weight)
+    rows = case.whole.row[entry]
+    return {
+        "limited_sites": tuple(found),
+        "limited_weight": tuple(ask.serves[name] for name in found),
+        "serves_point": tuple(point_ids(case.twin, case.weight, case.reach, case.point[rows])),
+        "serves_group": tuple(case.whole.group[rows].astype(float).tolist()),
+        "serves_site": tuple(names[at] for at in case.whole.choices[entry]),
+        "serves_weight": tuple(weight[entry].astype(float).tolist()),
     }
 
 
@@ -573,6 +636,8 @@ def _shares(case: _Case, choices: Array) -> tuple[float, ...]:
 
 def _marginal(case: _Case, chosen: Array, after: Array) -> dict[str, float]:
     """The share of all weight that would be lost with each chosen site alone, in the last target."""
+    if case.whole.capacity is not None:
+        return _marginal_served(case, chosen, after)
     whole, last = case.whole, case.whole.group >= len(case.groups) - len(case.groups) // len(case.years)
     picked = np.zeros(len(whole.price), bool)
     picked[after] = True
@@ -582,6 +647,18 @@ def _marginal(case: _Case, chosen: Array, after: Array) -> dict[str, float]:
     lost = summed(whole.choices[sole], whole.weight[whole.row[sole]], len(whole.price))
     total = max(int(case.reach.total.sum()), 1)
     return dict(zip(_ids(case, chosen), (lost[chosen] / total).tolist(), strict=True))
+
+
+def _marginal_served(case: _Case, chosen: Array, after: Array) -> dict[str, float]:
+    """The share of all weight that would no longer be served without each chosen site alone."""
+    whole = case.whole
+    made = whole.serving(after, np.full(len(whole.demand), whole.weight.sum()))
+    lost, room = [], made.room.copy()
+    for choice in chosen:
+        lost.append(leave(made, choice) - augment(made))
+        made.room[:] = room
+    total = max(int(case.reach.total.sum()), 1)
+    return dict(zip(_ids(case, chosen), (np.array(lost) / total).tolist(), strict=True))
 
 
 def _summary(ask: Ask, case: _Case, before: Array, after: Array, number: int) -> str:
@@ -606,8 +683,9 @@ def _alternatives(case: _Case, made: Climb) -> tuple[Alternative, ...]:
 
 def _citation(world: World, ask: Ask) -> str:
     budgets = ", ".join(f"{budget_us:g} us" for budget_us, _ in ask.targets)
-    lost = f", after the loss of any {ask.spare} sites" if ask.spare else ""
+    lost = ("", ", after the loss of any site", f", after the loss of any {ask.spare} sites")[min(ask.spare, 2)]
+    served = ", sites serve what their racks and power allow" if ask.serves else ""
     return (
-        f"C2 within {budgets} one way towards compute{lost}, weight {ask.weight}, optical layer, "
+        f"C2 within {budgets} one way towards compute{lost}{served}, weight {ask.weight}, optical layer, "
         f"{ask.figures} figures; data {world.intended.digest[:12]}; bound from duals"
     )

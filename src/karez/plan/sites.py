@@ -33,6 +33,11 @@ def price_of_site_cny() -> float:
     return sum(float(row["price_typical_cny"]) for row in _items())
 
 
+def rack_kw() -> float:
+    """The typical power of a rack of 8 chips, kW. Source: library/upkeep.csv."""
+    return next(float(row["power_typical_kw"]) for row in library("upkeep") if row["item"] == ITEMS[1])
+
+
 def lead_time_s() -> float:
     """Seconds from order to service: the longest lead time of what a site takes. Source: library/equipment.csv."""
     return max(float(row["lead_time_days"]) for row in _items()) * DAY_S

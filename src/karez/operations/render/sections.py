@@ -42,6 +42,7 @@ RUNGS = {
     "exact": "an integer program on what the bound leaves open",
 }
 ASSUMED = "an assumption of the library (equipment.csv); your own: karez plan coverage --prices"
+ONE_PRICE = "All sites are taken at the library's price, so the cheapest plan is the one with the fewest."
 PLACES = "Places: GeoNames, CC BY 4.0."
 COAST = "Coast: Natural Earth, public domain. No boundaries are drawn."
 WEIGHTS = {
@@ -321,7 +322,7 @@ def _weighed_table(plan: Plan) -> TableData:
 
 
 def _price_of_more(chart: CostData, candidates: int) -> str:
-    """What the target takes, what the last step drawn takes, and how far all candidates go."""
+    """What the target takes, what the last step drawn takes, how far all candidates go, and at what price."""
     said = [f"{formatted(chart.today_share, 'share')} are covered today."]
     planned = dict(zip(chart.shares, chart.sites, strict=True))
     if chart.target_share in planned:
@@ -335,6 +336,7 @@ def _price_of_more(chart: CostData, candidates: int) -> str:
     said.append(
         "Every plan is proven: none needs fewer sites." if proven_all else "How far each is proven, the band shows."
     )
+    said.append(ONE_PRICE)
     return " ".join(said)
 
 

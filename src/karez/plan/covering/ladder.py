@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from karez.plan.covering import search
+from karez.plan.covering import capacity, search
 from karez.plan.covering.ascent import ascended
 from karez.plan.covering.highs import Enough
 from karez.plan.covering.program import Program, Smaller, fixed, only, runs, undominated
@@ -42,6 +42,8 @@ FIRST_STEPS, FIRST_SHARE, LEAST_FIRST = 30, 0.2, 100
 ADDED_SHARE, NEAR_SHARE, MOST_PASSES = 0.1, 1e-5, 30
 # Rounds of the search between two looks at the clock, and such batches without anything better before it ends.
 BATCH, VAIN_BATCHES, VAIN_BATCHES_OF_MONEY = 200, 4, 12
+# Rounds between two looks where each takes a flow.
+BATCH_OF_FLOWS = 5
 # Parts of the room between bound and value for which integer programs are solved, one after the other.
 PARTS = (0.2, 1.0)
 # Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
@@ -277,6 +279,12 @@ def _inside(small: Smaller, chosen: Array) -> Array:
 
 def _search(made: Climb, enough: Enough, seed: int) -> None:
     vain, batch = 0, 0
+    while made.program.capacity is not None and vain < VAIN_BATCHES and not (enough() or is_closed(made)):
+        before = made.value
+        made.offer(capacity.improved(made.program, made.chosen, BATCH_OF_FLOWS, seed + batch))
+        vain, batch = 0 if made.value < before else vain + 1, batch + 1
+    if made.program.capacity is not None:
+        return
     # With money, swaps go on paying for long, and bounds decide little.
     most = VAIN_BATCHES if made.program.money is None else VAIN_BATCHES_OF_MONEY
     small, taken = _promising(made)

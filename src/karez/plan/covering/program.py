@@ -17,6 +17,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from karez.plan.covering import flow
 from karez.twin.table import Array
 
 SIGNATURE_SEED = 20_260_102
@@ -40,6 +41,12 @@ class Program:
     demand: Array
     wanted: int
     money: int | None = None
+    capacity: Array | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the least price is looked for, and choices serve all that they reach."""
+        return self.money is None and self.capacity is None
 
     @cached_property
     def row(self) -> Array:
@@ -59,8 +66,36 @@ class Program:
         shape = (len(self.weight), len(self.price))
         return csr_array((np.ones(len(self.choices)), self.choices, self.bounds), shape=shape)
 
+    @cached_property
+    def idle(self) -> flow.Flow:
+        """The network of who may serve whom, while nobody does; to be copied."""
+        sizes = {"groups": len(self.demand), "choices": len(self.price)}
+        return flow.flow_of(self.group, self.weight, self.row, self.choices, **sizes)
+
+    def serving(self, chosen: Array, most: Array) -> flow.Flow:
+        """A greatest flow from groups, none of which takes more than `most` (int64), to choices (positions)."""
+        made = self.idle._replace(room=self.idle.room.copy())
+        made.room[made.into_group] = most
+        made.room[made.out[chosen]] = self.capacities[chosen]
+        flow.augment(made)
+        return made
+
+    @cached_property
+    def capacities(self) -> Array:
+        """What each choice serves at most (int64): no more than all that it reaches."""
+        reached = summed(self.choices, self.weight[self.row], len(self.price))
+        return reached if self.capacity is None else np.minimum(reached, self.capacity)
+
     def covered(self, chosen: Array) -> Array:
-        """The weight of each group (int64) in rows that as many of the choices (positions) reach as they need."""
+        """The weight of each group (int64) in rows that as many of the choices (positions) reach as they need.
+
+        With capacity, what the choices serve: demands first, and then as much as can be beside them.
+        """
+        if self.capacity is not None:
+            made = self.serving(chosen, self.demand)
+            made.room[made.into_group] += np.maximum(int(self.weight.sum()) - self.demand, 0)
+            flow.augment(made)
+            return flow.served(made)
         picked = np.zeros(len(self.price), bool)
         picked[chosen] = True
         return summed(self.group, np.where(_count(self, picked) >= self.need, self.weight, 0), len(self.demand))
@@ -112,8 +147,11 @@ def fixed(program: Program, taken: Array, left: Array) -> Smaller:
     """The program where some choices (masks) are taken and some left out.
 
     The price of what is taken is not in it, and what it reaches is no longer asked for. Rows that too few choices are
-    left for, or that weigh nothing, are gone; those that the same choices are left for are one.
+    left for, or that weigh nothing, are gone; those that the same choices are left for are one. With capacity, choices
+    that are taken stay, at no price: what they serve is not known before all are.
     """
+    if program.capacity is not None:
+        program, taken = replace(program, price=np.where(taken, 0, program.price)), np.zeros_like(taken)
     free, rows = ~(taken | left), len(program.weight)
     need = program.need - _count(program, taken)
     done = summed(program.group, np.where(need <= 0, program.weight, 0), len(program.demand))
@@ -132,6 +170,7 @@ def fixed(program: Program, taken: Array, left: Array) -> Smaller:
         demand=np.maximum(program.demand - done, 0),
         wanted=program.wanted,
         money=None if program.money is None else program.money - program.cost(taken),
+        capacity=None if program.capacity is None else program.capacity[free],
     )
     small, new = merged(few)
     owner = np.full(rows, -1)
@@ -164,11 +203,12 @@ def merged(program: Program) -> tuple[Program, Array]:
 def undominated(program: Program) -> Array:
     """A mask of choices that no other one, as cheap, makes needless: it reaches all their rows, which need one alone.
 
-    Of two that are alike the first stays. Choices that reach nothing are needless.
+    Of two that are alike the first stays. Choices that reach nothing are needless. Where there is capacity, no choice
+    makes another needless that reaches anything.
     """
     size = np.bincount(program.choices, minlength=len(program.price))
     needless = size == 0
-    if not len(program.choices) or (program.need > 1).any() or program.money is not None:
+    if not len(program.choices) or (program.need > 1).any() or not program.is_plain:
         return np.asarray(~needless)
     shared = (program.matrix.T @ program.matrix).tocoo()
     one, other = shared.coords

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import highspy
 import numpy as np
 
+from karez.plan.covering import capacity
 from karez.plan.covering.highs import UNBOUNDED, Enough, Entries, model_of, run, solver_of, start_from
 from karez.plan.covering.program import Program, runs
 from karez.twin.table import Array
@@ -28,6 +29,8 @@ CUT_ROUNDS, LEAST_BROKEN = 12, 1e-3
 ROUNDING = 1e-14
 # What is nearer than this in the solver's units is one to it; how often it is run until what it says holds.
 FINEST, MOST_RUNS = 2e-6, 50
+# Steps of the simplex method where nothing else takes over.
+MOST_STEPS = 1_000_000
 # Less is asked of a group, as a share: above what rounding does to it.
 HAIR_SHARE = 1e-10
 INTERRUPTED = (highspy.HighsModelStatus.kInterrupt, highspy.HighsModelStatus.kTimeLimit)
@@ -89,7 +92,7 @@ def bound_of(program: Program, duals: Duals) -> tuple[float, Duals, Array]:
     sum_j min(0, c_j - sum_k u_k) over choices, and the N least of v D - sum_k max(0, v w_k - r_k u_k) over groups.
     With money M at the dual m: weight in all - (m M + sum_j max(0, sum_k u_k - m c_j) + sum_k max(0, w_k - r_k u_k)).
     A cut of a row adds its dual to u_k for all but the choice that it leaves out, and r_k - 1 times it to r_k u_k.
-    What rounding may have done is taken off.
+    With capacity, as `karez.plan.covering.capacity` has it. What rounding may have done is taken off.
     """
     weight = program.weight.astype(float)
     per_group = np.maximum(duals.group, 0.0) if program.money is None else np.ones(len(program.demand))
@@ -111,7 +114,11 @@ def bound_of(program: Program, duals: Duals) -> tuple[float, Duals, Array]:
         summed = weight.sum() + earned.sum() + money * (program.money + program.price.sum())
         return float(value - ROUNDING * summed), valid, reduced
     reduced = program.price - earned
-    asked = np.sort(np.maximum(per_group * program.demand - lost, 0.0))[: program.wanted].sum()
+    if program.capacity is not None:
+        reduced = program.price - capacity.worth(program, row)
+        asked = (per_group * program.demand - lost).sum()
+    else:
+        asked = np.sort(np.maximum(per_group * program.demand - lost, 0.0))[: program.wanted].sum()
     summed = worth.sum() + (per_group * program.demand).sum() + earned.sum() + program.price.sum()
     value = asked + np.minimum(reduced, 0.0).sum()
     return float(value - ROUNDING * summed), valid._replace(money=0.0), reduced
@@ -149,6 +156,13 @@ def relaxed(
     scaled, solver = _scaled(program), solver_of(enough)
     solver.setOptionValue("simplex_iteration_limit", len(program.weight) + len(program.price))
     solver.setOptionValue("run_crossover", "off")
+    if program.capacity is not None:
+        solver.setOptionValue("simplex_iteration_limit", MOST_STEPS)
+        served = capacity.relaxed(program, solver, enough, scaled.value, scaled.weight, HAIR_SHARE)
+        if served is None:
+            return None
+        choice, row, by_row, by_group = served
+        return Relaxed(choice, row, np.ones(len(program.demand)), Duals(by_row, by_group), METHODS[0])
     if solver.passModel(_model(program, scaled, cuts, integer=False)) == highspy.HighsStatus.kError:
         return None
     for method in methods:
@@ -330,6 +344,8 @@ def _scaled(program: Program) -> _Scaled:
 
 def _values(program: Program, chosen: Array) -> Array:
     """The columns of the model for a choice."""
+    if program.capacity is not None:
+        return capacity.values(program, chosen)
     picked = np.zeros(len(program.price))
     picked[chosen] = 1.0
     count = np.bincount(program.row, weights=picked[program.choices], minlength=len(program.weight))
@@ -385,6 +401,9 @@ def _cut_parts(program: Program, cuts: Cuts, first: int) -> list[Entries]:
 
 def _model(program: Program, scaled: _Scaled, cuts: Cuts, *, integer: bool) -> Any:
     """The program as HiGHS takes it: columns of choices, rows, groups; rows of rows, groups (or money), wanted."""
+    if program.capacity is not None:
+        links = np.arange(len(program.choices) if len(program.choices) <= capacity.MOST_LINKS else 0)
+        return capacity.model(program, scaled.price, scaled.weight, HAIR_SHARE, links, integer=integer)
     rows, choices, groups, free = *map(len, (program.weight, program.price, program.demand)), _free_groups(program)
     columns, number = choices + rows + free, np.arange(rows)
     weight = program.weight.astype(float)

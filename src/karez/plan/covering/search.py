@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from karez.plan.covering import capacity
 from karez.plan.covering.program import Program
 from karez.twin.table import Array
 
@@ -106,6 +107,9 @@ def greedy(program: Program, start: Array | None = None, guide: Array | None = N
 
     `guide` are prices to go by instead of the program's.
     """
+    if program.capacity is not None:
+        begin = np.zeros(0, np.int64) if start is None else start
+        return capacity.greedy(program, begin, program.price if guide is None else guide)
     net = net_of(program)
     state = state_of(net, np.zeros(0, np.int64) if start is None else start)
     _complete(net, state, net.price.astype(np.float64) if guide is None else guide)
