@@ -67,9 +67,9 @@ def run() -> list[Figure]:
 def _of_seed(seed: int) -> list[Figure]:
     world = ground(seed)
     twin = world.intended
-    # What is prepared once for all questions is not part of any; a first small one compiles what is compiled.
+    # What is prepared once for all questions is not part of any; a first one climbs all rungs and compiles them.
     at_figures(twin, points(twin, "station"), "typical")
-    _trial(world, msgspec.structs.replace(asked(twin, 200, seed, 1_000.0), targets=((1_000.0, 0.3),)), 1.0)
+    _trial(world, asked(twin, 2_000, seed, BUDGETS_US[0]), GIVEN_UP_S)
     figures, plans = [], []
     for budget_us in BUDGETS_US:
         for unit in (False, True):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 from karez.errors import InputError, Problem
 from karez.operations.networks import given_rows
 
 DEAREST_CNY = 1e12
-MOST_RACKS = 1_000_000
+LARGEST_ROOM = 1_000_000
 
 
 def price_list(path: str) -> dict[str, float]:
@@ -57,14 +58,20 @@ def served_list(path: str, *, rack_serves: float, rack_kw: float) -> dict[str, f
     problems = []
     for label, cells in rows:
         said = {name: number(cells[name]) for name in ("racks", "power_kw") if cells.get(name)}
-        wrong = [name for name, value in said.items() if not 0 <= value <= MOST_RACKS]
+        wrong = [name for name, value in said.items() if not 0 <= value <= LARGEST_ROOM]
         problems += [
-            Problem(f"{path}, {label}", f"has {cells[name]!r} for {name}", f"give a number from 0 to {MOST_RACKS:,}")
+            Problem(f"{path}, {label}", f"has {cells[name]!r} for {name}", f"give a number from 0 to {LARGEST_ROOM:,}")
             for name in wrong
         ]
         if said and not wrong:
-            racks = min(said.get("racks", math.inf), said.get("power_kw", math.inf) / rack_kw)
-            found[(cells.get("site") or "").strip()] = math.floor(racks) * rack_serves
+            # In fractions, for 9.6 kW are three racks of 3.2 kW.
+            room = [
+                Fraction(str(value)) / (Fraction(str(rack_kw)) if name == "power_kw" else 1)
+                for name, value in said.items()
+            ]
+            found[(cells.get("site") or "").strip()] = math.floor(min(room)) * rack_serves
+    if not (problems or found):
+        problems.append(Problem(path, "says of no site how many racks or how much power it has", "fill in the columns"))
     if problems:
         raise InputError(problems)
     return found

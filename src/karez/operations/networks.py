@@ -7,7 +7,7 @@ import math
 import os
 import time
 from contextlib import suppress
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from threading import Lock
 
@@ -30,6 +30,8 @@ from karez.units import NS_PER_US, US_PER_MS
 DETAIL = Meta(extra={"detail": True})
 # Prices are exact to a hundredth of a CNY; what is below is rounding.
 SMALLEST_CNY = 0.005
+# And weights to a millionth.
+SMALLEST_WEIGHT = 5e-7
 # From here on one digit after the point of a percentage says enough.
 WHOLE_DIGITS_SHARE = 0.1
 LARGEST_GAP_SHARE = 10.0
@@ -247,6 +249,13 @@ def percent(value: float) -> str:
     return f"{Decimal(f'{100 * value:.2g}'):f} %"
 
 
+def at_most(value: float) -> str:
+    """A share as `percent` tells it, rounded up."""
+    digits = 3 if value >= WHOLE_DIGITS_SHARE else -math.floor(math.log10(value)) + 1 if value > 0 else 3
+    step = Decimal(1).scaleb(-digits)
+    return percent(float(Decimal(str(value)).quantize(step, ROUND_CEILING)))
+
+
 def duration(value_us: float) -> str:
     """A delay as a person reads it: milliseconds from 1 ms on, three digits."""
     value_us = float(f"{value_us:.3g}") if value_us < LONG_US else value_us
@@ -272,8 +281,8 @@ def counted(number: int, thing: str) -> str:
 
 
 def is_least(plan: Plan) -> bool:
-    """Whether the plan's own bound leaves no room for a cheaper one."""
-    return plan.proof.value - plan.proof.bound < SMALLEST_CNY
+    """Whether the plan's own bound leaves no room for a better one."""
+    return plan.proof.value - plan.proof.bound < (SMALLEST_CNY if plan.proof.unit == "CNY" else SMALLEST_WEIGHT)
 
 
 def proven(plan: Plan) -> str:
@@ -285,4 +294,4 @@ def proven(plan: Plan) -> str:
     if gap_share > LARGEST_GAP_SHARE:
         return "how far above the least possible is not proven"
     above = "above the least possible" if is_price else "more uncovered than the least possible"
-    return f"at most {percent(gap_share)} {above}"
+    return f"at most {at_most(gap_share)} {above}"

@@ -156,6 +156,8 @@ def asked(question: PlanCoverageQuestion) -> Ask:
         problems.append(Problem("also", "has a budget out of range", "give microseconds above 0, at most 1,000,000"))
     if any(year != int(year) or not 1970 <= year <= 9998 for year, _ in phases):
         problems.append(Problem("phases", "has a year out of range", "give years such as 2028"))
+    if question.rack_kw is not None and question.rack_serves is None:
+        problems.append(Problem("rack_kw", "says what racks take, and not what they serve", "give rack_serves too"))
     if question.rack_serves is not None and not question.prices:
         fix = "give a price list with racks or power_kw of each site"
         problems.append(Problem("rack_serves", "limits sites, of which nothing is known", fix))
@@ -251,7 +253,8 @@ def _aim(ask: Ask, found: Coverage) -> str:
     targets = ask.targets if ask.money_cny is None else ((ask.targets[0][0], found.after_share[0]),)
     wanted = " and ".join(f"{share(value)} {of} within {duration(budget_us)}" for budget_us, value in targets)
     last = f" by the end of {ask.phases[-1][0]}" if ask.phases else ""
-    return f"{wanted} of compute{spare}{last}"
+    served = " with racks and power for it" if found.plan.question["limited"] else ""
+    return f"{wanted} of compute{served}{spare}{last}"
 
 
 def _words(ask: Ask) -> str:
@@ -279,7 +282,7 @@ def _weight_proof(found: Coverage, plan: Plan) -> str:
     if plan.proof.bound <= 0:
         return "how much more the money might cover is not proven"
     points = math.ceil(POINTS_IN_ALL * 10 * left / _total(plan, found)) / 10
-    return f"proven: no plan for the money covers more than {points:.1f} points more"
+    return f"proven: at most {points:.1f} points more could be covered for the money"
 
 
 def _total(plan: Plan, found: Coverage) -> float:

@@ -23,7 +23,7 @@ from karez.measure.delay import FIGURES, Figures
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import timeline
-from karez.operations.networks import counted, percent
+from karez.operations.networks import at_most, counted
 from karez.operations.render import sections
 from karez.operations.render.cost import CostData
 from karez.operations.render.curve import CurveData, round_step
@@ -276,7 +276,7 @@ def _bound(plan: Plan) -> Figure:
     detail = f"no plan needs fewer than {counted(sections.fewest(proof.bound), 'site')}"
     if networks.is_least(plan):
         return Figure(value="proven", label="the fewest sites possible", detail=detail)
-    value = percent(proof.value / proof.bound - 1) if proof.bound > 0 else "unknown"
+    value = at_most(proof.value / proof.bound - 1) if proof.bound > 0 else "unknown"
     return Figure(value=value, label="above the fewest possible, at most", detail=detail)
 
 

@@ -204,7 +204,7 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
         demand=_demands(groups, total),
         wanted=_wanted(ask, len(groups)),
         money=None if ask.money_cny is None else math.floor(ask.money_cny * FEN_PER_CNY),
-        capacity=_capacity(twin, ask, site) if ask.serves else None,
+        capacity=_capacity(twin, ask, site),
     )
     taken = always & (year == 0)
     case = _Case(
@@ -295,8 +295,10 @@ def _candidates(twin: Twin, ask: Ask) -> tuple[Array, Array, Array]:
         if ask.existing == "kept":
             new = ~np.isin(found, existing)
             found, price = found[new], price[new]
-    kept = np.setdiff1d(existing, found)
-    stays = ~np.isin(found, _known(twin, ask.forbid, "forbid"))
+    kept, forbidden = np.setdiff1d(existing, found), _known(twin, ask.forbid, "forbid")
+    if ask.existing == "closable":
+        kept = np.setdiff1d(kept, forbidden)
+    stays = ~np.isin(found, forbidden)
     found, price = found[stays], price[stays]
     problems = _contradictions(twin, ask, found)
     if problems:
@@ -354,12 +356,12 @@ def _wanted(ask: Ask, groups: int) -> int:
     return math.ceil(Fraction(str(ask.metros_share)) * groups) if ask.of == "some" else groups
 
 
-def _capacity(twin: Twin, ask: Ask, sites: Array) -> Array:
-    """The weight (int64, millionths) that each site (row) serves at most."""
+def _capacity(twin: Twin, ask: Ask, sites: Array) -> Array | None:
+    """The weight (int64, millionths) that each site (row) serves at most; None where none of them has a limit."""
     capacity = np.full(len(twin["sites"]), UNLIMITED, np.int64)
-    rows = _known(twin, tuple(ask.serves), "serves")
-    capacity[rows] = [math.floor(Fraction(str(weight)) * WEIGHT_SCALE) for weight in ask.serves.values()]
-    return np.asarray(capacity[sites])
+    most = [math.floor(Fraction(str(weight)) * WEIGHT_SCALE) for weight in ask.serves.values()]
+    capacity[_known(twin, tuple(ask.serves), "serves")] = [min(one, UNLIMITED) for one in most]
+    return np.asarray(capacity[sites]) if (capacity[sites] < UNLIMITED).any() else None
 
 
 def _rows(reach: Reach, sites: Array, ask: Ask, groups: tuple[Group, ...]) -> cover.Rows:
@@ -417,10 +419,11 @@ def _refuse_impossible(case: _Case, ask: Ask) -> None:
     group, number = case.groups[int(short[0])], len(case.groups)
     aim = f"{group.share:.1%} within {group.budget_us:g} us" + (f" in {group.year}" if group.year else "")
     sites = "compute at every candidate" + (f", {ask.spare} of them lost," if ask.spare else "")
-    if ask.serves:
+    if whole.capacity is not None:
         sites = "compute at every candidate, as far as what it serves goes,"
-    if ask.serves and ask.of == "all":
-        raise Infeasible(f"{aim} cannot be reached: {sites} would bring {share[short[0]]:.1%}")
+        where = "" if ask.of == "all" else " at once"
+        brought = int(most.sum()) / max(int(case.total.sum()), 1)
+        raise Infeasible(f"{aim} cannot be reached{where}: {sites} would bring {brought:.1%} of all")
     if ask.of == "all":
         raise Infeasible(
             f"{aim} cannot be reached: {sites} would bring {share[short[0]]:.1%}; "
@@ -462,10 +465,11 @@ def _listed(case: _Case, metros: Array, share: Array) -> str:
 
 
 def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Coverage:
-    before = np.flatnonzero(case.taken & (case.candidate < 0))
+    # What may be closed is there now, too.
+    before = np.flatnonzero(np.isin(case.site, case.existing) & (case.year == 0))
     chosen = np.union1d(np.flatnonzero(case.taken), case.open.free[made.chosen])
     chosen = chosen[case.candidate[chosen] >= 0]
-    after = np.concatenate([before, chosen])
+    after = np.concatenate([np.flatnonzero(case.taken & (case.candidate < 0)), chosen])
     made = _with_short_duals(made)
     value, bound = _worth(case, made, after)
     sites = case.candidate[chosen]
@@ -485,8 +489,8 @@ def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Co
             certificate=_certificate(case, ask, made, chosen, after),
         ),
         summary=_summary(ask, case, before, after, len(chosen)),
-        alternatives=_alternatives(case, made) if len(chosen) else (),
-        citation=_citation(world, ask),
+        alternatives=_alternatives(case, made, after) if len(chosen) else (),
+        citation=_citation(world, ask, case),
     )
     return Coverage(
         plan=plan,
@@ -663,28 +667,29 @@ def _marginal_served(case: _Case, chosen: Array, after: Array) -> dict[str, floa
 
 def _summary(ask: Ask, case: _Case, before: Array, after: Array, number: int) -> str:
     shares = zip(_targets(case), _shares(case, before), _shares(case, after), strict=True)
-    told = "; ".join(f"within {budget} {was:.1%} are covered now, {will:.1%} then" for budget, was, will in shares)
-    return f"{number} sites: of the weight {ask.weight}, {told}".replace("%", " %")
+    what = "covered" if case.whole.capacity is None else "served"
+    told = "; ".join(f"within {budget} {was:.1%} are {what} now, {will:.1%} then" for budget, was, will in shares)
+    return f"{number} {'site' if number == 1 else 'sites'}: of the weight {ask.weight}, {told}".replace("%", " %")
 
 
 def _targets(case: _Case) -> list[str]:
     return list(dict.fromkeys(f"{one.budget_us:g} us" + (f" in {one.year}" if one.year else "") for one in case.groups))
 
 
-def _alternatives(case: _Case, made: Climb) -> tuple[Alternative, ...]:
+def _alternatives(case: _Case, made: Climb, after: Array) -> tuple[Alternative, ...]:
     greedy = made.rungs[0].value - made.value
     unit, scale = ("CNY", FEN_PER_CNY) if case.whole.money is None else ("of weight left uncovered", WEIGHT_SCALE)
     why = f"costs {greedy / scale:,.0f} {unit} more" if greedy > 0 else "costs as much: it needed no improvement"
     return (
         Alternative("do nothing", 0.0, "leaves the target missed"),
-        Alternative("greedy alone", (made.rungs[0].value) / scale, why),
+        Alternative("greedy alone", (made.rungs[0].value + _outside(case, made, after)) / scale, why),
     )
 
 
-def _citation(world: World, ask: Ask) -> str:
+def _citation(world: World, ask: Ask, case: _Case) -> str:
     budgets = ", ".join(f"{budget_us:g} us" for budget_us, _ in ask.targets)
     lost = ("", ", after the loss of any site", f", after the loss of any {ask.spare} sites")[min(ask.spare, 2)]
-    served = ", sites serve what their racks and power allow" if ask.serves else ""
+    served = ", sites serve what their racks and power allow" if case.whole.capacity is not None else ""
     return (
         f"C2 within {budgets} one way towards compute{lost}{served}, weight {ask.weight}, optical layer, "
         f"{ask.figures} figures; data {world.intended.digest[:12]}; bound from duals"

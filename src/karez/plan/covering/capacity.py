@@ -122,16 +122,17 @@ def relaxed(
     """The relaxation by a solver: choices, the part of each row that is served, and duals of rows and groups.
 
     Duals are in units of price and of weight; None where the solver came to no end. Rows f <= y are added as they are
-    broken.
+    broken, and the last end that it came to counts.
     """
     choices, rows, groups = len(program.price), len(program.weight), len(program.demand)
     solver.passModel(model(program, price_unit, scale, hair, links=np.zeros(0, np.int64), integer=False))
-    linked = np.zeros(len(program.choices), bool)
+    linked, best = np.zeros(len(program.choices), bool), None
     for at in range(LINK_ROUNDS + 1):
         run(solver)
         found = solver.getSolution()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal or not found.dual_valid:
-            return None
+            break
+        best = found
         values = np.array(found.col_value)
         part, taken = values[choices:], values[:choices]
         broken = np.flatnonzero(~linked & (part > taken[program.choices] + LEAST_BROKEN))
@@ -148,7 +149,9 @@ def relaxed(
             np.stack([choices + broken, program.choices[broken]], axis=1).ravel().astype(np.int32),
             np.tile([1.0, -1.0], count),
         )
-    prices = np.abs(np.array(found.row_dual)) * price_unit
+    if best is None:
+        return None
+    prices = np.abs(np.array(best.row_dual)) * price_unit
     group = prices[rows : rows + groups] * scale
     row = np.maximum(group[program.group] * program.weight - prices[:rows], 0.0)
     return taken, np.bincount(program.row, part, rows), row, group

@@ -278,13 +278,10 @@ def _inside(small: Smaller, chosen: Array) -> Array:
 
 
 def _search(made: Climb, enough: Enough, seed: int) -> None:
-    vain, batch = 0, 0
-    while made.program.capacity is not None and vain < VAIN_BATCHES and not (enough() or is_closed(made)):
-        before = made.value
-        made.offer(capacity.improved(made.program, made.chosen, BATCH_OF_FLOWS, seed + batch))
-        vain, batch = 0 if made.value < before else vain + 1, batch + 1
     if made.program.capacity is not None:
+        _search_flows(made, enough, seed)
         return
+    vain, batch = 0, 0
     # With money, swaps go on paying for long, and bounds decide little.
     most = VAIN_BATCHES if made.program.money is None else VAIN_BATCHES_OF_MONEY
     small, taken = _promising(made)
@@ -299,6 +296,14 @@ def _search(made: Climb, enough: Enough, seed: int) -> None:
             # The bound decides more now.
             vain, (small, taken) = 0, _promising(made)
             net = search.net_of(small.program)
+
+
+def _search_flows(made: Climb, enough: Enough, seed: int) -> None:
+    vain, batch = 0, 0
+    while vain < VAIN_BATCHES and not (enough() or is_closed(made)):
+        before = made.value
+        made.offer(capacity.improved(made.program, made.chosen, BATCH_OF_FLOWS, seed + batch))
+        vain, batch = 0 if made.value < before else vain + 1, batch + 1
 
 
 def _promising(made: Climb) -> tuple[Smaller, Array]:
