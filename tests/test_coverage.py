@@ -664,7 +664,7 @@ def test_percentages_are_never_told_with_exponents(value: float, bound_share: fl
 
 def test_what_is_at_most_so_much_is_never_told_as_less() -> None:
     told = [at_most(share) for share in (0.01249, 0.0204, 0.13951, 0.5, 0.0, 1e-9, 2.0)]
-    assert told == ["1.3 %", "2.1 %", "14.0 %", "50.0 %", "0 %", "0.00000010 %", "200.0 %"]
+    assert told == ["1.3 %", "2.1 %", "14.0 %", "50.0 %", "0 %", "0.0000001 %", "200.0 %"]
 
 
 def test_percentages_are_told_in_two_digits_below_ten_and_as_shares_from_there() -> None:
