@@ -48,7 +48,7 @@ BATCH_OF_FLOWS = 5
 PARTS = (0.2, 1.0)
 # Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
 WIDE_SHARE = 0.1
-# Where it is wider than this, an integer program on what the relaxation chose in part comes before.
+# Where rows need several and it is wider than this, an integer program on what the relaxation took in part comes before.
 AMONG_SHARE = 0.02
 # A bound is news where it leaves so much of the gap, at most.
 NEWS_SHARE = 0.8
@@ -333,7 +333,7 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
     A first one, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan is
     better than the last one's where that was for all the room there is.
     """
-    if made.value - made.bound > AMONG_SHARE * abs(made.value):
+    if (made.program.need > 1).any() and made.value - made.bound > AMONG_SHARE * abs(made.value):
         _solve_among(made, enough)
     is_wide = made.value - made.bound > WIDE_SHARE * abs(made.value)
     for part in PARTS[is_wide:]:
