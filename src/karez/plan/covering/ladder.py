@@ -48,7 +48,7 @@ BATCH_OF_FLOWS = 5
 PARTS = (0.2, 1.0)
 # Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
 WIDE_SHARE = 0.1
-# Where rows need several and it is wider than this, an integer program on what the relaxation took in part comes before.
+# Where rows need several, and it is wider than this, an integer program on what was taken in part comes before.
 AMONG_SHARE = 0.02
 # A bound is news where it leaves so much of the gap, at most.
 NEWS_SHARE = 0.8
