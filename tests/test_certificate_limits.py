@@ -13,7 +13,7 @@ import msgspec
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -504,6 +504,7 @@ def test_a_row_may_be_served_under_the_names_of_several_of_its_points_and_in_par
 @given(
     st.lists(st.tuples(st.sampled_from([*QUESTION, *sound()[1].proof.certificate]), st.sampled_from(ODD)), max_size=3)
 )
+@example([("candidates", ("c1", "c1"))])
 @settings(max_examples=300, deadline=None)
 def test_the_check_never_raises_whatever_a_plan_with_limits_says(changes: list[tuple[str, object]]) -> None:
     ask, plan = sound()

@@ -225,8 +225,8 @@ def test_a_delay_is_shown_with_the_digits_that_people_read(value_us: float, show
     [
         (100.0, "proven: no plan costs less"),
         (100.0 - 1e-9, "proven: no plan costs less"),
-        (98.0, "at most 2 % above the least possible"),
-        (99.99, "at most 0.01 % above the least possible"),
+        (98.0, "at most 2.1 % above the least possible"),
+        (99.99, "at most 0.011 % above the least possible"),
         (0.0, "how far above the least possible is not proven"),
         (-1e300, "how far above the least possible is not proven"),
     ],

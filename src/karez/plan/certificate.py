@@ -915,7 +915,8 @@ def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, c
 
 def _limits(reader: Reader, ask: _Question, place: Mapping[str, int]) -> Array:
     """How much weight (millionths, int64) each candidate, and then each kept site, serves at most."""
-    limit = np.full(len(place), UNLIMITED)
+    # Where a candidate is named twice, which is refused, there are more positions than names.
+    limit = np.full(max(place.values(), default=-1) + 1, UNLIMITED)
     names = reader.ids("limited_sites")
     said = reader.numbers("limited_weight", len(names))
     if len(names) != ask.limited:
