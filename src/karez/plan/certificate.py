@@ -157,7 +157,7 @@ class _Found(NamedTuple):
 
     Of a group: all its weight, what its target takes, what is done beforehand, what is in any row, and what the chosen
     sites cover (with limits: are said to serve). Of a row: its weight, the sites it lacks, and which candidates (with
-    limits: sites) reach it. Whatever is covered is a multiple of `unit`, as all weights are. `problems` has what is
+    limits: sites) reach it. With money, what is covered is a multiple of `unit`, as weights are. `problems` has what is
     wrong with rows, `unserved` with who serves whom.
     """
 
@@ -415,7 +415,7 @@ def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
         claim, sites = claim._replace(taken=np.zeros_like(claim.taken)), claim.sites
     total, demand, done, live, covered = np.zeros((5, len(claim.group_dual)), np.int64)
     rows, none = len(claim.row_point), csr_array((0, len(sites)))
-    unit = max(int(np.gcd.reduce(ground.weight)), 1)
+    unit = max(int(np.gcd.reduce(ground.weight)), 1) if ask.has_money else 1
     found = _Found(total, demand, done, live, covered, np.zeros(rows, np.int64), np.ones(rows, np.int64), none, unit)
     columns, layers = _columns(ground, claim), _layers(ask, ground)
     tallies = {at: _tally(ground, claim, columns, at, 1 + ask.spare) for at in {layer.budget_ns for layer in layers}}

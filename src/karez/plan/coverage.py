@@ -471,7 +471,8 @@ def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Co
     chosen = chosen[case.candidate[chosen] >= 0]
     after = np.concatenate([np.flatnonzero(case.taken & (case.candidate < 0)), chosen])
     made = _with_short_duals(made)
-    value, bound = _worth(case, made, after)
+    outside = _outside(case, made, after)
+    value, bound = _worth(case, made, outside)
     sites = case.candidate[chosen]
     plan = Plan(
         planner=PLANNER,
@@ -486,10 +487,10 @@ def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Co
             bound=bound,
             unit="CNY" if ask.money_cny is None else "weight",
             how=_how(made),
-            certificate=_certificate(case, ask, made, chosen, after),
+            certificate=_certificate(case, ask, made, chosen, outside) | _serving(case, ask, after),
         ),
         summary=_summary(ask, case, before, after, len(chosen)),
-        alternatives=_alternatives(case, made, after) if len(chosen) else (),
+        alternatives=_alternatives(case, made, outside) if len(chosen) else (),
         citation=_citation(world, ask, case),
     )
     return Coverage(
@@ -517,9 +518,8 @@ def _with_short_duals(made: Climb) -> Climb:
     return replace(made, duals=valid, bound=bound, reduced=reduced)
 
 
-def _worth(case: _Case, made: Climb, after: Array) -> tuple[float, float]:
+def _worth(case: _Case, made: Climb, outside: int) -> tuple[float, float]:
     """What the plan is worth, the least being best, and the bound, in CNY or in weight."""
-    outside = _outside(case, made, after)
     # What is locked may cost no multiple of what the others do, and what is out of reach weigh none.
     unit, scale = case.whole.unit, FEN_PER_CNY
     if case.whole.money is not None:
@@ -555,7 +555,7 @@ def _question(ask: Ask, case: _Case) -> dict[str, Value]:
 
 
 def _certificate(
-    case: _Case, ask: Ask, made: Climb, chosen: Array, after: Array
+    case: _Case, ask: Ask, made: Climb, chosen: Array, outside: int
 ) -> dict[str, tuple[float | str, ...] | float | str]:
     """The duals, each row named by one of its points, and all that may be chosen with its price."""
     cuts = made.duals.cuts
@@ -577,8 +577,7 @@ def _certificate(
         "cuts_dual": tuple(cuts.dual[counts].tolist()),
         "groups_dual": tuple(made.duals.group.tolist()),
         "money_dual": float(made.duals.money),
-        "bound_exact": made.bound + (0 if ask.money_cny is None else _outside(case, made, after)),
-        **_serving(case, ask, after),
+        "bound_exact": made.bound + (0 if ask.money_cny is None else outside),
     }
 
 
@@ -589,9 +588,8 @@ def _limited(case: _Case) -> Array:
 
 def _serving(case: _Case, ask: Ask, after: Array) -> dict[str, tuple[float | str, ...]]:
     """Which sites have a limit, and who serves how much of which row so that the demands are met; empty without."""
-    limited = _limited(case)
-    names = [text(one) for one in case.twin["sites"].ids[case.site]]
-    found = sorted(names[at] for at in limited)
+    limited, ids = _limited(case), case.twin["sites"].ids[case.site]
+    found = sorted(text(one) for one in ids[limited])
     entry, weight = limited[:0], limited[:0]
     if len(limited):
         weight = assigned(case.whole.serving(after, case.whole.demand))
@@ -602,7 +600,7 @@ def _serving(case: _Case, ask: Ask, after: Array) -> dict[str, tuple[float | str
         "limited_weight": tuple(ask.serves[name] for name in found),
         "serves_point": tuple(point_ids(case.twin, case.weight, case.reach, case.point[rows])),
         "serves_group": tuple(case.whole.group[rows].astype(float).tolist()),
-        "serves_site": tuple(names[at] for at in case.whole.choices[entry]),
+        "serves_site": tuple(text(one) for one in ids[case.whole.choices[entry]]),
         "serves_weight": tuple(weight[entry].astype(float).tolist()),
     }
 
@@ -640,29 +638,31 @@ def _shares(case: _Case, choices: Array) -> tuple[float, ...]:
 
 def _marginal(case: _Case, chosen: Array, after: Array) -> dict[str, float]:
     """The share of all weight that would be lost with each chosen site alone, in the last target."""
-    if case.whole.capacity is not None:
-        return _marginal_served(case, chosen, after)
+    lost = _lost(case, chosen, after) if case.whole.capacity is None else _no_longer_served(case, chosen, after)
+    total = max(int(case.reach.total.sum()), 1)
+    return dict(zip(_ids(case, chosen), (lost / total).tolist(), strict=True))
+
+
+def _lost(case: _Case, chosen: Array, after: Array) -> Array:
+    """The weight (int64) in the last target that each chosen site alone covers."""
     whole, last = case.whole, case.whole.group >= len(case.groups) - len(case.groups) // len(case.years)
     picked = np.zeros(len(whole.price), bool)
     picked[after] = True
     entry = picked[whole.choices]
     count = np.bincount(whole.row[entry], minlength=len(whole.weight))
     sole = entry & (last & (count == whole.need))[whole.row]
-    lost = summed(whole.choices[sole], whole.weight[whole.row[sole]], len(whole.price))
-    total = max(int(case.reach.total.sum()), 1)
-    return dict(zip(_ids(case, chosen), (lost[chosen] / total).tolist(), strict=True))
+    return np.asarray(summed(whole.choices[sole], whole.weight[whole.row[sole]], len(whole.price))[chosen])
 
 
-def _marginal_served(case: _Case, chosen: Array, after: Array) -> dict[str, float]:
-    """The share of all weight that would no longer be served without each chosen site alone."""
+def _no_longer_served(case: _Case, chosen: Array, after: Array) -> Array:
+    """The weight (int64) that would no longer be served without each chosen site."""
     whole = case.whole
     made = whole.serving(after, np.full(len(whole.demand), whole.weight.sum()))
-    lost, room = [], made.room.copy()
-    for choice in chosen:
-        lost.append(leave(made, choice) - augment(made))
+    lost, room = np.zeros(len(chosen), np.int64), made.room.copy()
+    for at, choice in enumerate(chosen):
+        lost[at] = leave(made, choice) - augment(made)
         made.room[:] = room
-    total = max(int(case.reach.total.sum()), 1)
-    return dict(zip(_ids(case, chosen), (np.array(lost) / total).tolist(), strict=True))
+    return lost
 
 
 def _summary(ask: Ask, case: _Case, before: Array, after: Array, number: int) -> str:
@@ -676,13 +676,13 @@ def _targets(case: _Case) -> list[str]:
     return list(dict.fromkeys(f"{one.budget_us:g} us" + (f" in {one.year}" if one.year else "") for one in case.groups))
 
 
-def _alternatives(case: _Case, made: Climb, after: Array) -> tuple[Alternative, ...]:
+def _alternatives(case: _Case, made: Climb, outside: int) -> tuple[Alternative, ...]:
     greedy = made.rungs[0].value - made.value
     unit, scale = ("CNY", FEN_PER_CNY) if case.whole.money is None else ("of weight left uncovered", WEIGHT_SCALE)
     why = f"costs {greedy / scale:,.0f} {unit} more" if greedy > 0 else "costs as much: it needed no improvement"
     return (
         Alternative("do nothing", 0.0, "leaves the target missed"),
-        Alternative("greedy alone", (made.rungs[0].value + _outside(case, made, after)) / scale, why),
+        Alternative("greedy alone", (made.rungs[0].value + outside) / scale, why),
     )
 
 

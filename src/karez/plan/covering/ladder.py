@@ -211,20 +211,23 @@ def _shared_out(program: Program, small: Smaller, duals: Duals) -> Duals:
     row = worth / program.need
     owner = small.owner[there]
     row[there] = duals.row[owner] * (program.weight[there] / few.weight[owner])
-    cuts, lone = _cuts_shared_out(program, small, duals.cuts), _lone(program, small)
+    cuts, lone = _cuts_shared_out(program, small, duals.cuts), _lone(program, small, worth)
     row[lone.row] = 0.0
-    lone = lone._replace(dual=worth[lone.row])
     return Duals(row, duals.group, duals.money, Cuts(*map(np.concatenate, zip(cuts, lone, strict=True))))
 
 
-def _lone(program: Program, small: Smaller) -> Cuts:
-    """Rows that need two and are gone from the smaller program, with the one of their choices that is still there."""
+def _lone(program: Program, small: Smaller, worth: Array) -> Cuts:
+    """Cuts of rows that need two and are gone from the smaller program, without the one choice that is still there.
+
+    Their duals are all that the rows may be `worth`.
+    """
     is_free = np.zeros(len(program.price), bool)
     is_free[small.free] = True
     entry = np.flatnonzero(is_free[program.choices] & ((program.need == 2) & (small.owner < 0))[program.row])
     alone = np.bincount(program.row[entry], minlength=len(program.weight)) == 1
     entry = entry[alone[program.row[entry]]]
-    return Cuts(program.row[entry], program.choices[entry], np.zeros(len(entry)))
+    row = program.row[entry]
+    return Cuts(row, program.choices[entry], worth[row])
 
 
 def _cuts_shared_out(program: Program, small: Smaller, cuts: Cuts) -> Cuts:

@@ -29,7 +29,9 @@ class Program:
 
     `weight` (int64), `group` and `need` (choices that must reach it) are those of rows; `price` (int64) that of
     choices; `demand` (int64) that of groups, of which `wanted` must be met. Where `money` is given, the most weight
-    that it buys is looked for instead, and demands do not count.
+    that it buys is looked for instead, and demands do not count. Where there is `capacity` (int64, in the unit of
+    weights), that is the most that each choice serves, of rows in part too; rows need one alone then, all groups are
+    wanted, and `karez.plan.covering.capacity` has the formula.
     """
 
     bounds: Array
@@ -42,11 +44,6 @@ class Program:
     wanted: int
     money: int | None = None
     capacity: Array | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the least price is looked for, and choices serve all that they reach."""
-        return self.money is None and self.capacity is None
 
     @cached_property
     def row(self) -> Array:
@@ -208,7 +205,8 @@ def undominated(program: Program) -> Array:
     """
     size = np.bincount(program.choices, minlength=len(program.price))
     needless = size == 0
-    if not len(program.choices) or (program.need > 1).any() or not program.is_plain:
+    is_plain = program.money is None and program.capacity is None and (program.need <= 1).all()
+    if not (len(program.choices) and is_plain):
         return np.asarray(~needless)
     shared = (program.matrix.T @ program.matrix).tocoo()
     one, other = shared.coords

@@ -154,7 +154,6 @@ def relaxed(
     The simplex method wins on networks; where it takes too many steps, as in a plane, an interior point takes over.
     """
     scaled, solver = _scaled(program), solver_of(enough)
-    solver.setOptionValue("simplex_iteration_limit", len(program.weight) + len(program.price))
     solver.setOptionValue("run_crossover", "off")
     if program.capacity is not None:
         solver.setOptionValue("simplex_iteration_limit", MOST_STEPS)
@@ -163,6 +162,7 @@ def relaxed(
             return None
         choice, row, by_row, by_group = served
         return Relaxed(choice, row, np.ones(len(program.demand)), Duals(by_row, by_group), METHODS[0])
+    solver.setOptionValue("simplex_iteration_limit", len(program.weight) + len(program.price))
     if solver.passModel(_model(program, scaled, cuts, integer=False)) == highspy.HighsStatus.kError:
         return None
     for method in methods:
