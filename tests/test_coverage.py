@@ -26,7 +26,7 @@ from karez.measure.reach import typical
 from karez.operations import GenerateQuestion, PlanCoverageQuestion
 from karez.operations import generate as generate_operation
 from karez.operations import plan_coverage as operation
-from karez.operations.lists import served_list
+from karez.operations.lists import Rack, price_list
 from karez.operations.networks import at_most, percent
 from karez.operations.networks import proven as said_of
 from karez.plan.certificate import check_certificate, proven
@@ -297,6 +297,41 @@ def test_sites_that_may_be_closed_are_kept_only_where_they_pay() -> None:
     assert [action.subject for action in found.actions] == [site for site in chosen if site not in existing]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"targets": ((500.0, 0.3), (1_000.0, 0.5))}, {"phases": ((1_975, 0.2), (1_976, 0.3))}, {"spare": 1}],
+    ids=["one target", "two budgets", "years", "a spare site"],
+)
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_what_is_to_be_closed_counts_in_what_is_covered_now(more: dict[str, Any], is_listed: bool) -> None:
+    twin = world().intended
+    existing = [site.decode() for site in twin["sites"].ids[compute_sites(twin)]]
+    prices = dict.fromkeys([*core_without_compute(twin), *(existing if is_listed else [])], 10.0)
+    asked = {"targets": ((1_000.0, 0.3),), "prices_cny": prices, "existing": "closable", **more}
+    found = nations("greedy", forbid=tuple(existing[:20]), **asked)
+    now = [
+        covered(twin, (), budget_us, asked.get("spare", 0)).sum() / total(twin).sum()
+        for budget_us, _ in asked["targets"]
+    ]
+    assert found.before_share == pytest.approx(now * len(asked.get("phases", (0,))), rel=1e-9)
+    assert f"{now[0]:.1%}".replace("%", " %") + " are covered now" in found.plan.summary
+    assert not set(existing[:20]) & {read.row for read in found.plan.reads}
+
+
+def test_what_is_to_be_closed_serves_now_what_its_limit_allows() -> None:
+    twin = world().intended
+    existing = [site.decode() for site in twin["sites"].ids[compute_sites(twin)]]
+    asked: dict[str, Any] = {
+        "targets": ((1_000.0, 0.3),),
+        "prices_cny": dict.fromkeys(core_without_compute(twin), 10.0),
+        "existing": "closable",
+        "serves": dict.fromkeys(existing, 20.0),
+    }
+    before, after = (nations("greedy", forbid=forbid, **asked).before_share for forbid in ((), tuple(existing[:20])))
+    served = most_served(twin, existing, dict.fromkeys(existing, 20.0), 1_000.0) / WEIGHT_SCALE
+    assert before == after == pytest.approx((served / total(twin).sum(),), rel=1e-9)
+
+
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"lock": ("nowhere",)}, "lock: names sites that are no candidates"),
     "both": ({"lock": ("c000100",), "forbid": ("c000100",)}, "names sites that are forbidden too"),
@@ -442,10 +477,44 @@ def test_racks_and_power_that_are_none_are_refused(text: str, told: str, network
 def test_room_is_counted_in_whole_racks_without_rounding(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text("site,price_cny,racks,power_kw\na,1,,9.6\nb,1,2,40.3\nc,1,7.9,\nd,1,,\n", "utf-8")
-    assert served_list(str(path), rack_serves=10.0, rack_kw=3.2) == {"a": 30.0, "b": 20.0, "c": 70.0}
+    rack = Rack(serves=10.0, power_kw=3.2)
+    assert price_list(str(path), rack).serves == {"a": 30.0, "b": 20.0, "c": 70.0}
     path.write_text("site,price_cny,racks\na,1,\n", "utf-8")
     with pytest.raises(InputError, match="says of no site how many racks"):
-        served_list(str(path), rack_serves=10.0, rack_kw=3.2)
+        price_list(str(path), rack)
+
+
+WRONG_LISTS = {
+    "rows": (
+        "site,price_cny,racks,power_kw\na,dear,many,\n,1,2,3\na,1,1,-1\n",
+        [
+            "line 2: has the price dear for a",
+            "line 3: names no site",
+            "line 4: names a again",
+            "line 2: has 'many' for racks",
+            "line 4: has '-1' for power_kw",
+        ],
+    ),
+    "a column of racks and a price": (
+        "site,price_cny\na,-5\n",
+        ["line 2: has the price -5 for a", "has neither racks nor power_kw"],
+    ),
+    "a column of prices and racks": (
+        "site,racks\na,many\n",
+        ["has no columns site and price_cny", "line 2: has 'many' for racks"],
+    ),
+    "all rows": ("site,price_cny,racks\n", ["lists no site"]),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), WRONG_LISTS.values(), ids=WRONG_LISTS)
+def test_wrong_prices_and_wrong_racks_of_a_list_are_told_at_once(text: str, told: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InputError) as caught:
+        price_list(str(path), Rack(serves=10.0, power_kw=3.2))
+    whole = [f"{problem.where}: {problem.what}" for problem in caught.value.problems]
+    assert [one.removeprefix(f"{path}").removeprefix(", ").removeprefix(": ") for one in whole] == told
 
 
 def test_limits_of_sites_that_are_forbidden_limit_nothing() -> None:

@@ -69,9 +69,49 @@ def test_delays_in_whole_nanoseconds_are_those_in_microseconds_rounded() -> None
         "kind": kinds,
         "length_km": chance.uniform(0.0, 20_000.0, 1_000),
     }
-    parts, values = link_parts(links(1.0).replace(Table.of("links", columns))), constants("typical")
-    assert parts.oneway_ns(values, 10**9).tolist() == np.rint(parts.oneway_us(values) * 1_000).tolist()
-    assert parts.oneway_ns(values, 50_000).max() == 50_000
+    own = chance.uniform(0.0, 60.0, 1_000) * chance.integers(0, 2, 1_000)
+    for more in ({}, {"hop_us": own}, {"hop_us": own, "fibre_us_per_km": own[::-1] / 10}):
+        parts, values = link_parts(links(1.0).replace(Table.of("links", columns | more))), constants("typical")
+        assert parts.oneway_ns(values, 10**9).tolist() == np.rint(parts.oneway_us(values) * 1_000).tolist()
+        assert parts.oneway_ns(values, 50_000).max() == 50_000
+
+
+def saying(twin: Twin, **columns: Sequence[Value]) -> Twin:
+    """The links of a twin, in the order of their ids, with what they say of themselves."""
+    table = twin["links"]
+    return twin.replace(table.set(np.arange(len(table)), **columns))
+
+
+def test_what_a_link_says_of_its_fibre_or_hop_stands_in_for_the_library_at_every_figure() -> None:
+    # In the order of their ids: access, aggregation, backbone, core.
+    twin = saying(links(100.0), hop_us=[3.0, 0.0, 7.0, 0.0], fibre_us_per_km=[0.0, 3.4, 3.5, 0.0])
+    found = {figures: link_oneway_us(twin, figures=figures).tolist() for figures in FIGURES}
+    assert found["low"] == pytest.approx([489.0 + 3.0, 340.0 + 2.0, 350.0 + 7.0, 489.0 + 20.0])
+    assert found["typical"] == pytest.approx([490.0 + 3.0, 340.0 + 20.0, 350.0 + 7.0, 490.0 + 50.0])
+    assert found["high"] == pytest.approx([500.0 + 3.0, 340.0 + 50.0, 350.0 + 7.0, 500.0 + 100.0])
+    assert link_parts(twin).length_km.tolist() == [100.0] * 4
+
+
+def test_a_link_of_the_ip_layer_takes_over_what_the_links_below_it_say() -> None:
+    twin = links(100.0)
+    ip: dict[str, Sequence[Value]] = {
+        "id": ["ip1", "ip2"],
+        "a": ["x"] * 2,
+        "b": ["y"] * 2,
+        "kind": ["core"] * 2,
+        "layer": ["ip"] * 2,
+        "length_km": [7.0, 10.0],
+    }
+    support = Table.of("link_support", {"id": ["u1", "u2"], "link": ["ip1", "ip1"], "supported_by": ["core", "access"]})
+    # In the order of their ids: access, aggregation, backbone, core, ip1, which rests on two, and ip2 on nothing.
+    said = saying(
+        twin.replace(twin["links"].add(ip), support),
+        hop_us=[3.0, 0.0, 0.0, 0.0, 99.0, 4.0],
+        fibre_us_per_km=[0.0, 0.0, 0.0, 3.4, 9.0, 0.0],
+    )
+    found = link_oneway_us(said, figures="typical")
+    assert found[4:] == pytest.approx([490.0 + 3.0 + 340.0 + 50.0 + 20.0, 49.0 + 4.0 + 20.0])
+    assert link_parts(said).length_km.tolist() == [100.0] * 4 + [200.0, 10.0]
 
 
 def test_a_link_of_the_ip_layer_costs_what_it_rests_on_and_a_router() -> None:

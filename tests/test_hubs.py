@@ -227,12 +227,17 @@ def test_a_metro_is_its_core_site_nearest_to_the_centre() -> None:
         ),
         min_size=1,
         max_size=12,
-    )
+    ),
+    st.lists(st.tuples(st.sampled_from([0.0, 6.5]), st.sampled_from([0.0, 3.4])), min_size=12, max_size=12),
 )
 @settings(max_examples=150, deadline=None)
-def test_delays_between_hubs_are_those_of_networkx(rows: list[tuple[tuple[str, str], str, str, float]]) -> None:
+def test_delays_between_hubs_are_those_of_networkx(
+    rows: list[tuple[tuple[str, str], str, str, float]], said: list[tuple[float, float]]
+) -> None:
     links = [(*ends, kind, direction, km) for ends, kind, direction, km in rows]
+    hop_us, per_km = (list(column) for column in zip(*said[: len(links)], strict=True))
     twin = golden(links)
+    twin = twin.replace(twin["links"].set(np.arange(len(links)), hop_us=hop_us, fibre_us_per_km=per_km))
     graph = nx.DiGraph()
     graph.add_nodes_from("zqcds")
     for (a, b, _, direction, _), us in zip(links, link_oneway_us(twin, figures="typical").tolist(), strict=True):
@@ -251,8 +256,18 @@ def test_delays_between_hubs_are_those_of_networkx(rows: list[tuple[tuple[str, s
     got = {frozenset((pair.one, pair.other)): pair.typical_us for pair in found.pairs}
     assert got == pytest.approx(expected, abs=1e-3)
     for pair in found.pairs:
-        if pair.links:
+        if pair.links and not np.any(said):
             assert pair.typical_us == pytest.approx(4.9 * pair.length_km + 50 * pair.links, abs=0.01)
+
+
+def test_by_hand_fibre_that_says_what_it_takes_is_scaled_like_any_other_and_its_hop_is_not() -> None:
+    links, factor = golden()["links"], 2.0
+    said = links.set(links.rows(["l00", "l02"]), hop_us=[6.5, 0.0], fibre_us_per_km=[3.0, 3.4])
+    found = tiers(golden().replace(said), tied(golden()), ways(golden().replace(said)), backbone_factor=factor)
+    got = {frozenset((pair.one, pair.other)): (pair.typical_us, pair.length_km) for pair in found.pairs}
+    # z - q: 2 x (3.0 x 150 + 4.9 x 250) + 6.5 + 50; q - c: 2 x 3.4 x 3600 + 50 + 4 x 100.
+    assert got[frozenset(("Zhongwei", "Qingyang"))] == pytest.approx((3_406.5, 800.0))
+    assert got[frozenset(("Qingyang", "Chongqing"))] == pytest.approx((24_930.0, 7_200.0))
 
 
 def test_on_a_nation_the_fit_gives_the_measured_mean_and_the_length_of_each_way_its_delay(small: Twin) -> None:

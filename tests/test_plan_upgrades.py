@@ -12,8 +12,8 @@ from karez.operations import GenerateQuestion, PlanUpgradesQuestion
 from karez.operations import generate as generate_operation
 from karez.operations import plan_upgrades as operation
 from karez.plan.check import CERTIFICATES, check
-from karez.plan.plan import Plan
-from karez.twin import World
+from karez.plan.plan import Plan, applied
+from karez.twin import World, store
 from karez.twin.table import text
 
 
@@ -54,6 +54,23 @@ def test_cheap_upgrades_make_a_plan_cheaper_than_sites_alone_and_its_certificate
     assert 0 < answer.bound <= answer.price_cny
     assert answer.after_share >= 0.6
     assert "synthetic" in answer.headline
+
+
+def test_a_list_is_planned_again_once_some_of_it_is_done_and_the_answer_says_how_much(
+    network: str, listed: str, tmp_path: Path
+) -> None:
+    first = asked(network, listed)
+    assert (first.done, "done already" in first.headline) == (0, False)
+    once = sum(one.kind == "bypass" for one in first.upgrades)
+    assert once > 1
+    twin = applied(first.plan.actions, nation(stations=20_000, sites=60, seed=1))
+    folder = tmp_path / "network"
+    store.save(twin, folder, at_s=0.0, note="applied", source="test", synthetic=True)
+    again = asked(str(folder), listed, target_share=0.65)
+    assert again.done == once
+    assert f"; {once} upgrades of the list are done already" in again.headline
+    done = {(one.link, one.kind) for one in first.upgrades if one.kind == "bypass"}
+    assert not done & {(one.link, one.kind) for one in again.upgrades}
 
 
 def test_a_bound_or_a_price_that_was_tampered_with_is_found_out(network: str, listed: str) -> None:

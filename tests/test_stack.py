@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from karez.errors import InputError
 from karez.importers.generate import nation
@@ -96,6 +97,35 @@ def test_by_hand_an_ip_link_costs_a_router_and_the_links_that_it_rests_on() -> N
         "IP hop": (1.0, 2.0, 20.0, 50.0),
     }
     assert found.totals_us[1] == 1585.5
+
+
+def saying(twin: Twin, seed: int) -> Twin:
+    """The twin, some links of which say what their hop or their fibre takes."""
+    chance, links = np.random.default_rng(seed), twin["links"]
+    hop_us, per_km = (np.round(chance.uniform(0.1, most, len(links)), 2) for most in (60.0, 6.0))
+    said = chance.integers(0, 2, (2, len(links)))
+    return twin.replace(links.set(np.arange(len(links)), hop_us=hop_us * said[0], fibre_us_per_km=per_km * said[1]))
+
+
+def test_by_hand_what_links_say_of_themselves_are_parts_of_their_own() -> None:
+    links = golden()["links"]
+    rows = links.rows(["l005", "l014"])
+    twin = golden().replace(links.set(rows, hop_us=np.array([5.0, 0.0]), fibre_us_per_km=np.array([3.5, 0.0])))
+    found = of(twin, "s8")
+    assert [step.fibre_km for step in found.steps] == [1.0, 194.0]
+    assert shown(found) == {
+        "fibre": (1.0, 4.89, 4.9, 5.0),
+        "own fibre": (194.0, 679.0, 679.0, 679.0),
+        "access hop": (1.0, 2.0, 20.0, 50.0),
+        "own hop": (1.0, 5.0, 5.0, 5.0),
+    }
+    assert {part.element for part in found.parts if part.part.startswith("own")} == {"as the link says"}
+    both = golden().replace(links.set(rows, fibre_us_per_km=np.array([3.5, 3.5])))
+    assert shown(of(both, "s8")) == {
+        "own fibre": (195.0, 682.5, 682.5, 682.5),
+        "access hop": (1.0, 2.0, 20.0, 50.0),
+        "backbone hop": (1.0, 20.0, 50.0, 100.0),
+    }
 
 
 def test_compute_itself_is_there_at_once_and_what_hangs_nowhere_never_is() -> None:
@@ -202,9 +232,10 @@ def test_every_way_is_one_that_traffic_can_go_and_no_shorter_one_is_known_to_net
         assert delays_ns[links].sum() == best[vertex]
 
 
-@given(linked())
+@given(linked(), st.none() | st.integers(0, 99))
 @settings(max_examples=80, deadline=None)
-def test_the_parts_add_up_to_the_delay_that_circles_and_networkx_report(twin: Twin) -> None:
+def test_the_parts_add_up_to_the_delay_that_circles_and_networkx_report(twin: Twin, seed: int | None) -> None:
+    twin = twin if seed is None else saying(twin, seed)
     theirs = oracle(twin, link_oneway_us(twin, figures="typical"))
     servers = twin["servers"]["site"].tolist()
     towards = [shortest(theirs.reverse(), server) for server in servers]

@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from karez.measure.circles import Shares, circles
 from karez.measure.core import core_layout, topology_of
-from karez.measure.delay import FIBRE, FIGURES, LINK_KINDS, Figures, constants
+from karez.measure.delay import FIBRE, FIGURES, LINK_KINDS, Figures, constants, link_parts
 from karez.twin import Twin
 from karez.twin.facts import library
 from karez.twin.geo import great_circle_km
@@ -154,22 +154,31 @@ class Tied:
     far: tuple[Hub, ...]
 
 
+class Fibre(NamedTuple):
+    """Fibre of each arc: its length, how much of that is as the library has it, and what the rest says it takes."""
+
+    length_km: Array
+    solid_km: Array
+    own_us: Array
+
+
 @dataclass(frozen=True)
 class Ways:
-    """What each arc between sites is made of, whatever the constants are: fibre, and hops and regenerations."""
+    """What each arc between sites is made of, whatever the constants are: fibre, and hops and regenerations.
+
+    `links` is how many links it has; `own_hops_us` what those hops take whose links say so.
+    """
 
     layout: Layout
-    backbone_km: Array
-    other_km: Array
+    backbone: Fibre
+    other: Fibre
     devices: Mapping[str, Array]
+    links: Array
+    own_hops_us: Array
 
-    @property
-    def links(self) -> Array:
-        """Number of links of each arc."""
-        number: Array = sum(
-            (self.devices[f"{kind} hop"] for kind in LINK_KINDS), np.zeros(len(self.other_km), np.int64)
-        )
-        return number
+    def length_km(self, backbone_factor: float) -> Array:
+        """The fibre of each arc, with this factor on that of the backbone."""
+        return np.asarray(backbone_factor * self.backbone.length_km + self.other.length_km)
 
     def graph(self, values: Mapping[str, float], backbone_factor: float = 1.0) -> Graph:
         """The graph with these constants, and this factor on the length of the backbone's fibre."""
@@ -180,7 +189,8 @@ class Ways:
 
         Source: delay = length x delay of fibre + delay of the devices that are passed.
         """
-        us = values[FIBRE] * (backbone_factor * self.backbone_km + self.other_km)
+        us = values[FIBRE] * (backbone_factor * self.backbone.solid_km + self.other.solid_km)
+        us = us + (backbone_factor * self.backbone.own_us + self.other.own_us + self.own_hops_us)
         for name, number in self.devices.items():
             us = us + values[name] * number
         found: Array = np.rint(us * NS_PER_US).astype(np.int64)
@@ -244,16 +254,21 @@ def metro_sites(twin: Twin) -> Array:
 
 def ways(twin: Twin) -> Ways:
     """What the optical ways between the sites of `twin` are made of."""
-    links = twin["links"]
+    links, parts = twin["links"], link_parts(twin)
     core = core_layout(topology_of(twin, "optical"), len(twin["sites"]))
     backbone = links["kind"] == b"backbone"
-    devices = {f"{kind} hop": (links["kind"] == kind.encode()).astype(np.int64) for kind in LINK_KINDS}
+    devices = {f"{kind} hop": (parts.kind == at).astype(np.int64) for at, kind in enumerate(LINK_KINDS)}
     devices[REGENERATION] = regenerations(links["length_km"])
+    own_us = np.zeros((2, len(links)))
+    own_us[:, parts.own.rows] = parts.own.fibre_us, parts.own.hop_us
+    fibre = np.stack([links["length_km"], parts.fibre_km, own_us[0]])
     return Ways(
         layout=core.layout,
-        backbone_km=core.along(np.where(backbone, links["length_km"], 0.0)),
-        other_km=core.along(np.where(backbone, 0.0, links["length_km"])),
+        backbone=Fibre(*(core.along(np.where(backbone, amount, 0.0)) for amount in fibre)),
+        other=Fibre(*(core.along(np.where(backbone, 0.0, amount)) for amount in fibre)),
         devices={name: core.along(number) for name, number in devices.items()},
+        links=core.along(np.ones(len(links), np.int64)),
+        own_hops_us=core.along(own_us[1]),
     )
 
 
@@ -472,7 +487,7 @@ def _made(found: Ways, hubs: Array, backbone_factor: float) -> tuple[Array, Arra
     sizes = np.diff(np.append(layout.starts, len(layout.order)))
     entry = np.repeat(np.arange(len(sizes)), sizes)
     arc = layout.order[np.lexsort((arc_ns[layout.order], entry))[layout.starts]]
-    length_km = (backbone_factor * found.backbone_km + found.other_km)[arc]
+    length_km = found.length_km(backbone_factor)[arc]
     delay_ns, before = dijkstra(graph.forward, indices=hubs, return_predecessors=True)
     made_km, made_links = np.full(2 * (len(hubs),), np.inf), np.zeros(2 * (len(hubs),), np.int64)
     for one in range(len(hubs)):

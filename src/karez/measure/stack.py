@@ -22,10 +22,12 @@ from karez.measure.delay import (
     FIGURES,
     IP_HOP,
     LINK_KINDS,
+    OWN_HOP,
     ROWS,
     Access,
     Layer,
     LinkParts,
+    Own,
     constants,
     link_parts,
 )
@@ -33,6 +35,10 @@ from karez.measure.kernels import FAR
 from karez.twin import Twin
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US
+
+# What a link says of itself, and the element of the library that it stands in for.
+OWN_FIBRE, OWN_HOPS = "own fibre", "own hop"
+SAID = "as the link says"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -252,7 +258,7 @@ def _steps(twin: Twin, start: int, links: Array, mine: LinkParts, oneway_ns: Arr
     vertices = [start]
     for one, other in zip(a, b, strict=True):
         vertices.append(one + other - vertices[-1])
-    names = [_name(twin, vertex) for vertex in vertices]
+    names, length_km = [_name(twin, vertex) for vertex in vertices], mine.length_km
     upto_us = np.cumsum(oneway_ns, dtype=np.int64) / NS_PER_US
     steps = tuple(
         Step(
@@ -261,7 +267,7 @@ def _steps(twin: Twin, start: int, links: Array, mine: LinkParts, oneway_ns: Arr
             layer=text(table["layer"][row]),
             start=names[at],
             end=names[at + 1],
-            fibre_km=float(mine.fibre_km[at]),
+            fibre_km=float(length_km[at]),
             oneway_us=int(oneway_ns[at]) / NS_PER_US,
             upto_us=float(upto_us[at]),
         )
@@ -279,8 +285,8 @@ def _parts(mine: LinkParts, access: Access | None, service_us: float) -> tuple[P
     """The parts of the delay of a way, with the access before it and the service after it."""
     times = _times(mine)
     ends = [_ns(mine, times, constants(figures, access or "5g")) for figures in FIGURES]
-    amounts = {FIBRE: float(mine.fibre_km.sum()), **times}
-    rows = [(name, ROWS[name][1], amount, [ns[name] for ns in ends]) for name, amount in amounts.items()]
+    amounts = {FIBRE: float(mine.fibre_km.sum()), OWN_FIBRE: float(mine.own.fibre_km.sum()), **times}
+    rows = [(name, _element(name), amounts[name], [ns[name] for ns in ends]) for name in ends[0]]
     if access:
         up = [round(constants(figures, access)[AIR[0]] * NS_PER_US) for figures in FIGURES]
         rows.insert(0, ("access", ACCESS[access][0], 1.0, up))
@@ -291,26 +297,45 @@ def _parts(mine: LinkParts, access: Access | None, service_us: float) -> tuple[P
     )
 
 
+def _element(part: str) -> str:
+    return ROWS[part][1] if part in ROWS else SAID
+
+
 def _of_links(parts: LinkParts, rows: Array) -> LinkParts:
     """The parts of some links only, in this order."""
     at = np.searchsorted(parts.routed, rows)
     routed = np.flatnonzero(np.isin(rows, parts.routed))
-    return LinkParts(parts.fibre_km[rows], parts.kind[rows], routed, parts.hops[at[routed]])
+    own = np.flatnonzero(np.isin(rows, parts.own.rows))
+    said = np.searchsorted(parts.own.rows, rows[own])
+    return LinkParts(
+        parts.fibre_km[rows],
+        parts.kind[rows],
+        routed,
+        parts.hops[at[routed]],
+        Own(own, *(amount[said] for amount in parts.own[1:])),
+    )
 
 
 def _times(mine: LinkParts) -> dict[str, float]:
     """How often each device is passed on these links, by its name among the constants; those that are."""
     plain = np.delete(mine.kind, mine.routed)
-    hops = np.bincount(plain, minlength=len(LINK_KINDS)) + mine.hops.sum(axis=0)
-    times = {f"{kind} hop": float(number) for kind, number in zip(LINK_KINDS, hops, strict=True)}
+    hops = np.bincount(plain, minlength=OWN_HOP + 1) + mine.hops.sum(axis=0)
+    names = [*(f"{kind} hop" for kind in LINK_KINDS), OWN_HOPS]
+    times = {name: float(number) for name, number in zip(names, hops, strict=True)}
     return {name: number for name, number in (times | {IP_HOP: float(len(mine.routed))}).items() if number}
 
 
 def _ns(mine: LinkParts, times: Mapping[str, float], values: Mapping[str, float]) -> dict[str, int]:
-    """The delay of fibre and of each device, in whole ns.
+    """The delay of fibre and of each device, in whole ns, by the name of the part; those that there are.
 
     A link is rounded as a whole, as the search has it, and the fibre is what its devices leave: the parts add up.
     """
     whole = int(np.rint(mine.oneway_us(values) * NS_PER_US).sum())
-    devices = {name: round(number * values[name] * NS_PER_US) for name, number in times.items()}
-    return {FIBRE: whole - sum(devices.values()), **devices}
+    by_library = {name: round(number * values[name] * NS_PER_US) for name, number in times.items() if name in values}
+    said = {OWN_HOPS: round(float(mine.own.hop_us.sum()) * NS_PER_US)} if OWN_HOPS in times else {}
+    fibre_ns = whole - sum((by_library | said).values())
+    if not mine.own.fibre_km.any():
+        return {FIBRE: fibre_ns, **by_library, **said}
+    own_ns = round(float(mine.own.fibre_us.sum()) * NS_PER_US) if mine.fibre_km.any() else fibre_ns
+    fibres = {FIBRE: fibre_ns - own_ns} if mine.fibre_km.any() else {}
+    return {**fibres, OWN_FIBRE: own_ns, **by_library, **said}

@@ -12,7 +12,7 @@ import msgspec
 from karez.errors import InputError, Problem
 from karez.measure.circles import WEIGHT_SCALE, points
 from karez.operations import Answer, PlanCoverageQuestion
-from karez.operations.lists import number, price_list, served_list
+from karez.operations.lists import PriceList, Rack, number, price_list
 from karez.operations.networks import (
     DETAIL,
     counted,
@@ -163,6 +163,7 @@ def asked(question: PlanCoverageQuestion) -> Ask:
         problems.append(Problem("rack_serves", "limits sites, of which nothing is known", fix))
     if problems:
         raise InputError(problems)
+    listed = _listed(question)
     target = phases[-1][1] if phases else question.target_share
     return Ask(
         targets=((question.budget_us, target), *also),
@@ -174,19 +175,23 @@ def asked(question: PlanCoverageQuestion) -> Ask:
         existing=question.existing,
         lock=_ids(question.lock),
         forbid=_ids(question.forbid),
-        prices_cny=price_list(question.prices) if question.prices else None,
-        serves=_serves(question),
+        prices_cny=listed.prices_cny if listed else None,
+        serves=listed.serves if listed else {},
         discount_share=question.discount_share if phases else 0.0,
         weight=question.weight,
         figures=question.figures,
     )
 
 
-def _serves(question: PlanCoverageQuestion) -> dict[str, float]:
+def _listed(question: PlanCoverageQuestion) -> PriceList | None:
+    if not question.prices:
+        return None
     if question.rack_serves is None:
-        return {}
-    each_kw = rack_kw() if question.rack_kw is None else question.rack_kw
-    return served_list(question.prices, rack_serves=question.rack_serves, rack_kw=each_kw)
+        return price_list(question.prices)
+    return price_list(
+        question.prices,
+        Rack(serves=question.rack_serves, power_kw=rack_kw() if question.rack_kw is None else question.rack_kw),
+    )
 
 
 def _ids(words: str) -> tuple[str, ...]:

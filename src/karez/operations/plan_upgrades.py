@@ -58,7 +58,8 @@ class PlanUpgradesAnswer(Answer, frozen=True, kw_only=True):
     """What to build and upgrade, what it costs, how far that may be above the least, and what sites alone cost.
 
     Of sites alone the price is that of the best plan found, and the bound what none of them is below; both are infinite
-    where all sites together miss the target.
+    where all sites together miss the target. `done` is how many upgrades of the list were not offered, because their
+    link says already what its fibre or hop takes.
     """
 
     budget_us: float
@@ -74,6 +75,7 @@ class PlanUpgradesAnswer(Answer, frozen=True, kw_only=True):
     alone_cny: float
     alone_bound_cny: float
     alone_sites: int
+    done: int
     rungs: tuple[UpgradeStep, ...]
     output: str
     plan: Annotated[Plan, DETAIL]
@@ -95,7 +97,7 @@ def run(question: PlanUpgradesQuestion) -> PlanUpgradesAnswer:
         upgrades=upgrade_list(question.upgrades),
         budget_us=question.budget_us,
         target_share=question.target_share,
-        prices_cny=price_list(question.prices) if question.prices else None,
+        prices_cny=price_list(question.prices).prices_cny if question.prices else None,
         weight=question.weight,
         figures=question.figures,
     )
@@ -125,6 +127,7 @@ def run(question: PlanUpgradesQuestion) -> PlanUpgradesAnswer:
         alone_cny=found.alone_cny,
         alone_bound_cny=found.alone_bound_cny,
         alone_sites=found.alone_sites,
+        done=len(found.done),
         rungs=tuple(_steps(found)),
         output=question.output,
         plan=plan,
@@ -171,12 +174,18 @@ def _cell(cells: dict[str, str | None], column: str) -> str:
 def _headline(found: Upgraded, plan: Plan, ask: Ask, revision: Revision) -> str:
     aim = f"{share(ask.target_share)} of the weight {ask.weight} within {duration(ask.budget_us)} of compute"
     if not plan.actions:
-        return f"Nothing to build: {aim} is reached already{' (synthetic)' if revision.synthetic else ''}"
+        return f"Nothing to build: {aim} is reached already{' (synthetic)' if revision.synthetic else ''}{_done(found)}"
     kinds = Counter(one.upgrade.kind for one in found.bought)
     of = f" ({', '.join(f'{number:,} {kind}' for kind, number in sorted(kinds.items()))})" if kinds else ""
     built = f"{counted(len(found.sites), 'new site')} and {counted(len(found.bought), 'upgrade')} of links{of}"
     mark = "; synthetic" if revision.synthetic else ""
-    return f"{built} bring {aim} ({_proof(found, plan)}; {_against_sites(found, plan)}{mark})"
+    return f"{built} bring {aim} ({_proof(found, plan)}; {_against_sites(found, plan)}{mark}){_done(found)}"
+
+
+def _done(found: Upgraded) -> str:
+    """How many upgrades were not offered, as a clause; empty where all were."""
+    number = len(found.done)
+    return f"; {counted(number, 'upgrade')} of the list {'is' if number == 1 else 'are'} done already" if number else ""
 
 
 def _proof(found: Upgraded, plan: Plan) -> str:

@@ -185,14 +185,13 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
     groups = _groups(reach, ask)
     total = np.array([int(reach.total.sum() if one.metro < 0 else reach.total[one.metro]) for one in groups], np.int64)
     years = tuple(sorted({group.year for group in groups}))
-    rows = _rows(reach, np.concatenate([candidates, kept]), ask, groups)
+    rows = _rows(reach, np.concatenate([candidates, kept]), ask, groups, len(years))
     base = np.repeat(np.arange(len(candidates) + len(kept)), len(years))
     site, year = np.concatenate([candidates, kept])[base], np.tile(np.arange(len(years)), len(base) // len(years))
     price = np.concatenate([price_fen, np.zeros(len(kept), np.int64)])[base]
     if ask.discount_share:
         later = np.array(years)[year] - years[0]
         price = np.rint(price / (1.0 + ask.discount_share) ** later).astype(np.int64)
-    rows = _in_years(rows, len(years), len(groups) // len(years))
     always = (base >= len(candidates)) | np.isin(site, _known(twin, ask.lock, "lock"))
     whole = Program(
         bounds=rows.bounds,
@@ -364,8 +363,13 @@ def _capacity(twin: Twin, ask: Ask, sites: Array) -> Array | None:
     return np.asarray(capacity[sites]) if (capacity[sites] < UNLIMITED).any() else None
 
 
-def _rows(reach: Reach, sites: Array, ask: Ask, groups: tuple[Group, ...]) -> cover.Rows:
-    """Who is within each budget of which site: the rows of one year."""
+def _rows(reach: Reach, sites: Array, ask: Ask, groups: tuple[Group, ...], years: int) -> cover.Rows:
+    """Who is within each budget of which site in each year: each site has a choice for each year to be built in."""
+    return _in_years(_in_one_year(reach, sites, ask), years, len(groups) // years)
+
+
+def _in_one_year(reach: Reach, sites: Array, ask: Ask) -> cover.Rows:
+    """Who is within each budget of which site."""
     by_budget = []
     for number, (budget_us, _) in enumerate(ask.targets):
         group = np.full(reach.metros, number, np.int64)
@@ -465,14 +469,13 @@ def _listed(case: _Case, metros: Array, share: Array) -> str:
 
 
 def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Coverage:
-    # What may be closed is there now, too.
-    before = np.flatnonzero(np.isin(case.site, case.existing) & (case.year == 0))
     chosen = np.union1d(np.flatnonzero(case.taken), case.open.free[made.chosen])
     chosen = chosen[case.candidate[chosen] >= 0]
     after = np.concatenate([np.flatnonzero(case.taken & (case.candidate < 0)), chosen])
     made = _with_short_duals(made)
     outside = _outside(case, made, after)
     value, bound = _worth(case, made, outside)
+    before_share, after_share = _shares(case, _covered_now(case, ask)), _shares(case, case.whole.covered(after))
     sites = case.candidate[chosen]
     plan = Plan(
         planner=PLANNER,
@@ -489,15 +492,15 @@ def _answer(world: World, ask: Ask, case: _Case, made: Climb, at_s: float) -> Co
             how=_how(made),
             certificate=_certificate(case, ask, made, chosen, outside) | _serving(case, ask, after),
         ),
-        summary=_summary(ask, case, before, after, len(chosen)),
+        summary=_summary(ask, case, before_share, after_share, len(chosen)),
         alternatives=_alternatives(case, made, outside) if len(chosen) else (),
         citation=_citation(world, ask, case),
     )
     return Coverage(
         plan=plan,
         rungs=tuple(made.rungs),
-        before_share=_shares(case, before),
-        after_share=_shares(case, after),
+        before_share=before_share,
+        after_share=after_share,
         marginal_share=_marginal(case, chosen, after),
         is_closed=is_closed(made),
     )
@@ -628,9 +631,26 @@ def _in_service_s(year: int) -> float:
     return datetime(year, 12, 31, tzinfo=UTC).timestamp()
 
 
-def _shares(case: _Case, choices: Array) -> tuple[float, ...]:
-    """The share covered of each target's whole weight, in the order of targets or years."""
-    covered, weight = case.whole.covered(choices), case.total
+def _covered_now(case: _Case, ask: Ask) -> Array:
+    """The weight (int64) of each group that sites with compute cover: what is to be closed is there now, too."""
+    years = len(case.years)
+    rows, site = _rows(case.reach, case.existing, ask, case.groups, years), np.repeat(case.existing, years)
+    standing = replace(
+        case.whole,
+        bounds=rows.bounds,
+        choices=rows.choices,
+        weight=rows.weight,
+        group=rows.group.astype(np.int64),
+        need=np.full(len(rows.weight), 1 + ask.spare),
+        price=np.zeros(len(site), np.int64),
+        capacity=_capacity(case.twin, ask, site),
+    )
+    return standing.covered(np.arange(0, len(site), years))
+
+
+def _shares(case: _Case, covered: Array) -> tuple[float, ...]:
+    """The share of each target's whole weight that is `covered` (by group), in the order of targets or years."""
+    weight = case.total
     each = len(case.groups) // max(len({(one.budget_us, one.year) for one in case.groups}), 1)
     pooled = covered.reshape(-1, each).sum(axis=1) / np.maximum(weight.reshape(-1, each).sum(axis=1), 1)
     return tuple(pooled.tolist())
@@ -665,8 +685,8 @@ def _no_longer_served(case: _Case, chosen: Array, after: Array) -> Array:
     return lost
 
 
-def _summary(ask: Ask, case: _Case, before: Array, after: Array, number: int) -> str:
-    shares = zip(_targets(case), _shares(case, before), _shares(case, after), strict=True)
+def _summary(ask: Ask, case: _Case, before: tuple[float, ...], after: tuple[float, ...], number: int) -> str:
+    shares = zip(_targets(case), before, after, strict=True)
     what = "covered" if case.whole.capacity is None else "served"
     told = "; ".join(f"within {budget} {was:.1%} are {what} now, {will:.1%} then" for budget, was, will in shares)
     return f"{number} {'site' if number == 1 else 'sites'}: of the weight {ask.weight}, {told}".replace("%", " %")

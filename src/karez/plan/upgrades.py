@@ -61,6 +61,17 @@ UpgradeKind = Literal["bypass", "straighter duct", "hollow-core fibre", "faster 
 KINDS: tuple[UpgradeKind, ...] = get_args(UpgradeKind)
 # Savings of one upgrade of the fibre and one of the hop add up; two of either do not.
 OF_FIBRE: tuple[UpgradeKind, ...] = ("straighter duct", "hollow-core fibre")
+# Where the twin has what an upgrade leads to. Such a delay is said once: zero there stands for the library's.
+COLUMNS: Mapping[UpgradeKind, str] = {
+    "bypass": "hop_us",
+    "straighter duct": "length_km",
+    "hollow-core fibre": "fibre_us_per_km",
+    "faster access": "hop_us",
+}
+SAID_ONCE = ("fibre_us_per_km", "hop_us")
+# A link's delay is rounded to whole ns. Each upgrade takes this much of that rounding on itself, so that the link is
+# a sixth of a ns off what was promised at most, with one upgrade as with two.
+ROUNDING_SHARE = 2 / 3
 # What a bypass takes off the hop of its link. Source: assumption; an optical express is a thousandth of a regeneration
 # (library/latency.csv), and what maps the signal at both ends stays.
 BYPASS_SAVES_SHARE = 0.8
@@ -79,6 +90,11 @@ MOST_SHOWN = 8
 # Digits of what a row pays after the point, in fen.
 DIGITS = 2
 HOW = "bound computed anew from duals over ways, rounded up to what prices can add up to"
+ALL_DONE = Problem(
+    "upgrades",
+    "are all done: their links say already what their fibre or hop takes",
+    "list others, or plan coverage with sites alone",
+)
 FIX_LINK = "give ids of optical links that carry traffic, between sites or branching stations"
 
 
@@ -116,7 +132,8 @@ class Upgraded(NamedTuple):
     """A plan, what each step left (fen), shares covered, and what sites alone would cost (CNY; inf where they fail).
 
     `alone_bound_cny` is the least that any plan of sites alone costs; `is_closed` says that the integer program's
-    solver leaves nothing cheaper, which no duals prove.
+    solver leaves nothing cheaper, which no duals prove. `done` are the upgrades that were not offered: their link says
+    already what its fibre or hop takes.
     """
 
     plan: Plan
@@ -129,15 +146,21 @@ class Upgraded(NamedTuple):
     alone_bound_cny: float
     alone_sites: int
     is_closed: bool
+    done: tuple[Upgrade, ...]
 
 
 class _Case(NamedTuple):
-    """A question made into arrays: `candidates` (rows of sites, then what exists, which is free), `links`, prices."""
+    """A question made into arrays: `candidates` (rows of sites, then what exists, which is free), `links`, prices.
+
+    `upgrades` are those that are offered, each on the row of `links`; those `done` are not.
+    """
 
     twin: Twin
     reach: Reach
     candidates: Array
     new: int
+    upgrades: tuple[Upgrade, ...]
+    done: tuple[Upgrade, ...]
     links: Array
     saving_ns: Array
     price_fen: Array
@@ -216,22 +239,27 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
     problems = [*_terms(ask), *_senseless(ask), *_unknown_links(ask, twin, reach)]
     found, price, more = _candidates(twin, ask)
     problems += more
-    links, saving_ns = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    links = saving_ns = is_done = np.zeros(0, np.int64)
     if not problems:
-        links = twin["links"].rows([one.link for one in ask.upgrades]) if ask.upgrades else links
+        links = twin["links"].rows([one.link for one in ask.upgrades])
+        is_done = np.array([_is_done(one, twin) for one in ask.upgrades], bool)
         saving_ns = _savings_ns(ask, twin, links)
-        problems += _excessive(ask, reach, links, saving_ns)
+        problems += _excessive(ask, twin, links, saving_ns, is_done)
+        problems += [ALL_DONE] if is_done.all() else []
     if problems:
         raise InputError(problems)
     existing = compute_sites(twin)
-    upgrade_fen = np.array([round(one.price_cny * FEN_PER_CNY) for one in ask.upgrades], np.int64)
+    offered = tuple(one for one, done in zip(ask.upgrades, is_done, strict=True) if not done)
+    upgrade_fen = np.array([round(one.price_cny * FEN_PER_CNY) for one in offered], np.int64)
     return _Case(
         twin=twin,
         reach=reach,
         candidates=np.concatenate([found, existing]),
         new=len(found),
-        links=links,
-        saving_ns=saving_ns,
+        upgrades=offered,
+        done=tuple(one for one, done in zip(ask.upgrades, is_done, strict=True) if done),
+        links=links[~is_done],
+        saving_ns=saving_ns[~is_done],
         price_fen=np.concatenate([price, np.zeros(len(existing), np.int64), upgrade_fen]),
         demand=math.ceil(Fraction(str(ask.target_share)) * int(reach.total.sum())),
         limit_ns=min(math.ceil(ask.budget_us * NS_PER_US), LONGEST_NS),
@@ -284,34 +312,48 @@ def _unknown_links(ask: Ask, twin: Twin, reach: Reach) -> Iterator[Problem]:
             yield Problem(where, "ends at no site, where its device could stand", FIX_LINK, (one.link,))
 
 
-def _excessive(ask: Ask, reach: Reach, links: Array, saving_ns: Array) -> Iterator[Problem]:
-    """The upgrades that save nothing, or with others of their link more than its delay."""
-    together = np.zeros(len(reach.oneway_ns), np.int64)
-    np.add.at(together, links, saving_ns)
-    for number, (one, link, saving) in enumerate(zip(ask.upgrades, links, saving_ns, strict=True), 1):
-        where, has_us = f"upgrades, row {number}", reach.oneway_ns[link] / NS_PER_US
-        if together[link] > reach.oneway_ns[link]:
-            what = f"saves {together[link] / NS_PER_US:g} us of a delay of {has_us:g} us, with all of its link"
-            yield Problem(where, what, "give savings within the link's delay", (one.link,))
-        elif saving <= 0:
-            yield Problem(where, "saves nothing", "leave it out, or give saving_us", (one.link,))
+def _is_done(one: Upgrade, twin: Twin) -> bool:
+    """Whether the link says already what the upgrade would make it say."""
+    column = COLUMNS[one.kind]
+    return column in SAID_ONCE and float(twin["links"].cell(one.link, column)) > 0
+
+
+def _excessive(ask: Ask, twin: Twin, links: Array, saving_ns: Array, is_done: Array) -> Iterator[Problem]:
+    """The upgrades that save nothing, or all that their fibre or hop takes and more; not those that are done."""
+    fibre_us, hop_us = _delays_us(ask, twin, links)
+    for at in np.flatnonzero(~is_done).tolist():
+        of, has_us = ("fibre", fibre_us[at]) if ask.upgrades[at].kind in OF_FIBRE else ("hop", hop_us[at])
+        where, link = f"upgrades, row {at + 1}", (ask.upgrades[at].link,)
+        if saving_ns[at] > max(has_us * NS_PER_US - 1, 0):
+            what = f"saves {saving_ns[at] / NS_PER_US:g} us of a {of} that takes {has_us:g} us"
+            yield Problem(where, what, f"give a saving below what the {of} takes", link)
+        elif saving_ns[at] <= 0:
+            yield Problem(where, "saves nothing", "leave it out, or give saving_us", link)
+
+
+def _delays_us(ask: Ask, twin: Twin, links: Array) -> tuple[Array, Array]:
+    """What fibre and hop of some links take (us): what the link says, or by the library."""
+    values, table = constants(ask.figures), twin["links"]
+    said_per_km, said_us = table["fibre_us_per_km"][links], table["hop_us"][links]
+    hop = {name.encode(): values[f"{name} hop"] for name in LINK_KINDS}
+    hop_us = np.array([hop.get(kind, 0.0) for kind in table["kind"][links].tolist()], np.float64)
+    per_km = np.where(said_per_km > 0, said_per_km, values[FIBRE])
+    return per_km * table["length_km"][links], np.where(said_us > 0, said_us, hop_us)
 
 
 def _savings_ns(ask: Ask, twin: Twin, links: Array) -> Array:
     """What each upgrade takes off its link (ns)."""
-    values, table = constants(ask.figures), twin["links"]
-    per_km = values[FIBRE]
     hollow = next(row for row in library("latency") if (row["kind"], row["element"]) == HOLLOW_CORE)
-    hop = {name: values[f"{name} hop"] for name in LINK_KINDS}
-    saving_us = []
-    for one, km, kind in zip(ask.upgrades, table["length_km"][links], table["kind"][links], strict=True):
-        by_kind = {
-            "bypass": BYPASS_SAVES_SHARE * hop.get(text(kind), 0.0),
-            "straighter duct": per_km * km * (1 - STRAIGHT_ROUTE_FACTOR / ROUTE_FACTOR),
-            "hollow-core fibre": (per_km - float(hollow[ask.figures])) * km,
-            "faster access": 0.0,
-        }
-        saving_us.append(by_kind[one.kind] if one.saving_us is None else one.saving_us)
+    fibre_us, hop_us = _delays_us(ask, twin, links)
+    by_kind: Mapping[UpgradeKind, Array] = {
+        "bypass": BYPASS_SAVES_SHARE * hop_us,
+        "straighter duct": fibre_us * (1 - STRAIGHT_ROUTE_FACTOR / ROUTE_FACTOR),
+        "hollow-core fibre": fibre_us - float(hollow[ask.figures]) * twin["links"]["length_km"][links],
+        "faster access": np.zeros(len(links)),
+    }
+    saving_us = [
+        by_kind[one.kind][at] if one.saving_us is None else one.saving_us for at, one in enumerate(ask.upgrades)
+    ]
     return np.rint(np.array(saving_us, np.float64) * NS_PER_US).astype(np.int64)
 
 
@@ -384,7 +426,7 @@ def _answer(
     bound = _bound(case, small, case.demand - done, duals, value)
     sites = tuple(_ids(case, chosen[case.is_site(chosen)]))
     numbers = (chosen[case.is_upgrade(chosen)] - len(case.candidates)).tolist()
-    bought = tuple(Bought(ask.upgrades[at], int(case.saving_ns[at])) for at in numbers)
+    bought = tuple(Bought(case.upgrades[at], int(case.saving_ns[at])) for at in numbers)
     before, after = case.reached(case.existing) / total, case.reached(chosen) / total
     plan = Plan(
         planner=PLANNER,
@@ -422,6 +464,7 @@ def _answer(
         alone_bound_cny=math.inf if alone is None else max(alone.bound, 0.0) / FEN_PER_CNY,
         alone_sites=0 if alone is None else int((alone.chosen < case.new).sum()),
         is_closed=closed_bound >= value - 1,
+        done=case.done,
     )
 
 
@@ -453,8 +496,8 @@ def _certificate(
     return {
         "candidates": tuple(_ids(case, np.arange(case.new))),
         "prices_fen": tuple(case.price_fen[: case.new].astype(float).tolist()),
-        "links": tuple(one.link for one in ask.upgrades),
-        "kinds": tuple(one.kind for one in ask.upgrades),
+        "links": tuple(one.link for one in case.upgrades),
+        "kinds": tuple(one.kind for one in case.upgrades),
         "savings_ns": tuple(case.saving_ns.astype(float).tolist()),
         "upgrade_prices_fen": tuple(case.price_fen[len(case.candidates) :].astype(float).tolist()),
         "sites": sites,
@@ -481,8 +524,8 @@ def _reads(world: World, case: _Case, sites: tuple[str, ...], bought: tuple[Boug
         yield Read("equipment", device_of(world, site), op="gone")
     for link in dict.fromkeys(one.upgrade.link for one in bought):
         yield Read("links", link, "up", "==", value=True)
-        yield Read("links", link, "length_km", "==", case.twin["links"].cell(link, "length_km"))
-        yield Read("links", link, "kind", "==", case.twin["links"].cell(link, "kind"))
+        for column in ("kind", "length_km", *SAID_ONCE):
+            yield Read("links", link, column, "==", case.twin["links"].cell(link, column))
 
 
 def _actions(
@@ -495,7 +538,7 @@ def _actions(
         yield Action(
             kind=one.upgrade.kind.replace(" ", "_"),
             subject=link,
-            sets=_shorter(case, ask, one),
+            sets=(_changed(case, ask, one),),
             adds=_device(world, case, one),
             blast_radius=(link,),
             expires_at_s=at_s + EXPIRES_AFTER_S,
@@ -503,17 +546,22 @@ def _actions(
         )
 
 
-def _shorter(case: _Case, ask: Ask, one: Bought) -> tuple[Cell, ...]:
-    """The link's length in a straighter duct."""
-    if one.upgrade.kind != "straighter duct":
-        return ()
-    before = float(case.twin["links"].cell(one.upgrade.link, "length_km"))
-    after = max(before - one.saving_ns / NS_PER_US / constants(ask.figures)[FIBRE], 0.0)
-    return (Cell("links", one.upgrade.link, "length_km", before, after),)
+def _changed(case: _Case, ask: Ask, one: Bought) -> Cell:
+    """What the link says of itself when the upgrade is there: a delay that is less by what it saves, or a length."""
+    links, name, column = case.twin["links"], one.upgrade.link, COLUMNS[one.upgrade.kind]
+    row = links.rows([name])
+    fibre_us, hop_us = (float(us[0]) for us in _delays_us(ask, case.twin, row))
+    rounding_ns = int(case.reach.oneway_ns[row[0]]) - (fibre_us + hop_us) * NS_PER_US
+    saved_us = (one.saving_ns - ROUNDING_SHARE * rounding_ns) / NS_PER_US
+    before, km = float(links.cell(name, column)), float(links.cell(name, "length_km"))
+    if column == "hop_us":
+        return Cell("links", name, column, before, hop_us - saved_us)
+    left_us = fibre_us - saved_us
+    return Cell("links", name, column, before, left_us / km if column in SAID_ONCE else km * left_us / fibre_us)
 
 
 def _device(world: World, case: _Case, one: Bought) -> tuple[NewRow, ...]:
-    """The device at the link's first end; the twin says that it is there, and no column what it saves."""
+    """The device at the link's first end."""
     if one.upgrade.kind not in DEVICES:
         return ()
     link, kind = one.upgrade.link, DEVICES[one.upgrade.kind]

@@ -47,8 +47,14 @@ PLANNER = "upgrades"
 ASKED = ("weight", "figures", "targets", "service_at_s")
 # Slack for rounding in floating point: fen, and a share of the bound.
 SLACK_FEN, SLACK_SHARE = 1e-6, 1e-9
-# The device that each kind of upgrade adds; none where the link gets shorter.
+# The device that each kind of upgrade adds, none where the link gets shorter, and the column of its link that it sets.
 DEVICES = {"bypass": "oxc", "straighter duct": "", "hollow-core fibre": "otn", "faster access": "otn"}
+SETS = {
+    "bypass": "hop_us",
+    "straighter duct": "length_km",
+    "hollow-core fibre": "fibre_us_per_km",
+    "faster access": "hop_us",
+}
 OF_HOP = ("bypass", "faster access")
 
 
@@ -165,7 +171,7 @@ def _claim(certificate: Mapping[str, object], ask: _Ask, ground: _Ground, counte
     reader = Reader(certificate)
     candidates, ids = _candidates(reader, ground)
     names, kinds = reader.ids("links"), reader.ids("kinds")
-    links, saving_ns = _upgrades(reader, ground, names, kinds)
+    links, saving_ns = _upgrades(reader, ask, ground, names, kinds)
     price_fen = np.concatenate([
         reader.whole("prices_fen", len(ids), int(LARGEST)), reader.whole("upgrade_prices_fen", len(names), int(LARGEST))
     ])  # fmt: skip
@@ -221,7 +227,7 @@ def _candidates(reader: Reader, ground: _Ground) -> tuple[Array, list[str]]:
     return rows, ids
 
 
-def _upgrades(reader: Reader, ground: _Ground, names: list[str], kinds: list[str]) -> tuple[Array, Array]:
+def _upgrades(reader: Reader, ask: _Ask, ground: _Ground, names: list[str], kinds: list[str]) -> tuple[Array, Array]:
     """The links (rows) of the upgrades, and what each saves (ns)."""
     if len(kinds) != len(names):
         reader.wrong(f"kinds must be a list of {len(names)}", ())
@@ -235,13 +241,29 @@ def _upgrades(reader: Reader, ground: _Ground, names: list[str], kinds: list[str
     both = [f"{name} ({'hop' if kind in OF_HOP else 'fibre'})" for name, kind in zip(names, kinds, strict=True)]
     reader.refuse("upgrades the hop or fibre of a link twice", twice(both))
     saving_ns = reader.whole("savings_ns", len(names), int(FAR))
-    together = np.zeros(len(core), np.int64)
-    np.add.at(together, links, saving_ns)
-    most = np.append(ground.oneway_ns, 0)
-    reader.refuse(
-        "saves more than a link's delay", [n for n, at in zip(names, links, strict=True) if together[at] > most[at]]
-    )
+    if not reader.problems:
+        done = [name for name, said in zip(names, _said(ground, links, kinds), strict=True) if said]
+        reader.refuse("upgrades what its link says already", done)
+        over = saving_ns >= _takes_us(ask, ground, links, kinds) * NS_PER_US
+        reader.refuse("saves all that a link's fibre or hop takes, or more", [names[at] for at in np.flatnonzero(over)])
     return links, saving_ns
+
+
+def _said(ground: _Ground, links: Array, kinds: list[str]) -> list[bool]:
+    """Whether each link says already what an upgrade of its kind would set; a length may change again."""
+    table = ground.twin["links"]
+    return [
+        SETS[kind] != "length_km" and bool(table[SETS[kind]][link] > 0) for kind, link in zip(kinds, links, strict=True)
+    ]
+
+
+def _takes_us(ask: _Ask, ground: _Ground, links: Array, kinds: list[str]) -> Array:
+    """What the hop or the fibre of each link takes, whichever an upgrade of its kind changes."""
+    table, values = ground.twin["links"], constants(ask.figures)
+    said_us, said_per_km = table["hop_us"][links], table["fibre_us_per_km"][links]
+    hop_us = np.array([values[f"{text(kind)} hop"] for kind in table["kind"][links]], np.float64)
+    fibre_us = np.where(said_per_km > 0, said_per_km, values[FIBRE]) * table["length_km"][links]
+    return np.where([kind in OF_HOP for kind in kinds], np.where(said_us > 0, said_us, hop_us), fibre_us)
 
 
 def _acts(plan: Plan, ask: _Ask, ground: _Ground, claim: _Claim) -> Iterator[Problem]:
@@ -265,22 +287,25 @@ def _fits(action: Action, ask: _Ask, ground: _Ground, claim: _Claim, chosen: Map
         row = {"site": action.subject, "kind": "edge_inference"} | due
         return not action.sets and [(new.table, new.values) for new in action.adds] == [("equipment", row)]
     at = chosen[action.kind, action.subject]
-    device, links = DEVICES[claim.kinds[at]], ground.twin["links"]
-    if not device:
-        return not action.adds and len(action.sets) == 1 and _is_shorter(action, ask, ground, int(claim.saving_ns[at]))
+    kind, links = claim.kinds[at], ground.twin["links"]
     ends = (str(links.cell(action.subject, end)) for end in ("a", "b"))
     end = next((end for end in ends if ground.twin["sites"].has(end)), "")
-    row = {"site": end, "kind": device} | due
-    return not action.sets and [(new.table, new.values) for new in action.adds] == [("equipment", row)]
+    rows = [("equipment", {"site": end, "kind": DEVICES[kind]} | due)] if DEVICES[kind] else []
+    added = [(new.table, new.values) for new in action.adds]
+    return added == rows and len(action.sets) == 1 and _saves(action, kind, ask, ground, int(claim.saving_ns[at]))
 
 
-def _is_shorter(action: Action, ask: _Ask, ground: _Ground, saving_ns: int) -> bool:
-    """Whether the new length of a link saves what is claimed, to the nanosecond that rounding may take."""
-    cell, before = action.sets[0], ground.twin["links"].cell(action.subject, "length_km")
-    if (cell.table, cell.column, cell.before) != ("links", "length_km", before) or isinstance(cell.after, str):
+def _saves(action: Action, kind: str, ask: _Ask, ground: _Ground, saving_ns: int) -> bool:
+    """Whether what a link will say of itself saves what is claimed, to the nanosecond that rounding may take."""
+    cell, link, links = action.sets[0], action.subject, ground.twin["links"]
+    if (cell.table, cell.row, cell.column, cell.before) != ("links", link, SETS[kind], links.cell(link, SETS[kind])):
         return False
-    saved_ns = (float(before) - float(cell.after)) * constants(ask.figures)[FIBRE] * NS_PER_US
-    return action.ends_at_s == ask.service_at_s and cell.after >= 0 and abs(saved_ns - saving_ns) <= 1
+    if isinstance(cell.after, str) or not cell.after > 0:
+        return False
+    takes_us, km = float(_takes_us(ask, ground, links.rows([link]), [kind])[0]), float(links.cell(link, "length_km"))
+    of_one = {"hop_us": 1.0, "fibre_us_per_km": km, "length_km": takes_us / km if km else 0.0}
+    saved_ns = (takes_us - of_one[SETS[kind]] * cell.after) * NS_PER_US
+    return action.ends_at_s == ask.service_at_s and abs(saved_ns - saving_ns) <= 1
 
 
 def _coverage(ask: _Ask, ground: _Ground, claim: _Claim) -> Iterator[Problem]:

@@ -76,7 +76,7 @@ def tables() -> dict[str, TableSpec]:
 
 def is_state(table: str) -> bool:
     """Whether the table says what is observed or learned (actual twin), and not what should be (intended twin)."""
-    return table == "findings" or table.endswith(("_states", "_series", "_budgets"))
+    return table in ("findings", "signals") or table.endswith(("_states", "_series", "_budgets"))
 
 
 def is_observed(table: str) -> bool:
