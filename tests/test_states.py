@@ -8,7 +8,14 @@ from benchmarks.instances.ring import ring
 from karez.twin import Table, Twin
 from karez.twin.states import completed, initial_states
 
-STATES = ("link_states", "server_states", "equipment_states")
+STATES = {
+    "link_states": "links",
+    "server_states": "servers",
+    "equipment_states": "equipment",
+    "daemon_states": "daemons",
+    "config_states": "configs",
+    "demand_states": "demands",
+}
 
 
 def unobserved() -> Twin:
@@ -19,8 +26,7 @@ def unobserved() -> Twin:
 
 def test_what_was_never_observed_starts_as_intended_idle_and_up() -> None:
     twin, assumed = completed(unobserved())
-    held = tuple(name for name, of in zip(STATES, ("links", "servers", "equipment"), strict=True) if len(twin[of]))
-    assert assumed == held
+    assert assumed == tuple(name for name, of in STATES.items() if len(twin[of]))
     assert twin.digest == initial_states(unobserved()).digest
     assert np.array_equal(twin["link_states"]["up"], twin["links"]["up"])
     assert not twin["link_states"]["load_gbps"].any()

@@ -1,128 +1,382 @@
 """Where the traffic between sites goes, what each link then carries and what the users feel: a what-if for planners.
 
-Routing is as an interior gateway protocol does it: shortest by a cost that is the delay in the plan, not the delay of
-the moment; a drained link costs more than any way around it. So a link that has grown slow keeps its traffic until
-someone drains it.
+Routing is as OSPF does it (RFC 2328): shortest by cost, evenly over ways of equal cost, within an area before the
+backbone. The cost of a link is that set by hand, or its planned delay: a link that has grown slow keeps its traffic
+until someone drains it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
-from karez.twin import Table, World
+from karez.measure import spread
+from karez.measure.delay import link_oneway_us
+from karez.twin import Table, Twin, World
 from karez.twin.graph import bystanders
-from karez.twin.table import Array, resolve
+from karez.twin.memo import made_of
+from karez.twin.table import Array
 
-DRAINED_COST_US = 1e7
+# The cost of a drained link or router, and the delay that one unit of cost stands for (us).
+DRAINED_COST, COST_US = 65_535, 10.0
+# Service time that one unit of queue adds (us), and the utilisation at which it is taken to stop growing.
+QUEUE_US, FULLEST_SHARE = 5.0, 0.98
+# Of each plant, where traffic goes in so many cases is kept.
+KEPT = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Plant:
+    """What routing may use, as intended: directed ways between the sites that traffic between ends may need.
+
+    `sites` are their rows, `number` the place of each row of `sites` among them (-1: none). Ways are ordered by their
+    heads, so those into a site lie together (`into`); `ways_out` lists them by tails (`outof`). `back` is 1 where a
+    way leads from end b to a. `planned_us` is of links, and
+    `derived_cost` what ways cost where nobody set it.
+    """
+
+    sites: Array
+    number: Array
+    tail: Array
+    head: Array
+    link: Array
+    back: Array
+    area: Array
+    backbone: int
+    member: Array
+    into: Array
+    outof: Array
+    ways_out: Array
+    planned_us: Array
+    derived_cost: Array
+
+    @property
+    def widest(self) -> int:
+        """The most ways that leave one site."""
+        return int(np.diff(self.outof).max(initial=1))
 
 
 @dataclass(frozen=True)
-class Ways:
-    """Directed ways between sites: from, to (rows of `sites`), the link (row of `links`) and the cost in us."""
+class Case:
+    """What is so, or would be: a value for each link, site or demand (rows of their tables).
 
-    start: Array
-    end: Array
-    link: Array
-    cost_us: Array
-    sites: int
+    `lost_share` and `extra_us` are of ways (a row a link; columns: from a to b, and back); `site_lost_share` and
+    `site_extra_us` of sites. `hole` names a site that lets nothing through to another, or (-1, -1).
+    """
+
+    up: Array
+    cost: Array
+    drained: Array
+    site_drained: Array
+    capacity_gbps: Array
+    lost_share: Array
+    extra_us: Array
+    site_lost_share: Array
+    site_extra_us: Array
+    via: Array
+    limited_share: Array
+    offered_gbps: Array
+    background_gbps: Array
+    hole: tuple[int, int] = (-1, -1)
 
 
 @dataclass(frozen=True)
 class Flows:
-    """What the demands do: delay of each (us, inf where cut off), load of each link (Gbit/s, the busier way)."""
+    """What the demands do: delay of each (us, inf where cut off), share that arrives, load of each link (Gbit/s).
+
+    The load of a link is that of its busier way. `used_share` is of links: load over capacity.
+    """
 
     oneway_us: Array
+    delivered_share: Array
     load_gbps: Array
+    used_share: Array
 
 
-def ways(world: World, cost_us: Array, *, drained: Collection[str] = ()) -> Ways:
-    """Every way that traffic may take; `cost_us` has a value for each link.
+class Legs(NamedTuple):
+    """The ways of demands from point to point, over what they are led: whose, from where, and to which goal."""
 
-    `drained` names links that are taken to be so, whatever the twin says: the what-if.
-    """
-    links, sites = world["links"], len(world["sites"])
-    a, b = world.intended.resolve("links", "a"), world.intended.resolve("links", "b")
-    usable = (a >= 0) & (b >= 0) & (a < sites) & (b < sites) & links["up"]
-    rows, states = observed(world)
-    usable[rows[~states["up"]]] = False
-    costly = links["drained"].copy()
-    costly[links.rows(list(drained))] = True
-    cost = cost_us + np.where(costly, DRAINED_COST_US, 0.0)
-    rows = np.flatnonzero(usable)
-    back = rows[links["direction"][rows] == b"both"]
-    return Ways(
-        start=np.r_[a[rows], b[back]],
-        end=np.r_[b[rows], a[back]],
-        link=np.r_[rows, back],
-        cost_us=np.r_[cost[rows], cost[back]],
-        sites=sites,
+    demand: Array
+    start: Array
+    goal: Array
+    goals: Array
+
+
+class Crossing(NamedTuple):
+    """Which share of which demand passes a link (`back`: from its end b to a), and which passes a site; rows all."""
+
+    demand: Array
+    link: Array
+    back: Array
+    share: Array
+    site_demand: Array
+    site: Array
+    site_share: Array
+
+
+_ROUTED: WeakKeyDictionary[Plant, OrderedDict[tuple[bytes, ...], Routed]] = WeakKeyDictionary()
+
+
+def flows(world: World, case: Case | None = None) -> Flows:
+    """What each demand feels and each link carries when all demands go as routing has it."""
+    return routes(world, case or case_of(world)).flows()
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Where traffic goes: the trees to all goals, what each way carries, and the sites that anything passes."""
+
+    graph: spread.Graph
+    carried_gbps: Array
+    passed: Array
+    starts: Array
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The routes of one case."""
+
+    plant: Plant
+    case: Case
+    legs: Legs
+    routed: Routed
+
+    def load_gbps(self) -> Array:
+        """What each link carries in its busier direction, with what is there besides the demands."""
+        load = np.zeros(len(self.case.up))
+        np.maximum.at(load, self.plant.link, self.routed.carried_gbps)
+        load += self.case.background_gbps
+        return load
+
+    def flows(self) -> Flows:
+        """What all demands do."""
+        case, legs = self.case, self.legs
+        load = self.load_gbps()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            used = np.nan_to_num(load / case.capacity_gbps, nan=0.0, posinf=1e9)
+        share, felt = self._felt()
+        delivered, oneway = np.ones(len(case.via)), np.zeros(len(case.via))
+        np.multiply.at(delivered, legs.demand, share[legs.goal, legs.start])
+        np.add.at(oneway, legs.demand, felt[legs.goal, legs.start])
+        delivered[np.isinf(oneway)] = 0.0
+        return Flows(oneway, delivered * case.limited_share, load, used)
+
+    def _felt(self) -> tuple[Array, Array]:
+        """The share that arrives and the delay, from each site that traffic passes to each goal."""
+        case, plant, routed = self.case, self.plant, self.routed
+        back, link = plant.back, plant.link
+        used = (routed.carried_gbps + case.background_gbps[link]) / np.maximum(case.capacity_gbps[link], 1e-9)
+        full = np.minimum(used, FULLEST_SHARE)
+        kept = (1 - case.lost_share[link, back]) / np.maximum(used, 1.0)
+        delay = plant.planned_us[link] + case.extra_us[link, back] + QUEUE_US * full / (1 - full)
+        shape = (len(self.legs.goals), len(plant.sites))
+        share, felt = np.zeros(shape), np.full(shape, np.inf)
+        hole = np.full(len(self.legs.goals), -1)
+        if case.hole[0] >= 0:
+            hole[self.legs.goals == plant.number[case.hole[1]]] = plant.number[case.hole[0]]
+        held, slow = 1 - case.site_lost_share[plant.sites], case.site_extra_us[plant.sites]
+        spread.feel(routed.graph, routed.passed, routed.starts, kept, delay, held, slow, hole, share, felt)
+        return share, felt
+
+    def crossing(self) -> Crossing:
+        """What share of each demand passes where."""
+        plant, legs = self.plant, self.legs
+        ways, vertices = spread.shares(self.routed.graph, legs.goal, legs.start)
+        way = ways[:, 1].astype(np.int64)
+        return Crossing(
+            demand=legs.demand[ways[:, 0].astype(np.int64)],
+            link=plant.link[way],
+            back=plant.back[way],
+            share=ways[:, 2],
+            site_demand=legs.demand[vertices[:, 0].astype(np.int64)],
+            site=plant.sites[vertices[:, 1].astype(np.int64)],
+            site_share=vertices[:, 2],
+        )
+
+
+def plant_of(world: World) -> Plant:
+    """What routing may use in the network that is intended."""
+    return _plant(world.intended)
+
+
+@made_of("links", "sites", "demands")
+def _plant(intended: Twin) -> Plant:
+    links, sites = intended["links"], len(intended["sites"])
+    a, b = intended.resolve("links", "a"), intended.resolve("links", "b")
+    rows = np.flatnonzero((a >= 0) & (b >= 0) & (a < sites) & (b < sites))
+    back_rows = rows[links["direction"][rows] == b"both"]
+    tail, head = np.concatenate([a[rows], b[back_rows]]), np.concatenate([b[rows], a[back_rows]])
+    link = np.concatenate([rows, back_rows])
+    back = np.repeat([0, 1], [len(rows), len(back_rows)])
+    ends = np.concatenate([intended.resolve("demands", column) for column in ("a", "b", "via")])
+    needed = ~bystanders(tail, head, ends[ends >= 0], sites)
+    number = np.full(sites, -1)
+    number[needed] = np.arange(int(needed.sum()))
+    inner = needed[tail] & needed[head]
+    tail, head, link, back = number[tail[inner]], number[head[inner]], link[inner], back[inner]
+    order = np.lexsort((link, tail, head))
+    tail, head, link, back = tail[order], head[order], link[order], back[order]
+    names, area = np.unique(np.append(links["area"][link], 0), return_inverse=True)
+    count = int(needed.sum())
+    member = np.zeros((count, len(names)), bool)
+    member[tail, area[:-1]] = member[head, area[:-1]] = True
+    ways_out = np.argsort(tail, kind="stable")
+    planned_us = link_oneway_us(intended, figures="typical")
+    return Plant(
+        sites=np.flatnonzero(needed),
+        number=number,
+        tail=tail,
+        head=head,
+        link=link,
+        back=back,
+        area=area[:-1],
+        backbone=int(area[-1]),
+        member=member,
+        into=_starts(head, count),
+        outof=_starts(tail, count),
+        ways_out=ways_out,
+        planned_us=planned_us,
+        derived_cost=np.maximum(1, np.rint(planned_us[link] / COST_US)).astype(np.int64),
     )
+
+
+def case_of(world: World) -> Case:
+    """What is so now: as observed where it was, as intended elsewhere, with nothing lost and no delay added."""
+    links, sites, demands = world["links"], world["sites"], world["demands"]
+    rows, states = observed(world)
+    told = np.isfinite(states["capacity_gbps"])
+    via, limited = _led(world)
+    return Case(
+        up=_overlaid(links["up"], rows, links["up"][rows] & states["up"]),
+        cost=_overlaid(links["cost"], rows, states["cost"]),
+        drained=_overlaid(links["drained"], rows, states["drained"]),
+        site_drained=_drained_sites(world),
+        capacity_gbps=_overlaid(links["capacity_gbps"], rows[told], states["capacity_gbps"][told]),
+        lost_share=np.zeros((len(links), 2)),
+        extra_us=np.zeros((len(links), 2)),
+        site_lost_share=np.zeros(len(sites)),
+        site_extra_us=np.zeros(len(sites)),
+        via=via,
+        limited_share=limited,
+        offered_gbps=demands["gbps"],
+        background_gbps=np.zeros(len(links)),
+    )
+
+
+def _overlaid(meant: Array, rows: Array, seen: Array) -> Array:
+    """What is meant, with what was seen at some rows; where both are the same, no copy is made."""
+    if (meant[rows] == seen).all():
+        return meant
+    found = meant.copy()
+    found[rows] = seen
+    return found
 
 
 def observed(world: World) -> tuple[Array, Table]:
     """The rows of `links` that have a state, and those states; states of links that are not intended are left out."""
-    states = world["link_states"]
-    rows = resolve(states.ids, (world["links"].columns["id"],))
+    return _observed(world, "links", "link_states")
+
+
+def legs_of(world: World, plant: Plant, case: Case) -> Legs:
+    """The demands as legs: two where a demand is led over a site."""
+    start, end = (plant.number[world.intended.resolve("demands", column)] for column in ("a", "b"))
+    led = np.flatnonzero(case.via >= 0)
+    over = plant.number[case.via[led]]
+    demand = np.concatenate([np.arange(len(start)), led])
+    first = end.copy()
+    first[led] = over
+    goals, goal = np.unique(np.concatenate([first, end[led]]), return_inverse=True)
+    return Legs(demand, np.concatenate([start, over]), goal, goals)
+
+
+def routes(world: World, case: Case) -> Routes:
+    """The routes of a case; of the cases asked for last, where traffic goes is kept."""
+    plant = plant_of(world)
+    legs = legs_of(world, plant, case)
+    known = _ROUTED.setdefault(plant, OrderedDict())
+    key = route_key(case)
+    if key not in known:
+        known[key] = _routed(plant, case, legs)
+        if len(known) > KEPT:
+            known.popitem(last=False)
+    return Routes(plant, case, legs, known[key])
+
+
+def route_key(case: Case) -> tuple[bytes, ...]:
+    """What tells apart cases whose traffic goes elsewhere."""
+    set_by_hand = np.flatnonzero(case.cost)
+    rows = (np.flatnonzero(~case.up), np.flatnonzero(case.drained), np.flatnonzero(case.site_drained), set_by_hand)
+    values = (case.cost[set_by_hand], case.via, case.limited_share, case.offered_gbps)
+    return tuple(array.tobytes() for array in (*rows, *values))
+
+
+def _routed(plant: Plant, case: Case, legs: Legs) -> Routed:
+    graph = _graph(plant, case, legs.goals)
+    entering = np.zeros((len(legs.goals), len(plant.sites)))
+    np.add.at(entering, (legs.goal, legs.start), (case.offered_gbps * case.limited_share)[legs.demand])
+    carried = np.zeros(len(plant.link))
+    passed, starts = spread.load(graph, entering, carried)
+    return Routed(graph, carried, passed, starts)
+
+
+def _graph(plant: Plant, case: Case, goals: Array) -> spread.Graph:
+    cost = way_cost(plant, case)
+    shape = (len(goals), len(plant.sites))
+    label, by_area = np.full(shape, spread.FAR), np.full(shape, -1)
+    order, counts = np.zeros(shape, np.int64), np.zeros(len(goals), np.int64)
+    ways = (plant.into, plant.tail, cost, plant.area, plant.member, plant.backbone)
+    spread.trees(goals, *ways, label, by_area, order, counts)
+    out = (plant.outof, plant.ways_out, plant.head, cost, plant.area)
+    return spread.Graph(*out, label, by_area, order, counts, plant.widest)
+
+
+def way_cost(plant: Plant, case: Case) -> Array:
+    """The cost of each way; -1 where there is none."""
+    cost = plant.derived_cost.copy()
+    by_hand = np.flatnonzero((case.cost > 0) | case.drained)
+    if len(by_hand):
+        of_link = np.zeros(len(case.cost), np.int64)
+        of_link[by_hand] = np.where(case.drained[by_hand], DRAINED_COST, case.cost[by_hand])
+        cost = np.where(of_link[plant.link] > 0, of_link[plant.link], cost)
+    if case.site_drained.any():
+        drained = case.site_drained[plant.sites]
+        cost[drained[plant.tail] | drained[plant.head]] = DRAINED_COST
+    if not case.up.all():
+        cost[~case.up[plant.link]] = -1
+    return cost
+
+
+def _observed(world: World, table: str, state: str) -> tuple[Array, Table]:
+    states = world[state]
+    rows = states.columns["id"].resolve((world[table].columns["id"],))
     known = rows >= 0
     return (rows, states) if known.all() else (rows[known], states.take(known))
 
 
-def flows(world: World, ways: Ways, felt_us: Array) -> Flows:
-    """What each demand feels and each link carries when all demands take their cheapest way.
-
-    `felt_us` has the delay that each link has now.
-    """
-    start, goal = world.intended.resolve("demands", "a"), world.intended.resolve("demands", "b")
-    kept = _cheapest(ways)
-    keys = ways.start[kept] * ways.sites + ways.end[kept]
-    goals, column = np.unique(goal, return_inverse=True)
-    cost, tree = _trees(ways, kept, goals, np.union1d(start, goals))
-    oneway_us = np.where(np.isinf(cost[column, tree.number[start]]), np.inf, 0.0)
-    carried = np.zeros(len(ways.link))
-    here = start.copy()
-    walking = np.flatnonzero(np.isfinite(oneway_us) & (start != goal))
-    while len(walking):
-        ahead = tree.sites[tree.after[column[walking], tree.number[here[walking]]]]
-        way = kept[np.searchsorted(keys, here[walking] * ways.sites + ahead)]
-        oneway_us[walking] += felt_us[ways.link[way]]
-        np.add.at(carried, way, world["demands"]["gbps"][walking])
-        here[walking] = ahead
-        walking = walking[ahead != goal[walking]]
-    load = np.zeros(len(felt_us))
-    np.maximum.at(load, ways.link, carried)
-    return Flows(oneway_us=oneway_us, load_gbps=load)
+def _led(world: World) -> tuple[Array, Array]:
+    """The site that each demand is led over (a row; -1: none), and the share of it that is let in."""
+    demands = world["demands"]
+    via, limited = world.intended.resolve("demands", "via").copy(), demands["limited_share"].copy()
+    rows, states = _observed(world, "demands", "demand_states")
+    via[rows] = states.columns["via"].resolve((world["sites"].columns["id"],))
+    limited[rows] = states["limited_share"]
+    return via, limited
 
 
-class _Trees(NamedTuple):
-    """Of the sites that matter: rows, the number of each row among them (-1: none), and the next one to each goal."""
-
-    sites: Array
-    number: Array
-    after: Array
-
-
-def _trees(ways: Ways, kept: Array, goals: Array, ends: Array) -> tuple[Array, _Trees]:
-    """The cost from each site that a way between `ends` may need to each goal, and the ways that have it."""
-    start, end = ways.start[kept], ways.end[kept]
-    sites = np.flatnonzero(~bystanders(start, end, ends, ways.sites))
-    number = np.full(ways.sites, -1)
-    number[sites] = np.arange(len(sites))
-    needed = (number[start] >= 0) & (number[end] >= 0)
-    cells = (number[end[needed]], number[start[needed]])
-    matrix = csr_array((ways.cost_us[kept[needed]], cells), shape=(len(sites), len(sites)))
-    cost, after = dijkstra(matrix, indices=number[goals], return_predecessors=True)
-    return cost, _Trees(sites, number, after)
+def _drained_sites(world: World) -> Array:
+    """The sites whose router is drained (a bool each)."""
+    devices = world["equipment"]
+    drained = devices["drained"].copy()
+    rows, states = _observed(world, "equipment", "equipment_states")
+    drained[rows] = states["drained"]
+    found = np.zeros(len(world["sites"]), bool)
+    found[world.intended.resolve("equipment", "site")[drained]] = True
+    return found
 
 
-def _cheapest(ways: Ways) -> Array:
-    """Of parallel ways the cheapest one each (their numbers, in the order of start and end)."""
-    order = np.lexsort((ways.link, ways.cost_us, ways.end, ways.start))
-    pair = ways.start[order] * ways.sites + ways.end[order]
-    cheapest: Array = order[np.diff(pair, prepend=-1) != 0]
-    return cheapest
+def _starts(of: Array, count: int) -> Array:
+    return np.concatenate([[0], np.cumsum(np.bincount(of, minlength=count))])

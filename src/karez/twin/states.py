@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from karez.twin.table import Table
+from karez.twin.table import Array, Table
 from karez.twin.twin import Twin
 
 
@@ -28,10 +28,16 @@ def completed(twin: Twin) -> tuple[Twin, tuple[str, ...]]:
 def _first_day(intended: Twin) -> dict[str, Table]:
     links, servers, devices = intended["links"], intended["servers"], intended["equipment"]
     observed = np.flatnonzero(links["kind"] != b"access")
-    up, drained = links["up"][observed], links["drained"][observed]
     tables = (
-        Table.of("link_states", {"id": links.ids[observed], "up": up, "drained": drained}),
+        _mirrored("link_states", links, ("up", "drained", "cost", "capacity_gbps"), observed),
         Table.of("server_states", {"id": servers.ids, "free_chips": servers["chips"]}),
-        Table.of("equipment_states", {"id": devices.ids, "boots": devices["boots"]}),
+        _mirrored("equipment_states", devices, ("boots", "drained")),
+        _mirrored("daemon_states", intended["daemons"], ("restarts",)),
+        _mirrored("config_states", intended["configs"], ("value", "restores")),
+        _mirrored("demand_states", intended["demands"], ("limited_share", "via")),
     )
     return {table.name: table for table in tables}
+
+
+def _mirrored(name: str, table: Table, columns: tuple[str, ...], rows: Array | slice = slice(None)) -> Table:
+    return Table.of(name, {column: table[column][rows] for column in ("id", *columns)})

@@ -28,6 +28,8 @@ WORTH_WORDS = 16
 BLOCK_ROWS = 1 << 16
 # From so many values on, a compiled search pays.
 MANY = 1 << 20
+# Up to so many rows, single ids are looked up in a dictionary.
+FEW = 1 << 12
 
 Array = np.ndarray
 
@@ -35,7 +37,7 @@ Array = np.ndarray
 class Column:
     """An immutable column: chunks of `CHUNK_ROWS` rows, each read-only."""
 
-    __slots__ = ("_array", "_chunks", "_leaves", "_resolved", "_root", "_worded", "length")
+    __slots__ = ("_array", "_chunks", "_leaves", "_places", "_resolved", "_root", "_worded", "length")
 
     def __init__(self, chunks: tuple[Array, ...], length: int, leaves: list[bytes] | None = None) -> None:
         """Take over `chunks`, which nobody may write to again; `leaves` holds digests already known."""
@@ -46,6 +48,7 @@ class Column:
         self._array: Array | None = None
         self._worded: tuple[Array, Array] | None = None
         self._resolved: tuple[tuple[Column, ...], Array] | None = None
+        self._places: dict[bytes, int] | None = None
 
     @classmethod
     def of(cls, values: Array) -> Column:
@@ -145,6 +148,15 @@ class Column:
             self._resolved = (targets, _frozen(self.each(lambda values: resolve(values, targets))))
         return self._resolved[1]
 
+    def place(self, value: str) -> int:
+        """The row of one value in an id column; -1 where there is none. Of a short column all places are kept."""
+        if self.length > FEW:
+            return int(resolve(texts([value]), (self,))[0])
+        if self._places is None:
+            self._places = {name: row for row, name in enumerate(self.array.tolist())}
+        # Text columns hold no zero bytes at the end.
+        return self._places.get(value.encode().rstrip(b"\0"), -1)
+
     def tested(self, test: Callable[[Array], Array]) -> Array:
         """`test` (one bool a value) of every row: once for each word where they are few, once where all are the same.
 
@@ -241,7 +253,7 @@ class Table:
 
     def has(self, row_id: str) -> bool:
         """Whether there is a row with this id."""
-        return bool(resolve(texts([row_id]), (self.columns["id"],))[0] >= 0)
+        return self.columns["id"].place(row_id) >= 0
 
     def cell(self, row_id: str, column: str) -> Value:
         """One value, as Python has it.
@@ -249,7 +261,9 @@ class Table:
         Raises:
             KeyError: no such row or column.
         """
-        row = int(self.rows([row_id])[0])
+        row = self.columns["id"].place(row_id)
+        if row < 0:
+            raise KeyError(f"{self.name} has no row {row_id!r}")
         return scalar(self.columns[column].chunks[row >> CHUNK_SHIFT][row & (CHUNK_ROWS - 1)])
 
     def set(self, rows: Array, **values: Array | Sequence[Value] | Value) -> Table:

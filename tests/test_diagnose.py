@@ -1,0 +1,241 @@
+"""What is wrong, told from signals made by hand on a small ring: the cause, how sure, and what else it could be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from benchmarks.instances.ring import SITES, ring
+from karez.detect.deviations import deviating
+from karez.measure.diagnose import diagnose
+from karez.plan import Action, Cell, applied
+from karez.twin import Table, World
+from karez.twin.schema import Value
+from karez.twin.states import initial_states
+
+LONG_S = 40.0
+Signal = tuple[str, str, str, str, float, str]
+
+
+def _world() -> World:
+    """The ring with programs and sections on every router, a second device at c1, and a duct of two links."""
+    world = ring()
+    routers = [f"r{i}" for i in range(SITES)]
+    kinds = ("routing", "bfd", "telemetry", "probe")
+    sections = ("filter", "policer", "static", "other")
+    intended = world.intended.replace(
+        world["equipment"].add({"id": ["t1"], "site": ["c1"], "kind": ["otn"]}),
+        Table.of(
+            "daemons",
+            {
+                "id": [f"{router}/{kind}" for router in routers for kind in kinds],
+                "equipment": [router for router in routers for _ in kinds],
+                "kind": list(kinds) * SITES,
+            },
+        ),
+        Table.of(
+            "configs",
+            {
+                "id": [f"{router}/{section}" for router in routers for section in sections] + ["r1/mtu/l12"],
+                "equipment": [router for router in routers for _ in sections] + ["r1"],
+                "link": [""] * SITES * 4 + ["l12"],
+                "section": list(sections) * SITES + ["mtu"],
+            },
+        ),
+        Table.of("ducts", {"id": ["D"]}),
+        Table.of("link_support", {"id": ["s1", "s2"], "link": ["l12", "l23"], "duct": ["D", "D"]}),
+    )
+    return World(intended, initial_states(intended))
+
+
+def _told(signals: Sequence[Signal], world: World | None = None, since_s: float = 0.0) -> World:
+    """The world in which these signals (kind, source, subject, way, size, host) are open."""
+    world = world or _world()
+    if not signals:
+        return world
+    rows: dict[str, list[Value]] = {
+        "id": [f"{kind}/{source}/{subject}/{way}" for kind, source, subject, way, _, _ in signals],
+        "kind": [kind for kind, *_ in signals],
+        "source": [source for _, source, *_ in signals],
+        "subject": [subject for _, _, subject, *_ in signals],
+        "way": [way for _, _, _, way, _, _ in signals],
+        "size": [size for *_, size, _ in signals],
+        "host": [host for *_, host in signals],
+        "since_s": [since_s] * len(signals),
+    }
+    return World(world.intended, world.actual.replace(world["signals"].add(rows)))
+
+
+def _probe(kind: str, link: str, way: str, size: float, host: str = "") -> Signal:
+    return kind, "probe", link, way, size, host
+
+
+def _felt(world: World, kind: str, size: float, *demands: str) -> list[Signal]:
+    return [(kind, "user", demand, "none", size, "") for demand in demands]
+
+
+BOTH = ("ab", "ba")
+CASES: dict[tuple[str, str], list[Signal]] = {
+    ("link_slow", "l12"): [_probe("delay", "l12", way, 3_000.0) for way in BOTH],
+    ("link_slow_one_way", "l12"): [_probe("delay", "l12", "ab", 3_000.0)],
+    ("link_loss", "l12"): [("loss", "counter", "l12", way, 0.05, "") for way in BOTH],
+    ("link_loss_one_way", "l12"): [("loss", "counter", "l12", "ba", 0.05, "")],
+    ("link_large_loss", "l12"): [_probe("large_loss", "l12", way, 1.0) for way in BOTH],
+    ("link_errors", "l12"): [("errors", "counter", "l12", "ab", 0.02, "")],
+    ("link_dim", "l12"): [("power", "optical", "l12", "ab", 8.0, ""), ("errors", "counter", "l12", "ab", 0.02, "")],
+    ("link_jitter", "l12"): [_probe("jitter", "l12", way, 900.0) for way in BOTH],
+    ("link_silent", "l12"): [
+        *(_probe("loss", "l12", way, 1.0) for way in BOTH),
+        ("unadjacent", "control", "l12", "none", np.nan, ""),
+    ],
+    ("link_cut", "l34"): [
+        ("down", "control", "l34", "none", np.nan, ""),
+        ("unadjacent", "control", "l34", "none", np.nan, ""),
+        *(("power", "optical", "l34", way, 30.0, "") for way in BOTH),
+    ],
+    ("link_cut_one_way", "l34"): [
+        ("down", "control", "l34", "none", np.nan, ""),
+        ("power", "optical", "l34", "ba", 30.0, ""),
+    ],
+    ("state_lies", "l34"): [("down", "control", "l34", "none", np.nan, "")],
+    ("duct_cut", "D"): [
+        signal
+        for link in ("l12", "l23")
+        for signal in (
+            ("down", "control", link, "none", np.nan, ""),
+            ("unadjacent", "control", link, "none", np.nan, ""),
+            *(("power", "optical", link, way, 30.0, "") for way in BOTH),
+        )
+    ],
+    ("router_hung", "r4"): [
+        ("silence", "ping", "r4", "none", 1.0, ""),
+        *(("unadjacent", "control", link, "none", np.nan, "") for link in ("l34", "l45")),
+    ],
+    ("router_hot", "r4"): [("cpu", "ping", "r4", "none", 0.99, "")],
+    ("router_clock_wrong", "r4"): [
+        ("clock", "counter", "r4", "none", 5_000.0, ""),
+        _probe("delay", "l34", "ab", 5_000.0, "c4"),
+        _probe("clock", "l34", "ba", -5_000.0, "c3"),
+        _probe("clock", "l45", "ab", -5_000.0, "c5"),
+        _probe("delay", "l45", "ba", 5_000.0, "c4"),
+    ],
+    ("site_power_lost", "c1"): [
+        *(("silence", "control", device, "none", 1.0, "") for device in ("r1", "t1")),
+        *(("down", "control", link, "none", np.nan, "") for link in ("l01", "l12")),
+    ],
+    ("routing_dead", "r2/routing"): [
+        ("dead", "control", "r2/routing", "none", np.nan, ""),
+        *(("unadjacent", "control", link, "none", np.nan, "") for link in ("l12", "l23")),
+    ],
+    ("routing_stuck", "r2/routing"): [("behind", "control", "r2/routing", "none", 40.0, "")],
+    ("telemetry_dead", "r2/telemetry"): [("dead", "control", "r2/telemetry", "none", np.nan, "")],
+    ("probe_slow", "r4/probe"): [
+        _probe("delay", "l34", "ab", 3_000.0, "c4"),
+        _probe("delay", "l45", "ba", 3_000.0, "c4"),
+    ],
+    ("cost_wrong", "l12"): [("cost", "control", "l12", "none", np.nan, "")],
+    ("drain_left", "l12"): [("drained", "control", "l12", "none", np.nan, "")],
+    ("router_drain_left", "r2"): [("drained_router", "control", "r2", "none", np.nan, "")],
+    ("mtu_wrong", "r1/mtu/l12"): [
+        ("differs", "control", "r1/mtu/l12", "none", np.nan, ""),
+        *(_probe("large_loss", "l12", way, 1.0) for way in BOTH),
+    ],
+    ("other_wrong", "r3/other"): [("differs", "control", "r3/other", "none", np.nan, "")],
+    ("demand_surge", "d20"): [("surge", "user", "d20", "none", 5.0, "")],
+    ("counter_stuck", "l12"): [("stuck", "counter", "l12", "none", 1.0, "")],
+    ("counter_wild", "l12"): [("imbalance", "counter", "l12", "ab", 0.5, "")],
+    ("telemetry_late", "r4"): [("late", "counter", "r4", "none", 30.0, "")],
+    ("queue_small", "l12"): [("drops", "counter", "l12", "ab", 0.03, "")],
+}
+
+
+@pytest.mark.parametrize("label", CASES, ids="/".join)
+def test_the_trace_of_a_cause_is_told_as_that_cause(label: tuple[str, str]) -> None:
+    world = _without_traffic(_told(CASES[label]))
+    found = diagnose(world, at_s=LONG_S)
+    assert [(cause.kind, cause.subject) for cause in found] == [label]
+    assert found[0].confidence >= 0.5
+    assert set(found[0].evidence) == set(world["signals"]["id"].astype(str).tolist())
+
+
+def _without_traffic(world: World) -> World:
+    """Nobody there to feel anything: the traces on the devices alone must do."""
+    return World(
+        world.intended.replace(world["demands"].set(np.arange(len(world["demands"])), b="c5", a="c5")), world.actual
+    )
+
+
+def test_where_nothing_is_open_nothing_is_wrong() -> None:
+    assert diagnose(_world(), at_s=LONG_S) == ()
+
+
+def test_what_users_feel_together_is_put_down_to_the_router_that_they_pass() -> None:
+    world = _world()
+    passing = [name for name in world["demands"].ids.astype(str).tolist() if "0" in name]
+    found = diagnose(_told(_felt(world, "delay", 4_000.0, *passing)), at_s=LONG_S)
+    assert [(cause.kind, cause.subject) for cause in found] == [("router_slow", "r0")]
+
+
+def test_before_light_was_measured_a_link_that_is_down_is_no_sure_thing() -> None:
+    down: list[Signal] = [("down", "control", "l34", "none", np.nan, "")]
+    early = diagnose(_told(down, since_s=LONG_S), at_s=LONG_S)
+    assert all(cause.confidence < 0.5 for cause in early)
+    assert {(kind, subject) for cause in early for kind, subject, _ in cause.others} & {
+        ("link_cut", "l34"),
+        ("state_lies", "l34"),
+    }
+
+
+def test_sources_are_counted_once_each_and_probes_by_their_hosts() -> None:
+    both = [_probe("delay", "l12", "ab", 3_000.0, "c2"), _probe("delay", "l12", "ba", 3_000.0, "c1")]
+    assert diagnose(_told(both), at_s=LONG_S)[0].sources == 2
+    assert diagnose(_told([both[0]]), at_s=LONG_S)[0].sources == 1
+
+
+def test_planned_work_and_what_we_change_ourselves_say_nothing() -> None:
+    world = _told(CASES["link_cut", "l34"])
+    work: dict[str, list[Value]] = {"id": ["w"], "subject": ["l34"], "from_s": [LONG_S - 10.0], "to_s": [LONG_S + 10.0]}
+    planned = World(world.intended.replace(world["works"].add(work)), world.actual)
+    assert diagnose(planned, at_s=LONG_S) == ()
+    assert diagnose(world, at_s=LONG_S, busy={"l34"}) == ()
+    assert diagnose(planned, at_s=LONG_S + 500.0) != ()
+
+
+def test_what_nothing_explains_is_told_as_unknown_once_it_lasts() -> None:
+    odd: list[Signal] = [("silence", "optical", "l12", "ab", 1.0, "c2")]
+    assert diagnose(_told(odd, since_s=LONG_S - 1.0), at_s=LONG_S) == ()
+    found = diagnose(_told(odd, since_s=0.0), at_s=LONG_S)
+    assert [(cause.kind, cause.subject) for cause in found] == [("unknown", "l12")]
+
+
+def test_a_full_link_is_a_cause_only_where_there_is_no_other() -> None:
+    full: list[Signal] = [("load", "counter", "l12", "ab", 0.99, ""), _probe("delay", "l12", "ab", 300.0)]
+    assert [cause.kind for cause in diagnose(_told(full), at_s=LONG_S)] == ["link_full"]
+    both = diagnose(_told([*full, *CASES["link_cut", "l34"]]), at_s=LONG_S)
+    assert [cause.kind for cause in both] == ["link_cut"]
+
+
+def test_states_that_differ_from_what_should_be_become_signals_and_go_again() -> None:
+    world = _world()
+    states = world["link_states"]
+    row = states.rows(["l12"])
+    odd = World(world.intended, world.actual.replace(states.set(row, up=False, cost=9, flaps=4, capacity_gbps=100.0)))
+    signals = deviating(odd, 5.0)
+    open_ids = set(signals.ids[signals["open"]].astype(str).tolist())
+    assert open_ids == {f"{kind}/control/l12" for kind in ("down", "cost", "flapping", "narrow")}
+    well = deviating(World(world.intended, world.actual.replace(signals)), 9.0)
+    assert not well["open"].any()
+    again = deviating(World(odd.intended, odd.actual.replace(well)), 12.0)
+    assert set(again["since_s"][again["open"]].tolist()) == {12.0}
+
+
+def test_what_the_loop_intends_is_no_deviation() -> None:
+    world = _world()
+    drain = Action(
+        kind="drain_link", subject="l12", sets=(Cell("links", "l12", "drained", False, True),), expires_at_s=1.0
+    )
+    states = world["link_states"]
+    mirrored = world.actual.replace(states.set(states.rows(["l12"]), drained=True))
+    assert not len(deviating(World(applied([drain], world.intended), mirrored), 5.0))
