@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
 import pytest
 
 from benchmarks.instances.ring import ring
@@ -13,6 +14,7 @@ from karez.adapters.network import Network, seen
 from karez.plan import Action, Cell, NewRow, changed, expected, inverse
 from karez.plan.kinds import KINDS
 from karez.twin import World
+from karez.twin.telemetry import CHANNELS
 
 
 def _embedded(world: World) -> Network:
@@ -83,17 +85,19 @@ def test_traffic_leaves_a_drained_link_and_comes_back(make: Callable[[World], Ne
     network.observe(1.0)
     assert float(network.look("link_states", ["l03"]).columns["load_gbps"][0]) > 1.0
     network.apply(DRAIN, 1.0)
+    network.observe(2.0)
     assert float(network.look("link_states", ["l03"]).columns["load_gbps"][0]) == 0.0
     network.apply(inverse(DRAIN, expires_at_s=100.0), 2.0)
+    network.observe(3.0)
     assert float(network.look("link_states", ["l03"]).columns["load_gbps"][0]) > 1.0
 
 
 def test_a_restarted_device_is_away_and_comes_back_with_one_boot_more(make: Callable[[World], Network]) -> None:
     network = make(ring())
     assert network.apply(RESTART, 1.0) == ""
-    assert network.look("equipment_states", ["r2"]).columns == {"up": (False,), "boots": (1,)}
+    assert network.look("equipment_states", ["r2"]).columns == {"up": (False,), "boots": (1,), "drained": (False,)}
     network.observe(60.0)
-    assert network.look("equipment_states", ["r2"]).columns == {"up": (True,), "boots": (1,)}
+    assert network.look("equipment_states", ["r2"]).columns == {"up": (True,), "boots": (1,), "drained": (False,)}
 
 
 def test_a_job_holds_its_chips_until_its_end_and_no_second_job_gets_them(make: Callable[[World], Network]) -> None:
@@ -125,3 +129,13 @@ def test_the_same_calls_give_the_same_observations(make: Callable[[World], Netwo
     first, second = make(ring()), make(ring())
     for at_s in (1.0, 2.0, 5.0):
         assert msgspec.json.encode(first.observe(at_s)) == msgspec.json.encode(second.observe(at_s))
+        for one, other in zip(first.hear(at_s), second.hear(at_s), strict=True):
+            assert (one.channel, one.at_s, one.ids.tolist()) == (other.channel, other.at_s, other.ids.tolist())
+            for name, values in one.columns.items():
+                np.testing.assert_array_equal(values, other.columns[name])
+
+
+def test_telemetry_is_of_channels_and_columns_that_are_known(make: Callable[[World], Network]) -> None:
+    for heard in make(ring()).hear(5.0):
+        assert tuple(heard.columns) == CHANNELS[heard.channel]
+        assert all(len(values) == len(heard.ids) for values in heard.columns.values())

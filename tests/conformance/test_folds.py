@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karez.detect import drift
+from karez.detect import ears
+from karez.detect.ears import Ears
 from karez.loop import budget
-from karez.twin import Table
+from karez.twin import Table, Twin
 from karez.twin.fold import Events, Fold, freeze, occurrence, thaw
-from karez.twin.table import texts
+from karez.twin.table import Array, texts
+from karez.twin.telemetry import CHANNELS, Samples, StateRows
 
 NAMES = ("a", "b", "link-c", "d")
 
@@ -35,12 +37,6 @@ def _names(draw: st.DrawFn, count: int) -> np.ndarray:
     return texts(draw(st.lists(st.sampled_from(NAMES), min_size=count, max_size=count)))
 
 
-def _samples(draw: st.DrawFn, count: int) -> Events:
-    delays = st.one_of(st.floats(100.0, 400.0), st.sampled_from([100.0, 2_500.0, 1e6, np.nan, np.inf]))
-    values = draw(st.lists(delays, min_size=count, max_size=count))
-    return {"at_s": _times(draw, count), "link": _names(draw, count), "oneway_us": np.array(values, np.float64)}
-
-
 def _requests(draw: st.DrawFn, count: int) -> Events:
     every = draw(st.lists(st.sampled_from([0.0, 0.1, 3.0, 60.0]), min_size=count, max_size=count))
     burst = draw(st.lists(st.integers(1, 3), min_size=count, max_size=count))
@@ -52,7 +48,7 @@ def _requests(draw: st.DrawFn, count: int) -> Events:
     }
 
 
-CASES = {"drift": Case(drift.FOLD, _samples), "budget": Case(budget.FOLD, _requests)}
+CASES = {"budget": Case(budget.FOLD, _requests)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -91,3 +87,96 @@ def test_an_event_from_the_future_is_refused(name: str, data: st.DataObject) -> 
 @given(st.lists(st.sampled_from(NAMES), max_size=50))
 def test_occurrence_counts_how_often_a_key_came_before(keys: list[str]) -> None:
     assert occurrence(texts(keys)).tolist() == [keys[:index].count(key) for index, key in enumerate(keys)]
+
+
+SERIES = {
+    "probe": ("l>", "l<", "m>"),
+    "counter": ("l@a", "l@b", "m@a", "m@b"),
+    "user": ("d", "e"),
+    "optical": ("l@a", "l@b"),
+    "ping": ("r",),
+    "transit": ("r",),
+}
+CUMULATED = ("tx_packets", "rx_packets", "rx_errors", "tx_drops")
+Hearing = tuple[tuple[Samples, ...], float]
+
+
+def _network() -> Twin:
+    ends: dict[str, list[str]] = {"id": ["l", "m"], "a": ["s", "s"], "b": ["t", "t"], "kind": ["core"] * 2}
+    routers = Table.of("equipment", {"id": ["r", "q"], "site": ["s", "t"], "kind": ["router"] * 2})
+    return Twin().replace(Table.of("links", {**ends, "length_km": [80.0, 90.0]}), routers)
+
+
+def _values(random: np.random.Generator, column: str, count: int, at_s: float) -> Array:
+    """Values of all kinds, of which many are wrong and some are none."""
+    if column in CUMULATED:
+        values = np.floor(1e4 * at_s * random.choice([1.0, 1.0, 1.0, 0.9], count))
+    elif column == "host_at_s":
+        values = at_s + random.choice([0.0, 0.0, 0.003, -30.0], count)
+    elif column in ("sent", "sent_large", "came"):
+        values = random.choice([0.0, 4.0, 40.0, 1e4], count)
+    elif column in ("lost", "lost_large", "left"):
+        values = random.choice([0.0, 0.0, 1.0, 4.0], count)
+    elif column == "oneway_us":
+        values = random.choice([400.0, 410.0, 5_400.0, -200.0, 1e6], count)
+    else:
+        values = random.choice([-40.0, -8.0, 0.0, 0.5, 1.0, 8.0], count)
+    return np.where(random.random(count) < 0.05, np.nan, values)
+
+
+def _told(random: np.random.Generator, channel: str, at_s: float) -> Samples:
+    names = SERIES[channel]
+    some = [name for name in names if random.random() < 0.9]
+    columns = {column: _values(random, column, len(some), at_s) for column in CHANNELS[channel]}
+    return Samples(channel, at_s, texts(some), columns)
+
+
+@st.composite
+def _hearings(draw: st.DrawFn) -> list[Hearing]:
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    steps_s = draw(st.lists(st.sampled_from([0.1, 0.1, 0.1, 1.0, 60.0]), max_size=80))
+    hearings, at_s = [], 0.0
+    for step_s in steps_s:
+        at_s = round(at_s + step_s, 6)
+        told = tuple(_told(random, channel, at_s) for channel in SERIES if random.random() < 0.7)
+        hearings.append((told, at_s))
+    return hearings
+
+
+@given(hearings=_hearings(), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_hearings_cut_anywhere_and_ears_frozen_anywhere_give_the_same_bytes(
+    hearings: list[Hearing], data: st.DataObject
+) -> None:
+    network, count = _network(), len(hearings)
+    cuts = sorted(data.draw(st.lists(st.integers(0, count), max_size=5)))
+    whole, changes = ears.step(Ears(network).freeze(), hearings, network)
+    state, pieces = Ears(network).freeze(), list[tuple[StateRows, ...]]()
+    for start, stop in zip([0, *cuts], [*cuts, count], strict=True):
+        state, piece = ears.step(state, hearings[start:stop], network)
+        pieces += piece
+    assert state == whole
+    assert tuple(pieces) == changes
+
+
+@given(hearings=_hearings())
+@settings(max_examples=50, deadline=None)
+def test_what_is_heard_late_and_together_leaves_the_same_behind_as_what_is_heard_at_once(
+    hearings: list[Hearing],
+) -> None:
+    at_once, late = Ears(_network()), Ears(_network())
+    for told, at_s in hearings:
+        at_once.hear(told, at_s)
+    end_s = hearings[-1][1] if hearings else 0.0
+    late.hear([some for told, _ in hearings for some in told], end_s)
+    for name, channel in late.channels.items():
+        assert channel.freeze() == at_once.channels[name].freeze(), name
+    # When it was said differs: that a series is silent is only seen when somebody listens.
+    said = [{voice: signal[:-1] for voice, signal in some.board.open.items()} for some in (late, at_once)]
+    assert said[0] == said[1]
+
+
+def test_a_sample_from_the_future_is_refused() -> None:
+    told = _told(np.random.default_rng(1), "probe", 5.0)
+    with pytest.raises(ValueError, match="future"):
+        Ears(_network()).hear([told], 4.9)
