@@ -55,7 +55,7 @@ def test_what_speaks_against_a_command_is_said_and_nothing_is_done(
 
 def test_a_read_that_changed_since_the_loop_looked_stops_the_act(guard: Guard) -> None:
     assert isinstance(guard.network, EmbeddedNetwork)
-    guard.network.inject(Fault("cut", "l03", 0.5))
+    guard.network.inject(Fault("link_cut", "l03", 0.5))
     guard.network.observe(1.0)
     reply = guard.execute(COMMAND, RECEIPT, ring(), at_s=1.0)
     assert reply.changed == COMMAND.reads

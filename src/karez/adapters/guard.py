@@ -6,34 +6,40 @@ it relied on? A command is done whole or not at all. The inverse of what can be 
 and is carried out unless the loop confirms the act in time.
 
 The guard takes the loop's word for what is intended, and a person's name for an approval: signatures come with
-principals. It runs in the loop's process; where that process dies, the loop that resumes from the record does the rest.
+principals. `Guard` is what guards, wherever it runs: in the loop's process, where the loop that resumes from the record
+does the rest once that process dies, or in a process of its own (`karez.adapters.guarding`), which owns the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from itertools import groupby
+from threading import Lock
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from karez.adapters.network import Network, StateRows, seen
+from karez.adapters.network import Network, seen
+from karez.errors import KarezError, Refused
 from karez.plan import Action, Read, changed, inverse, is_reversible
 from karez.plan.kinds import KINDS
 from karez.twin import Twin, World, schema
 from karez.twin.table import texts
+from karez.twin.telemetry import StateRows
 
 # How long after the verification's limit the guard waits for the loop before it undoes an act alone.
 GRACE_S = 5.0
 # How long it waits before it tries again what failed.
 AGAIN_S = 5.0
+KILLED = "the kill switch is on"
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """The actions of a plan, to take now, as the leader of `epoch` decided; `approved_by` is empty on autonomy.
 
-    `undoes` names the command whose acts these take back.
+    `undoes` names the command whose acts these take back; `foreseen_us` is what the plan foresees of delays.
     """
 
     plan: str
@@ -42,6 +48,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     approved_by: str = ""
     undoes: str = ""
+    foreseen_us: dict[str, float] = {}
 
     @property
     def id(self) -> str:
@@ -73,30 +80,111 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     undone_alone: bool = False
 
 
-@dataclass
-class _Armed:
+class Armed(msgspec.Struct):
     """The inverses of a command's acts, last first, and when they are carried out if nobody confirms."""
 
     limit_s: float
     undo: tuple[Action, ...]
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """All that a guard must know again when it is started anew."""
+
+    epoch: int = 0
+    killed: bool = False
+    armed: dict[str, Armed] = {}
+
+
+NOTHING = Kept()
+
+
+class WritePath(Protocol):
+    """What the loop knows of a guard, in its own process or in another."""
+
+    killed: bool
+
+    def lead(self, epoch: int) -> None:
+        """Refuse every older leader from now on.
+
+        Raises:
+            Refused: a newer one leads.
+            OSError: the guard is not reached.
+        """
+        ...
+
+    def execute(self, command: Command, receipt: bytes, world: World, *, at_s: float) -> Reply:
+        """What became of the command."""
+        ...
+
+    def confirm(self, command: str) -> None:
+        """Let what a command did stand."""
+        ...
+
+    def tick(self, at_s: float) -> tuple[Reply, ...]:
+        """What became of acts that nobody confirmed in time."""
+        ...
+
+
+def nowhere(kept: Kept) -> None:
+    """Keep nothing: a guard that ends with the loop."""
+
+
 @dataclass
 class Guard:
-    """The guard of one network; `recorded` says whether a receipt stands for an event that decided the command."""
+    """The guard of one network; `recorded` says whether a receipt stands for an event that decided the command.
+
+    `keep` puts what must outlive the guard on the disk, before any act that rests on it; it raises OSError where it
+    cannot, and then there is no act. `known` is what was kept before.
+    """
 
     network: Network
     recorded: Callable[[bytes, Command], bool]
     epoch: int = 0
     killed: bool = False
-    _armed: dict[str, _Armed] = field(default_factory=dict)
+    keep: Callable[[Kept], None] = nowhere
+    known: InitVar[Kept] = NOTHING
+    _armed: dict[str, Armed] = field(default_factory=dict)
+    _unkept: bool = False
+    _putting: Lock = field(default_factory=Lock)
+
+    def __post_init__(self, known: Kept) -> None:
+        """Take up what was kept."""
+        self.epoch, self.killed = max(self.epoch, known.epoch), self.killed or known.killed
+        self._armed |= known.armed
+
+    @property
+    def armed(self) -> tuple[str, ...]:
+        """The commands that are undone unless they are confirmed."""
+        return tuple(self._armed)
+
+    def lead(self, epoch: int) -> None:
+        """Refuse every older leader from now on.
+
+        Raises:
+            Refused: a newer one leads.
+            OSError: this cannot be kept on the disk.
+        """
+        if epoch < self.epoch:
+            raise Refused(self._superseded(epoch))
+        if epoch > self.epoch:
+            self.epoch = epoch
+            if why := self._put():
+                raise OSError(why)
+
+    def kill(self, *, on: bool) -> None:
+        """Stop all commands and timers, or let them go on."""
+        self.killed = on
+        self._put()
 
     def execute(self, command: Command, receipt: bytes, world: World, *, at_s: float) -> Reply:
         """What became of the command; it is carried out only if nothing at all speaks against it."""
         why = self._against(command, receipt, at_s)
         if why:
             return Reply(command=command.id, at_s=at_s, done=False, why=why)
-        self.epoch = command.epoch
+        if command.epoch > self.epoch:
+            self.epoch = command.epoch
+            if why := self._put():
+                return Reply(command=command.id, at_s=at_s, done=False, why=why)
         try:
             stale = changed(command.reads, self._fresh(world, command.reads))
         except Exception as error:  # noqa: BLE001  Whatever an adapter raises, the act is off.
@@ -107,10 +195,13 @@ class Guard:
 
     def confirm(self, command: str) -> None:
         """Let what a command did stand."""
-        self._armed.pop(command, None)
+        if self._armed.pop(command, None):
+            self._put()
 
     def tick(self, at_s: float) -> tuple[Reply, ...]:
         """What became of acts that nobody confirmed in time. Nothing moves while it is killed."""
+        if self._unkept:
+            self._put()
         if self.killed:
             return ()
         late = [command for command, armed in self._armed.items() if armed.limit_s < at_s]
@@ -119,9 +210,9 @@ class Guard:
     def _against(self, command: Command, receipt: bytes, at_s: float) -> str:
         kinds = [KINDS.get(action.kind) for action in command.actions]
         if self.killed:
-            return "the kill switch is on"
+            return KILLED
         if command.epoch < self.epoch:
-            return f"a newer leader has acted (epoch {self.epoch}, not {command.epoch})"
+            return self._superseded(command.epoch)
         for action, kind in zip(command.actions, kinds, strict=True):
             if kind is None or kind.name not in self.network.kinds:
                 return f"nobody here can do {action.kind}"
@@ -129,7 +220,28 @@ class Guard:
                 return "it has expired"
             if kind.effect == "irrevocable" and not command.approved_by:
                 return "it cannot be undone, and no person approved it"
-        return "" if self.recorded(receipt, command) else "the record holds no such decision"
+        return self._unrecorded(command, receipt)
+
+    def _unrecorded(self, command: Command, receipt: bytes) -> str:
+        try:
+            return "" if self.recorded(receipt, command) else "the record holds no such decision"
+        except (KarezError, OSError) as error:
+            return f"the record cannot be asked: {error}"
+
+    def _superseded(self, epoch: int) -> str:
+        return f"a newer leader has acted (epoch {self.epoch}, not {epoch})"
+
+    def _put(self) -> str:
+        """Why what must outlive the guard is not on the disk; empty when it is. Each tick tries again."""
+        try:
+            # The kill switch comes from another thread than commands, and the later word must stay.
+            with self._putting:
+                self.keep(Kept(self.epoch, self.killed, self._armed))
+        except OSError as error:
+            self._unkept = True
+            return f"the guard cannot keep what it would undo: {_said(error)}"
+        self._unkept = False
+        return ""
 
     def _fresh(self, world: World, reads: Iterable[Read]) -> World:
         """The world with the state rows that the reads name asked for again; what is not answered is not there."""
@@ -146,8 +258,10 @@ class Guard:
         taken: list[Action] = []
         for action in command.actions:
             taken.append(action)
-            self._arm(command, taken, at_s)
-            why, doubtful = self._applied(action, at_s)
+            # The kill switch may come between two acts.
+            why, doubtful = KILLED if self.killed else self._arm(command, taken, at_s), False
+            if not why:
+                why, doubtful = self._applied(action, at_s)
             if why:
                 return self._failed(command, taken if doubtful else taken[:-1], why, at_s)
         self._supersede(command)
@@ -167,23 +281,30 @@ class Guard:
             self._arm(command, undo, at_s)
             # Its time is up at once: the next tick takes it back.
             self._armed[command.id].limit_s = -np.inf
+        self._put()
         stands = tuple(action.id for action in taken if action not in undo)
         return Reply(command=command.id, at_s=at_s, done=False, why=why, begun=bool(taken), stands=stands)
 
-    def _arm(self, command: Command, taken: list[Action], at_s: float) -> None:
+    def _arm(self, command: Command, taken: list[Action], at_s: float) -> str:
+        """Why the inverses of what is taken are not ready; empty when they are."""
         undo = [action for action in taken if is_reversible(action)]
-        if undo and not command.undoes:
-            limit_s = at_s + max(KINDS[action.kind].within_s for action in undo) + GRACE_S
-            back = tuple(inverse(action, expires_at_s=np.inf) for action in reversed(undo))
-            self._armed[command.id] = _Armed(limit_s, back)
+        if not undo or command.undoes:
+            return ""
+        limit_s = at_s + max(KINDS[action.kind].within_s for action in undo) + GRACE_S
+        back = tuple(inverse(action, expires_at_s=np.inf) for action in reversed(undo))
+        self._armed[command.id] = Armed(limit_s, back)
+        return self._put()
 
     def _supersede(self, command: Command) -> None:
         """What was to be undone on rows that a newer command has set is no longer to be."""
-        for other, armed in list(self._armed.items()):
-            if other not in (command.id, command.undoes):
-                armed.undo = tuple(action for action in armed.undo if not command.touched.intersection(action.touched))
-                if not armed.undo:
+        others = [(name, armed) for name, armed in self._armed.items() if name not in (command.id, command.undoes)]
+        for other, armed in others:
+            kept = tuple(action for action in armed.undo if not command.touched.intersection(action.touched))
+            if kept != armed.undo:
+                self._armed[other] = Armed(armed.limit_s, kept)
+                if not kept:
                     del self._armed[other]
+                self._put()
 
     def _undo(self, command: str, at_s: float) -> Reply:
         armed = self._armed[command]
@@ -192,6 +313,7 @@ class Guard:
             armed.limit_s = at_s + AGAIN_S
         else:
             del self._armed[command]
+        self._put()
         return Reply(command=command, at_s=at_s, done=not failed, why="; ".join(failed), undone_alone=True)
 
     def _read_back(self, command: Command) -> tuple[StateRows, ...]:

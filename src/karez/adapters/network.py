@@ -1,36 +1,32 @@
-"""What every network behind an adapter looks like: it is observed, it is asked, and it takes an action."""
+"""What every network behind an adapter looks like: it is observed, heard and asked, and it takes an action."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-import msgspec
 import numpy as np
 
 from karez.plan import Action
 from karez.twin import Twin, World, schema
 from karez.twin.schema import ColumnSpec, Value
 from karez.twin.table import Array, resolve, texts
+from karez.twin.telemetry import Samples, StateRows
 
 KINDS_OF = {"text": "US", "bool": "b", "int": "iu", "float": "iuf"}
 
 
-class StateRows(msgspec.Struct, frozen=True):
-    """Rows of a state table as observed: ids and, by column, a value for each of them."""
-
-    table: str
-    ids: tuple[str, ...]
-    columns: dict[str, tuple[Value, ...]]
-
-
 class Network(Protocol):
-    """An adapter: three methods, and the kinds of action that it can do."""
+    """An adapter: four methods, and the kinds of action that it can do."""
 
     kinds: frozenset[str]
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What changed or was measured since it was last asked."""
+        ...
+
+    def hear(self, at_s: float) -> tuple[Samples, ...]:
+        """The telemetry since it was last heard; none where it measures nothing."""
         ...
 
     def look(self, table: str, ids: Sequence[str]) -> StateRows:

@@ -1,0 +1,160 @@
+"""What the network does when it is told to: each kind of action, and what may stand in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from karez.adapters.embedded.gear import BOOT_S, RESTART_S
+from karez.adapters.embedded.living import Living
+from karez.adapters.embedded.plant import row
+from karez.plan import Action
+from karez.twin.schema import Value
+
+# Acts that put back what should be, which their expectations name.
+RESTORES = frozenset({"restore_link", "restore_router"})
+
+
+def acted(living: Living, action: Action) -> str:
+    """What stands in the way of an act; empty when the network took it. Taken twice it is as taken once."""
+    if action.kind not in ACTS:
+        return f"this network cannot do {action.kind}"
+    return ACTS[action.kind](living, action)
+
+
+def _set_link(living: Living, action: Action) -> str:
+    at = row(living.plant.links.ids, action.subject)
+    if at < 0:
+        return f"there is no link {action.subject}"
+    living.tell("link_states", [action.subject])
+    if action.subject in living.effects.deaf:
+        return ""
+    for column, value in _said(action, "links", "link_states"):
+        if column == "drained":
+            living.gear.drained[at] = bool(value)
+        if column == "cost":
+            living.gear.cost[at] = int(value)
+    living.mend(action.kind, action.subject)
+    living.sessions.tell(living.at_s)
+    return ""
+
+
+def _set_router(living: Living, action: Action) -> str:
+    at = row(living.plant.devices.ids, action.subject)
+    if at < 0:
+        return f"there is no device {action.subject}"
+    if living.silent(at):
+        return f"{action.subject} does not answer"
+    living.tell("equipment_states", [action.subject])
+    if action.subject in living.effects.deaf:
+        return ""
+    for column, value in _said(action, "equipment", "equipment_states"):
+        if column == "drained":
+            living.gear.router_drained[at] = bool(value)
+    living.mend(action.kind, action.subject)
+    living.sessions.tell(living.at_s)
+    return ""
+
+
+def _said(action: Action, table: str, states: str) -> Iterator[tuple[str, Value]]:
+    """The columns that an act sets, and those that it puts back to what it says must be seen."""
+    yield from ((cell.column, cell.after) for cell in action.sets if cell.table == table)
+    if action.kind in RESTORES:
+        yield from ((read.column, read.value) for read in action.expects if read.table == states)
+
+
+def _steer(living: Living, action: Action) -> str:
+    at, site = row(living.plant.demands.ids, action.subject), str(action.sets[0].after)
+    if at < 0:
+        return f"there is no demand {action.subject}"
+    found = row(living.plant.sites.ids, site)
+    over = int(living.plant.sites.vertex[found]) if found >= 0 else -1
+    if site and over < 0:
+        return f"nothing can be led over {site}"
+    living.gear.via[at] = over
+    living.tell("demand_states", [action.subject])
+    living.sessions.steer(living.gear)
+    return ""
+
+
+def _limit(living: Living, action: Action) -> str:
+    at = row(living.plant.demands.ids, action.subject)
+    if at < 0:
+        return f"there is no demand {action.subject}"
+    living.gear.limited[at] = float(action.sets[0].after)
+    living.tell("demand_states", [action.subject])
+    return ""
+
+
+def _restart_program(living: Living, action: Action) -> str:
+    programs, gear = living.plant.programs, living.gear
+    at = row(programs.ids, action.subject)
+    if at < 0:
+        return f"there is no program {action.subject}"
+    if living.silent(int(programs.device[at])):
+        return f"the device of {action.subject} does not answer"
+    living.tell("daemon_states", [action.subject])
+    if gear.restarts[at] == action.sets[0].after or action.subject in living.effects.deaf:
+        return ""
+    gear.restarts[at] = int(action.sets[0].after)
+    gear.restart_until_s[at] = living.at_s + RESTART_S
+    living.mend(action.kind, action.subject)
+    return ""
+
+
+def _restore(living: Living, action: Action) -> str:
+    sections = living.plant.sections
+    at = row(sections.ids, action.subject)
+    if at < 0:
+        return f"there is no section {action.subject}"
+    if living.silent(int(sections.device[at])):
+        return f"the device of {action.subject} does not answer"
+    living.tell("config_states", [action.subject])
+    if action.subject in living.effects.deaf:
+        return ""
+    living.gear.restores[at] = int(action.sets[0].after)
+    living.gear.values[at] = sections.value[at]
+    living.mend(action.kind, action.subject)
+    return ""
+
+
+def _restart(living: Living, action: Action) -> str:
+    at, gear = row(living.plant.devices.ids, action.subject), living.gear
+    if at < 0:
+        return f"there is no device {action.subject}"
+    living.tell("equipment_states", [action.subject])
+    if gear.boots[at] == action.sets[0].after or action.subject in living.effects.deaf:
+        return ""
+    gear.boots[at] = int(action.sets[0].after)
+    gear.boot_until_s[at] = living.at_s + BOOT_S
+    living.mend(action.kind, action.subject)
+    return ""
+
+
+def _start(living: Living, action: Action) -> str:
+    why = living.stock.start(action)
+    living.tell("server_states", [str(action.adds[0].values["server"])])
+    return why
+
+
+def _order(living: Living, action: Action) -> str:
+    living.stock.order(action, living.at_s)
+    living.tell("order_states", [action.id])
+    return ""
+
+
+ACTS: dict[str, Callable[[Living, Action], str]] = {
+    "drain_link": _set_link,
+    "undrain_link": _set_link,
+    "set_cost": _set_link,
+    "drain_router": _set_router,
+    "undrain_router": _set_router,
+    "restore_link": _set_link,
+    "restore_router": _set_router,
+    "steer_demand": _steer,
+    "limit_demand": _limit,
+    "restart_daemon": _restart_program,
+    "restore_config": _restore,
+    "restart_device": _restart,
+    "start_job": _start,
+    "order_equipment": _order,
+}
