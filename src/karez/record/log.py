@@ -1,114 +1,201 @@
-"""The record: events in SQLite, each bound to all before it by a hash; what was appended is on the disk.
+"""The record: events on the disk, each bound to all before it by a hash, in an SQLite file or a PostgreSQL database.
 
-One writer. WAL with synchronous=FULL: with NORMAL, acknowledged events are lost when the power goes.
+One writer; a second one is refused at its first event, whose place is taken. Readers may be many, in any process. The
+chain goes by seq and not by time: `at_s` is what the writer's clock said, and may be less than in the event before.
 """
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
-import struct
-from collections import deque
-from collections.abc import Iterator
-from contextlib import closing, suppress
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from karez.errors import InputError
+from karez.record import store
+from karez.record.sqlite import Connect, Sqlite, connect
+from karez.record.store import GENESIS, Event, Store, chained
 
-GENESIS = bytes(32)
-TABLE = """CREATE TABLE events (
-    seq INTEGER PRIMARY KEY, at_s REAL NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL UNIQUE
-) STRICT"""
+__all__ = ["GENESIS", "Entry", "Event", "Reader", "Record", "chained", "copy", "last_snapshot", "read"]
 
-
-class Event(NamedTuple):
-    """One entry: its place in the chain, when, of what kind, what, and the hash that binds it."""
-
-    seq: int
-    at_s: float
-    kind: str
-    body: bytes
-    hash: bytes
-
-
-def chained(before: bytes, seq: int, at_s: float, kind: str, body: bytes) -> bytes:
-    """The hash (32 bytes) of an event whose predecessor has the hash `before`."""
-    return hashlib.sha256(before + struct.pack(">Qd", seq, at_s) + kind.encode() + b"\0" + body).digest()
+# What is appended: kind, at_s, body.
+Entry = tuple[str, float, bytes]
 
 
 class Record:
     """A record open for appending; use it as a context manager."""
 
-    def __init__(self, path: Path, *, resume: bool = False) -> None:
-        """Start a new record at `path`, or go on with the one that is there.
+    def __init__(self, where: Path | str, *, resume: bool = False, connect: Connect = connect) -> None:
+        """Start a new record in a file or database (`postgresql://...`), or go on with the one that is there.
 
         Raises:
-            InputError: there is such a file already and it is not to be resumed, or it cannot be made or read.
+            InputError: there is one already and it is not to be resumed, or it cannot be made or read, or its end was
+                altered.
         """
-        if path.exists() and not resume:
-            raise InputError.of(str(path), "exists already", "name a new file; a record is never written over")
-        self._path = path
-        last = deque(read(path), maxlen=1) if resume else ()
-        self.head, self._next = (last[0].hash, last[0].seq + 1) if last else (GENESIS, 0)
+        self.store = opened(where, "rw" if resume else "rwc", connect)
         try:
-            self._base = sqlite3.connect(path, isolation_level=None)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=FULL")
-            if not resume:
-                self._base.execute(TABLE)
-        except sqlite3.Error as error:
-            raise InputError.of(str(path), f"cannot be written ({error})", "choose a folder with room") from error
+            self.head, self._next = _end(self.store)
+        except InputError:
+            self.store.close()
+            raise
+
+    @classmethod
+    def open(cls, where: str, *, resume: bool = False) -> Self:
+        """The record in a file or in a database, by its name."""
+        return cls(where, resume=resume)
 
     def __enter__(self) -> Self:
         """The record itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the record, so that it is one file that can be read from anywhere.
-
-        On a full disk it stays in two: what was appended is in them all the same.
-        """
-        try:
-            with suppress(sqlite3.OperationalError):
-                self._base.execute("PRAGMA journal_mode=DELETE")
-        finally:
-            self._base.close()
+        """Close the record."""
+        self.store.close()
 
     def append(self, kind: str, at_s: float, body: bytes) -> bytes:
-        """The receipt (hash) of an event that is now on the disk.
+        """The receipt (40 bytes: hash, then seq) of an event that is now on the disk.
 
         Raises:
             InputError: the disk took no more; nothing of the event was kept.
         """
-        receipt = chained(self.head, self._next, at_s, kind, body)
-        try:
-            self._base.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (self._next, at_s, kind, body, receipt))
-        except sqlite3.Error as error:
-            what = f"cannot take another event ({error})"
-            raise InputError.of(str(self._path), what, "make room; nothing was done") from error
-        self.head = receipt
-        self._next += 1
-        return receipt
+        return self.append_all([(kind, at_s, body)])[0]
+
+    def append_all(self, entries: Iterable[Entry]) -> list[bytes]:
+        """The receipts of events that are now on the disk; they share one commit: all are kept, or none.
+
+        Raises:
+            InputError: the disk took no more, or an entry cannot be recorded; nothing of any was kept.
+        """
+        events = self._bound(entries)
+        if events:
+            self.store.add(events)
+            self.head, self._next = events[-1].hash, events[-1].seq + 1
+        return [event.receipt for event in events]
+
+    def snapshot(self, at_s: float, state: bytes) -> bytes:
+        """The receipt of an event that holds a whole state, from which a run can be resumed."""
+        return self.append("snapshot", at_s, state)
 
     def body(self, receipt: bytes) -> bytes | None:
-        """What the event with this hash holds; None where there is no such event."""
-        row = self._base.execute("SELECT body FROM events WHERE hash = ?", (receipt,)).fetchone()
-        return None if row is None else bytes(row[0])
+        """What the event with this receipt holds; None where there is no such event."""
+        return store.body(self.store, receipt)
+
+    def _bound(self, entries: Iterable[Entry]) -> list[Event]:
+        head, events = self.head, list[Event]()
+        for seq, (kind, at_s, body) in enumerate(entries, self._next):
+            # A zero byte ends the kind in what is hashed; SQLite has no NaN.
+            if "\0" in kind or not math.isfinite(at_s):
+                what = f"cannot hold an event of kind {kind!r} at {at_s} s"
+                raise InputError.of(self.store.where, what, "give a finite time, and a kind without zero bytes")
+            head = chained(head, seq, at_s, kind, body)
+            events.append(Event(seq, at_s, kind, body, head))
+        return events
 
 
-def read(path: Path) -> Iterator[Event]:
-    """The events of a record in their order, unchecked; `karez.record.verify` checks them.
+class Reader:
+    """A record open for reading only, while another process may write it; use it as a context manager."""
+
+    def __init__(self, where: Path | str, connect: Connect = connect) -> None:
+        """Open it.
+
+        Raises:
+            InputError: there is no such record.
+        """
+        self.store = opened(where, "ro", connect)
+
+    def __enter__(self) -> Self:
+        """The reader itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Let go of the record."""
+        self.store.close()
+
+    def body(self, receipt: bytes) -> bytes | None:
+        """What the event with this receipt holds by now; None where there is no such event."""
+        return store.body(self.store, receipt)
+
+    def events(self, since: int = 0) -> Iterator[Event]:
+        """The events from a seq on that are there by now, in their order, unchecked."""
+        return store.events(self.store, since)
+
+    def last(self, kind: str = "") -> Event | None:
+        """The newest event, or the newest of a kind; None where there is none."""
+        return self.store.last(kind)
+
+
+def read(where: Path | str, since: int = 0) -> Iterator[Event]:
+    """The events of a record from a seq on in their order, unchecked; `karez.record.verify` checks them.
 
     Raises:
         InputError: there is no such record, or the file is none.
     """
-    if not path.is_file():
-        raise InputError.of(str(path), "there is no such record", "name the file that a run wrote")
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
-            for row in base.execute("SELECT seq, at_s, kind, body, hash FROM events ORDER BY seq"):
-                yield Event(*row)
-    except sqlite3.Error as error:
-        raise InputError.of(str(path), f"is no record ({error})", "name the file that a run wrote") from error
+    with Reader(where) as reader:
+        yield from reader.events(since)
+
+
+def last_snapshot(where: Path | str) -> Event | None:
+    """The newest event that holds a whole state; None where the record has none.
+
+    Raises:
+        InputError: there is no such record, or the file is none.
+    """
+    with Reader(where) as reader:
+        return reader.last("snapshot")
+
+
+def copy(source: Store, path: Path, *, before: float = math.inf, connect: Connect = connect) -> None:
+    """Put all events before a seq, with their hashes, into a file that `verify` reads; go on where a copy was cut off.
+
+    Raises:
+        InputError: an event was altered, or the disk took no more.
+    """
+    with closing(Sqlite(path, "rw" if path.exists() else "rwc", connect)) as target:
+        last = target.last()
+        since = 0 if last is None else last.seq + 1
+        while page := [event for event in source.page(since, store.PAGE_EVENTS) if event.seq < before]:
+            for event in page:
+                last = _follows(source.where, last, event)
+            target.add(page)
+            since = page[-1].seq + 1
+
+
+def opened(where: Path | str, mode: str, connect: Connect = connect) -> Store:
+    """The back end that a path or address names, open to read (ro), to go on with (rw) or to make (rwc).
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+        # Only who names a database needs the library that speaks to it.
+        from karez.record.postgres import Postgres
+
+        return Postgres(where, mode)
+    return Sqlite(Path(where), mode, connect)
+
+
+def _end(store: Store) -> tuple[bytes, int]:
+    """The hash of the last event and the seq of the next."""
+    last = store.last()
+    if last is None:
+        return GENESIS, 0
+    page = store.page(last.seq - 1, 2)
+    _follows(store.where, page[0] if len(page) == 2 else None, last)
+    return last.hash, last.seq + 1
+
+
+def _follows(where: str, last: Event | None, event: Event) -> Event:
+    """The event, if it comes right after the one before; a first one may stand alone.
+
+    Raises:
+        InputError: it was altered, or one between them is missing.
+    """
+    if last is None and event.seq > 0:
+        return event
+    seq, before = (0, GENESIS) if last is None else (last.seq + 1, last.hash)
+    if event.seq != seq or chained(before, event.seq, event.at_s, event.kind, event.body) != event.hash:
+        fix = "run karez/record/verify.py on it, which names the first event that was altered, and start a new record"
+        raise InputError.of(where, f"event {seq} was altered or is missing", fix)
+    return event
