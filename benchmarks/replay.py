@@ -52,8 +52,8 @@ def trial(seed: int, turns: int) -> tuple[int, int, float, float]:
     links = world["links"].ids
     for start in range(50, turns, FAULT_EVERY_S):
         link = links[(start * seed) % len(links)].decode()
-        network.inject(Fault("delay", link, float(start), float(start + FAULT_EVERY_S // 3)))
-        network.inject(Fault("device", f"r{start * seed % 6}", float(start + FAULT_EVERY_S // 2)))
+        network.inject(Fault("link_slow", link, float(start), float(start + FAULT_EVERY_S // 3)))
+        network.inject(Fault("router_dead", f"r{start * seed % 6}", float(start + FAULT_EVERY_S // 2)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record"
         begun = time.process_time()

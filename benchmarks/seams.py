@@ -24,7 +24,7 @@ from benchmarks import Figure
 from benchmarks.instances.grid import grid
 from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.guard import Command, Guard, Reply
-from karez.adapters.network import StateRows, seen
+from karez.adapters.network import seen
 from karez.errors import KarezError
 from karez.loop.runner import Runner, Turned, decided
 from karez.loop.state import Approval, Decisions, Policy, State
@@ -34,6 +34,7 @@ from karez.plan.place import place
 from karez.record.log import Record
 from karez.twin import World
 from karez.twin.schema import Value
+from karez.twin.telemetry import Samples, StateRows
 
 NAME = "seams"
 SEEDS = (1, 2, 3)
@@ -42,7 +43,8 @@ PLANS = 1_000
 STARTED = {"heal": 3, "place": 3, "restock": 2}
 THINKS = (1, 4)
 PERSON_TURNS = 2
-SLOW_US = 5_000.0
+# So slow that it is worth a detour even for little traffic.
+SLOW_US = 50_000.0
 FEW_CHIPS = 480
 TELLS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
@@ -119,6 +121,10 @@ class Auditor:
         changes = self.inner.observe(at_s)
         self.told += sum(len(change.ids) for change in changes)
         return changes
+
+    def hear(self, at_s: float) -> tuple[Samples, ...]:
+        """Its telemetry."""
+        return self.inner.hear(at_s)
 
     def look(self, table: str, ids: Sequence[str]) -> StateRows:
         """The rows after the network has moved on by another half second at most."""
@@ -263,10 +269,25 @@ class Trial:
 
 def heal_one(world: World, link: str, at_s: float) -> Plan | None:
     """A plan for a link that this planner was told is slow."""
-    finding = f"told/{link}"
-    slow = StateRows("link_states", (link,), {"oneway_us": (SLOW_US,)})
+    finding, ways = f"told/{link}", {f"delay/probe/{link}>": "ab", f"delay/probe/{link}<": "ba"}
+    slow = StateRows(
+        "signals",
+        tuple(ways),
+        {
+            "kind": ("delay",) * 2,
+            "source": ("probe",) * 2,
+            "subject": (link,) * 2,
+            "way": tuple(ways.values()),
+            "since_s": (at_s,) * 2,
+            "size": (SLOW_US,) * 2,
+            "open": (True,) * 2,
+        },
+    )
+    evidence = msgspec.json.encode(tuple(ways)).decode()
     found = StateRows(
-        "findings", (finding,), {"kind": ("delay_drift",), "subject": (link,), "since_s": (at_s,), "open": (True,)}
+        "findings",
+        (finding,),
+        {"kind": ("link_slow",), "subject": (link,), "since_s": (at_s,), "open": (True,), "evidence": (evidence,)},
     )
     plan = heal(World(world.intended, seen(world.actual, (slow, found))), finding, at_s=at_s)
     # The loop has no such finding of its own, so it must not take the drain back when "its" finding is gone.
@@ -325,7 +346,8 @@ def trial(seed: int, plans: int) -> Trial:
     made = Trial(seed, plans)
     with tempfile.TemporaryDirectory() as folder, AuditedRecord(Path(folder) / "record") as record:
         record.trial = made
-        policy = Policy(level="act", budgets={})
+        # What is measured is what reads do: no budget may refuse a plan.
+        policy = Policy(level="act", budgets={}, place_budgets={})
         runner = Runner.start(made.world, made.audit, record, policy, at_s=0.0)
         runner.guard = AuditedGuard(made.audit, decided(record), trial=made)
         at_s = 0.0

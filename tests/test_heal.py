@@ -9,7 +9,7 @@ import pytest
 
 import karez
 from karez.loop.runner import recorded
-from karez.operations.heal import HealAnswer
+from karez.operations.heal_run import HealRunAnswer
 from karez.plan import Plan
 
 
@@ -22,11 +22,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _healed(made: Path, record: Path, *, plan: str = "plan.json", approve: str = "") -> HealAnswer:
-    answer = karez.heal(
+def _healed(made: Path, record: Path, *, plan: str = "plan.json", approve: str = "") -> HealRunAnswer:
+    answer = karez.heal_run(
         network=str(made / "network"), record=str(record), level="act", turns=40, plan=str(made / plan), approve=approve
     )
-    assert isinstance(answer, HealAnswer)
+    assert isinstance(answer, HealRunAnswer)
     return answer
 
 
@@ -42,7 +42,7 @@ def test_an_order_that_a_person_approves_is_placed_whole_and_recorded_with_the_n
     _, decided = recorded(tmp_path / "r")
     orders = [c for turn in decided for c in turn.commands if c.actions[0].kind == "order_equipment"]
     assert [(order.actions, order.approved_by) for order in orders] == [(plan.actions, "Li Wei")]
-    assert karez.replay(network=str(made / "network"), record=str(tmp_path / "r")).ended
+    assert karez.heal_replay(network=str(made / "network"), record=str(tmp_path / "r")).ended
 
 
 def test_a_plan_that_was_tampered_with_is_refused_by_the_loop(made: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ what it would have undone alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -17,10 +17,15 @@ from karez.loop.state import Inputs, Policy, Running, Said, State
 from karez.plan import Action, applied, changed, expected, inverse, is_reversible, taken
 from karez.plan.kinds import KINDS
 from karez.twin import Twin
+from karez.twin.schema import Value
 from karez.twin.table import texts
 
 # How long a command may go without any reply before it counts as lost, done or not.
 REPLY_S = 30.0
+# How long after it was verified an act is taken back if users who were well are worse off.
+WATCH_S = 8.0
+# A delay is as foreseen up to this factor, and so much more (us).
+FORESEEN, FORESEEN_US = 1.5, 500.0
 # How long a finding rests after a person has changed what was held for it.
 RESPECT_S = 600.0
 
@@ -40,6 +45,10 @@ def followed(state: State, at_s: float, policy: Policy, said: Said) -> State:
         if running.phase == "long" and _ended(state, running.command, at_s):
             said.verdict(running.command.plan, "ended")
             state = _without_rows(_gone(state, running), running.command)
+        elif running.phase in ("verifying", "watching") and (hurt := _hurt(state, running)):
+            state = _given_up(state, running, at_s, policy, said, why=f"{hurt} is worse off since")
+        elif running.phase == "watching":
+            state = state if at_s <= running.limit_s else _gone(state, running)
         elif running.phase == "verifying" and not _unseen(state, running.command):
             state = _verified(state, running, at_s, said)
         elif running.phase == "failed" or (running.phase != "long" and at_s > running.limit_s):
@@ -93,7 +102,7 @@ def _after(running: Running, at_s: float) -> Running:
     instant = [KINDS[action.kind].within_s for action in running.command.actions if not _is_long(action)]
     if not instant:
         return msgspec.structs.replace(running, phase="long")
-    return msgspec.structs.replace(running, phase="verifying", limit_s=at_s + max(instant))
+    return msgspec.structs.replace(running, phase="verifying", limit_s=at_s + max(instant), done_at_s=at_s)
 
 
 def _again(running: Running, at_s: float) -> Running:
@@ -114,7 +123,11 @@ def _verified(state: State, running: Running, at_s: float, said: Said) -> State:
     said.confirmed += [command.undoes or command.id]
     if any(_is_long(action) for action in command.actions):
         return _replaced(state, running, msgspec.structs.replace(running, phase="long"))
-    state = _gone(state, running)
+    watched = not command.undoes and not running.releases and all(map(is_reversible, command.actions))
+    if watched:
+        state = _replaced(state, running, msgspec.structs.replace(running, phase="watching", limit_s=at_s + WATCH_S))
+    else:
+        state = _gone(state, running)
     if command.undoes:
         # Where the guard was first, the undoing was refused, and the intended twin still has what was undone.
         return replace(state, intended=applied(command.actions, state.intended))
@@ -129,10 +142,29 @@ def _verified(state: State, running: Running, at_s: float, said: Said) -> State:
     return state
 
 
-def _given_up(state: State, running: Running, at_s: float, policy: Policy, said: Said) -> State:
+def _hurt(state: State, running: Running) -> str:
+    """A demand within reach of an act that began to suffer after it; none where all are as well as before."""
+    if running.command.undoes or running.releases or not running.done_at_s:
+        return ""
+    signals = state.actual["signals"]
+    rows = np.flatnonzero(signals["open"] & (signals["source"] == b"user") & (signals["since_s"] > running.done_at_s))
+    reach = {row for action in running.command.actions for row in action.blast_radius}
+    for signal in signals.records(rows):
+        if signal["subject"] in reach and (signal["kind"] == "loss" or _unforeseen(running.command, signal)):
+            return str(signal["subject"])
+    return ""
+
+
+def _unforeseen(command: Command, signal: Mapping[str, Value]) -> bool:
+    """Whether a demand is later than the plan said that it would be."""
+    foreseen_us = command.foreseen_us.get(str(signal["subject"]), 0.0)
+    return signal["kind"] == "delay" and float(signal["size"]) > FORESEEN * foreseen_us + FORESEEN_US
+
+
+def _given_up(state: State, running: Running, at_s: float, policy: Policy, said: Said, *, why: str = "") -> State:
     """What follows from an act that was not seen in time: undo what can be undone, name the remedy of the rest."""
     command = running.command
-    why = _why_given_up(state, running)
+    regretted, why = why, why or _why_given_up(state, running)
     if command.undoes:
         said.verdict(command.plan, "undone", f"sent again, {why}")
         return _sent(_gone(state, running), _renewed(command, at_s, policy), at_s, said)
@@ -144,12 +176,24 @@ def _given_up(state: State, running: Running, at_s: float, policy: Policy, said:
         elif action not in undo:
             said.verdict(command.plan, "remedy", f"{why}; {_remedy(action)}")
     state = _staying(state, running, stands)
+    state = _regretted(state, running, at_s, rests=bool(regretted))
     if not undo:
         said.confirmed.append(command.id)
         return state
     said.verdict(command.plan, "undone", why)
     back = Command(plan=command.plan, actions=_inverses(undo, at_s), reads=(), epoch=policy.epoch, undoes=command.id)
     return _sent(state, back, at_s, said)
+
+
+def _regretted(state: State, running: Running, at_s: float, *, rests: bool) -> State:
+    """The state in which what a command did is not kept, and where users were hurt its findings rest."""
+    kept = dict(held(state))
+    for finding in running.because:
+        left = (act for act in kept.get(finding, ()) if not running.command.touched.intersection(act.touched))
+        state = _keeping(state, finding, tuple(left))
+        if rests:
+            state = replace(state, resting=(*state.resting, (finding, at_s + RESPECT_S)))
+    return state
 
 
 def _why_given_up(state: State, running: Running) -> str:

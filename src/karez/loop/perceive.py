@@ -1,104 +1,165 @@
-"""What a turn takes in: observations into the actual twin and the folds, and what follows from them as findings.
+"""What a turn takes in: observations and signals into the actual twin, and what follows from them as findings.
 
 Findings are read off what is known, never off what has just changed: a loop that starts in the middle finds the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+import msgspec
 import numpy as np
 
-from karez.adapters.network import StateRows, seen
-from karez.detect import drift
-from karez.loop.state import Found, Inputs, Said, State
+from karez.adapters.network import seen
+from karez.detect.deviations import deviating
+from karez.loop.state import Found, Inputs, Running, Said, State
+from karez.measure.diagnose import Cause, diagnose
+from karez.plan.heal import GRAY
 from karez.twin import Table, Twin
-from karez.twin.fold import Events
-from karez.twin.table import Array, texts
+from karez.twin.schema import Value
+from karez.twin.table import Array
+
+# How sure a cause must be to be told, and by how much more or less sure to be told anew.
+TOLD_SHARE, TOLD_AGAIN_SHARE = 0.5, 0.1
+# How long nothing has to speak for a finding before it is closed (s).
+FADES_S = 3.0
+# The kinds of finding that are not diagnosed, but read off one table.
+ORDER_DUE = "order_due"
+# What an act of the loop shows as until the network has it, and the column that it set.
+ECHOES = {"cost_wrong": "cost", "drain_left": "drained", "router_drain_left": "drained"}
 
 
-def perceived(state: State, inputs: Inputs, said: Said) -> State:
-    """The state with all that was observed, and with findings opened and closed accordingly."""
+def observed(state: State, inputs: Inputs) -> State:
+    """The state with all that was observed and noticed."""
     # What was read back right after an act is older than what was observed since.
     read_back = (rows for reply in inputs.replies for rows in reply.read_back)
-    state = state.known(*seen(seen(state.actual, read_back), inputs.changes).tables.values())
-    learned, _ = drift.step(state.actual["drift_series"], samples(inputs.changes, inputs.at_s), inputs.at_s)
-    return found(state.known(learned), inputs.at_s, said)
+    return state.known(*seen(seen(state.actual, read_back), inputs.changes).tables.values())
+
+
+def perceived(state: State, at_s: float, said: Said) -> State:
+    """The state with what deviates from what should be as signals, and findings opened and closed accordingly.
+
+    Replies must have been taken in before: what the loop itself has changed is no deviation.
+    """
+    return found(state.known(deviating(state.world, at_s)), at_s, said)
 
 
 def found(state: State, at_s: float, said: Said) -> State:
-    """The state with findings as the actual twin and the folds have them at `at_s`."""
-    series = state.actual["drift_series"]
-    slow, well = series.ids[series["open"]], series.ids[~series["open"]]
-    since_s = dict(zip(series.ids.tolist(), series["since_s"].tolist(), strict=True))
-    for link in _new(state, "delay_drift", slow):
-        state = _opened(state, "delay_drift", link, since_s[link], _excess_us(state.actual, link), said)
-    state = _closed(state, "delay_drift", well, said)
-    for kind, (now, gone) in {"device_silent": _silent(state.actual), "order_due": _late(state.actual, at_s)}.items():
-        for subject in _new(state, kind, now):
-            state = _opened(state, kind, subject, at_s, np.nan, said)
-        state = _closed(state, kind, gone, said)
+    """The state with findings as the actual twin has them at `at_s`.
+
+    A finding stays as it is while an act for it, or on its row, is on the way.
+    """
+    busy, because, asked = _busy(state), _because(state), _asked(state)
+    diagnosed = (_same(state.findings, cause) for cause in diagnose(state.world, at_s=at_s, busy=busy))
+    causes = {cause.id: cause for cause in (*diagnosed, *_late(state.actual, at_s))}
+    # What was asked for and is not to be seen yet is nothing that somebody left so.
+    causes = {name: cause for name, cause in causes.items() if (cause.subject, ECHOES.get(cause.kind, "")) not in asked}
+    there, subjects = _open(state.findings), {cause.subject for cause in causes.values()}
+    for name, cause in causes.items():
+        is_told = name in there or cause.confidence >= TOLD_SHARE
+        if is_told and name not in because and cause.subject not in busy:
+            state = _told(state, cause, at_s, said)
+    for name, subject in there.items():
+        if name not in causes and name not in because and subject not in busy:
+            state = _fading(state, name, at_s, subjects, said)
     return state
 
 
-def samples(changes: Iterable[StateRows], at_s: float) -> Events:
-    """The delay samples among what was observed, as events of the drift fold."""
-    rows = [change for change in changes if change.table == "link_states" and "oneway_us" in change.columns]
-    links = texts(link for change in rows for link in change.ids)
-    values = np.array([value for change in rows for value in change.columns["oneway_us"]], np.float64)
-    return {"at_s": np.full(len(links), at_s), "link": links, "oneway_us": values}
+def _open(findings: Table) -> dict[str, str]:
+    """The findings that are open, and the subject of each."""
+    rows = np.flatnonzero(findings["open"])
+    names, subjects = (findings[column][rows].tolist() for column in ("id", "subject"))
+    return {name.decode(): subject.decode() for name, subject in sorted(zip(names, subjects, strict=True))}
 
 
-def _silent(actual: Twin) -> tuple[Array, Array]:
-    """The devices that do not answer, and those that do."""
-    devices = actual["equipment_states"]
-    return devices.ids[~devices["up"]], devices.ids[devices["up"]]
+def _same(findings: Table, cause: Cause) -> Cause:
+    """The cause, under the name by which it is known: what was mended shows less of itself than before."""
+    kept = np.flatnonzero((findings["subject"] == cause.subject.encode()) & (findings["held"] != b""))
+    if not len(kept) or cause.kind not in GRAY:
+        return cause
+    return cause._replace(kind=findings["kind"][kept[0]].decode())
 
 
-def _late(actual: Twin, at_s: float) -> tuple[Array, Array]:
-    """The sites where an order is overdue, and those where none is."""
-    orders = actual["order_states"]
-    late = np.unique(orders["site"][(orders["due_at_s"] < at_s) & ~orders["delivered"]])
-    return late, np.setdiff1d(orders["site"], late)
-
-
-def _excess_us(actual: Twin, link: bytes) -> float:
-    """How far the delay last measured lies above what was learned."""
-    states, name = actual["link_states"], link.decode()
-    now = float(states.cell(name, "oneway_us")) if states.has(name) else np.nan
-    return now - float(actual["drift_series"].cell(name, "baseline_us"))
-
-
-def _open(findings: Table, kind: str) -> Array:
-    return np.asarray((findings["kind"] == kind.encode()) & findings["open"])
-
-
-def _new(state: State, kind: str, subjects: Array) -> list[bytes]:
-    """The subjects for which no finding of the kind is open yet."""
-    there = state.findings["subject"][_open(state.findings, kind)]
-    return [bytes(subject) for subject in np.setdiff1d(subjects, there).tolist()]
-
-
-def _opened(state: State, kind: str, subject: bytes, since_s: float, excess_us: float, said: Said) -> State:
-    findings, name = state.findings, subject.decode()
-    row_id = f"{kind}/{name}"
-    values = {"since_s": since_s, "excess_us": excess_us}
-    if findings.has(row_id):
-        findings = findings.set(findings.rows([row_id]), open=True, **values)
-    else:
-        row = {"id": [row_id], "kind": [kind], "subject": [name]}
-        findings = findings.add(row | {column: [value] for column, value in values.items()})
-    said.found.append(Found(row_id, True, kind, name))
-    return state.known(findings)
-
-
-def _closed(state: State, kind: str, subjects: Array, said: Said) -> State:
+def _fading(state: State, finding: str, at_s: float, subjects: set[str], said: Said) -> State:
+    """The state in which a finding that nothing speaks for any more is closed, or will be if it stays so."""
     findings = state.findings
-    rows = np.flatnonzero(_open(findings, kind))
-    # Nearly always none is open, and there is no need to look through all that is well.
-    rows = rows[np.isin(findings["subject"][rows], subjects)] if len(rows) else rows
-    if not len(rows):
+    since_s = float(findings.cell(finding, "closed_at_s"))
+    at_once = str(findings.cell(finding, "kind")) == ORDER_DUE or str(findings.cell(finding, "subject")) in subjects
+    if at_once or at_s - since_s >= FADES_S:
+        return _closed(state, finding, at_s, said)
+    if np.isfinite(since_s):
         return state
-    for row in rows:
-        said.found.append(Found(findings.ids[row].decode(), False, kind, findings["subject"][row].decode()))
-    return state.known(findings.set(rows, open=False))
+    return state.known(findings.set(findings.rows([finding]), closed_at_s=at_s))
+
+
+def _busy(state: State) -> frozenset[str]:
+    """The rows that the loop is changing now: what they show is its own doing."""
+    return frozenset(row for running in _on_the_way(state) for _, row in running.command.touched)
+
+
+def _because(state: State) -> frozenset[str]:
+    """The findings for which something is on the way."""
+    return frozenset(name for running in _on_the_way(state) for name in running.because)
+
+
+def _on_the_way(state: State) -> tuple[Running, ...]:
+    return tuple(running for running in state.running if running.phase in ("sent", "failed"))
+
+
+def _asked(state: State) -> frozenset[tuple[str, str]]:
+    """The rows and columns that the loop has set and waits to see."""
+    waited = (running.command for running in state.running if running.phase == "verifying")
+    return frozenset((cell.row, cell.column) for command in waited for act in command.actions for cell in act.sets)
+
+
+def _late(actual: Twin, at_s: float) -> tuple[Cause, ...]:
+    """The sites where an order is overdue."""
+    orders = actual["order_states"]
+    late: Array = np.unique(orders["site"][(orders["due_at_s"] < at_s) & ~orders["delivered"]])
+    return tuple(Cause(ORDER_DUE, site.decode(), at_s, 1.0, (), 1, np.nan, ()) for site in late.tolist())
+
+
+def _told(state: State, cause: Cause, at_s: float, said: Said) -> State:
+    """The state in which the finding is open and says what is known of it now."""
+    findings, values = state.findings, _values(cause)
+    if not findings.has(cause.id):
+        said.found.append(Found(cause.id, True, cause.kind, cause.subject))
+        row: dict[str, Value] = {"id": cause.id, "kind": cause.kind, "subject": cause.subject, "since_s": cause.since_s}
+        row |= values
+        return state.known(findings.add({name: [value] for name, value in row.items()}))
+    rows = findings.rows([cause.id])
+    if not findings.cell(cause.id, "open"):
+        said.found.append(Found(cause.id, True, cause.kind, cause.subject))
+        times = int(findings.cell(cause.id, "times")) + 1
+        return state.known(
+            findings.set(rows, open=True, since_s=cause.since_s, times=times, closed_at_s=np.nan, **values)
+        )
+    if _differs(findings, cause) or np.isfinite(float(findings.cell(cause.id, "closed_at_s"))):
+        return state.known(findings.set(rows, closed_at_s=np.nan, **values))
+    return state
+
+
+def _differs(findings: Table, cause: Cause) -> bool:
+    """Whether a finding that is open has something new to tell."""
+    known = float(findings.cell(cause.id, "confidence"))
+    evidence = str(findings.cell(cause.id, "evidence"))
+    return abs(known - cause.confidence) >= TOLD_AGAIN_SHARE or evidence != _json(cause.evidence)
+
+
+def _values(cause: Cause) -> dict[str, Value]:
+    return {
+        "confidence": cause.confidence,
+        "evidence": _json(cause.evidence),
+        "sources": cause.sources,
+        "others": _json(cause.others),
+        "size": cause.size,
+    }
+
+
+def _json(value: tuple[object, ...]) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _closed(state: State, finding: str, at_s: float, said: Said) -> State:
+    findings = state.findings
+    kind, subject = (str(findings.cell(finding, column)) for column in ("kind", "subject"))
+    said.found.append(Found(finding, False, kind, subject))
+    return state.known(findings.set(findings.rows([finding]), open=False, closed_at_s=at_s))

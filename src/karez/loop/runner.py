@@ -14,13 +14,15 @@ from pathlib import Path
 import msgspec
 
 from karez.adapters.guard import Command, Guard, Reply
-from karez.adapters.network import Network, StateRows, sound
+from karez.adapters.network import Network, sound
+from karez.detect.ears import Ears
 from karez.errors import InputError, KarezError
 from karez.loop.state import Approval, Decisions, Inputs, Policy, State
 from karez.loop.turn import turn
 from karez.plan import Plan
 from karez.record.log import GENESIS, Record, chained, read
 from karez.twin import World
+from karez.twin.telemetry import StateRows
 
 People = Callable[[float, State], tuple[tuple[Plan, ...], tuple[Approval, ...]]]
 
@@ -49,8 +51,8 @@ def nobody(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval,
 class Runner:
     """A loop over one network, writing to one record.
 
-    `replies` are what the guard said, `unheard` what the network told, and `plans` and `approvals` what people brought,
-    since the last turn that was recorded.
+    `ears` listen to its telemetry. `replies` are what the guard said, `unheard` what the network told, `raised` what
+    the ears noticed, and `plans` and `approvals` what people brought, since the last turn that was recorded.
     """
 
     network: Network
@@ -58,7 +60,9 @@ class Runner:
     record: Record
     policy: Policy
     state: State
+    ears: Ears
     replies: tuple[Reply, ...] = ()
+    raised: tuple[StateRows, ...] = ()
     unheard: tuple[StateRows, ...] = ()
     plans: tuple[Plan, ...] = ()
     approvals: tuple[Approval, ...] = ()
@@ -70,7 +74,7 @@ class Runner:
         """A runner that has recorded its start and seen nothing yet."""
         state = State.of(world)
         record.append("start", at_s, encode(Start(state=state.digest, revision=revision)))
-        return cls(network, Guard(network, decided(record)), record, policy, state)
+        return cls._of(state, network, record, policy)
 
     @classmethod
     def resume(cls, state: State, network: Network, record: Record, policy: Policy) -> Runner:
@@ -79,7 +83,12 @@ class Runner:
         What was sent and never answered counts as lost after a while, and is undone like any act that is not seen.
         `policy` must have a higher epoch than that of the loop before, which may not be dead but slow.
         """
-        return cls(network, Guard(network, decided(record)), record, policy, state)
+        return cls._of(state, network, record, policy)
+
+    @classmethod
+    def _of(cls, state: State, network: Network, record: Record, policy: Policy) -> Runner:
+        ears, raised = Ears.resumed(state.intended, state.actual["signals"])
+        return cls(network, Guard(network, decided(record)), record, policy, state, ears, raised=raised)
 
     def turn(self, at_s: float, people: People = nobody) -> Decisions:
         """What was decided at `at_s`; by then the guard has done it, and the record holds it.
@@ -96,7 +105,7 @@ class Runner:
             self.replies = (*self.replies, *self.guard.tick(at_s))
             raise
         self.state, self.replies = state, ()
-        self.unheard, self.plans, self.approvals = (), (), ()
+        self.unheard, self.raised, self.plans, self.approvals = (), (), (), ()
         for command in decisions.confirmed:
             self.guard.confirm(command)
         done = (self.guard.execute(command, receipt, state.world, at_s=at_s) for command in decisions.commands)
@@ -120,7 +129,7 @@ class Runner:
             aside = (*aside, f"{lost} plans or approvals hold what no record can")
         return Inputs(
             at_s=at_s,
-            changes=believed,
+            changes=(*believed, *self.raised),
             replies=tuple(self._believed(reply) for reply in self.replies),
             plans=good,
             approvals=words,
@@ -133,10 +142,11 @@ class Runner:
         return msgspec.structs.replace(reply, read_back=sound(reply.read_back, self.state.world)[0])
 
     def _observed(self, at_s: float) -> tuple[tuple[StateRows, ...], str]:
-        """What the network told, and why it told nothing."""
+        """What the network told, and why it told nothing; its telemetry goes to the ears."""
         try:
             self.unheard = (*self.unheard, *self.network.observe(at_s))
-        except Exception as error:  # noqa: BLE001  Whatever an adapter raises, the turn is recorded as failed.
+            self.raised = (*self.raised, *self.ears.hear(self.network.hear(at_s), at_s))
+        except Exception as error:  # noqa: BLE001  Whatever an adapter or a detector raises, the turn failed.
             return self.unheard, f"{type(error).__name__}: {error}"
         return self.unheard, ""
 

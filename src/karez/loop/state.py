@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from karez.adapters.guard import Command, Reply
-from karez.adapters.network import StateRows
 from karez.plan import Plan
 from karez.twin import Table, Twin, World
+from karez.twin.telemetry import StateRows
 
 Level = Literal["observe", "advise", "act"]
 Word = Literal[
@@ -24,21 +24,36 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the loop may do alone, as leader of `epoch`.
 
     `observe` only says what it would do, whoever approves; `advise` waits for a person each time; `act` takes what can
-    be undone or made good. `budgets` has, by kind of action, the seconds between two in the long run and how many at
-    once.
+    be undone or made good. `levels` overrules the level for a domain and a kind of action ("carrier/drain_link"; * is
+    any; what is named more closely counts). It acts alone only on findings that are so sure (`confidence`) and rest on
+    so many sources that share nothing (`sources`). `budgets` has, by kind of action, the seconds between two in the
+    long run and how many at once; `place_budgets` the same for whatever is done at one "site" or in one "metro".
     """
 
     level: Level = "observe"
+    levels: dict[str, Level] = {}
     epoch: int = 1
+    confidence: float = 0.8
+    sources: int = 2
     budgets: dict[str, tuple[float, int]] = msgspec.field(
         default_factory=lambda: {"drain_link": (60.0, 3), "restart_device": (300.0, 1)}
+    )
+    place_budgets: dict[str, tuple[float, int]] = msgspec.field(
+        default_factory=lambda: {"site": (60.0, 4), "metro": (60.0, 8)}
     )
 
     def __post_init__(self) -> None:
         """Refuse budgets that say nothing, and that no record could hold."""
-        for kind, (every_s, burst) in self.budgets.items():
+        for kind, (every_s, burst) in (self.budgets | self.place_budgets).items():
             if not (math.isfinite(every_s) and every_s >= 0 and burst >= 0):
                 raise ValueError(f"a budget of {every_s} s and {burst} at once for {kind} is none")
+
+    def level_for(self, domain: str, kind: str) -> Level:
+        """The level for one kind of action in one domain."""
+        for name in (f"{domain}/{kind}", f"*/{kind}", f"{domain}/*"):
+            if name in self.levels:
+                return self.levels[name]
+        return self.level
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -82,17 +97,18 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A command under way: sent to the guard, being verified, taking its time, or failed and to be taken back.
+    """A command under way: sent to the guard, verified, watched, taking its time, or failed and to be taken back.
 
     `because` has the findings that it answers, `releases` the one whose mending it takes back. After `limit_s` it is
-    given up.
+    given up, or watched no longer. `done_at_s` is when the guard had done it.
     """
 
     command: Command
-    phase: Literal["sent", "verifying", "long", "failed"]
+    phase: Literal["sent", "verifying", "watching", "long", "failed"]
     because: tuple[str, ...] = ()
     releases: str = ""
     limit_s: float = 0.0
+    done_at_s: float = 0.0
 
 
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):

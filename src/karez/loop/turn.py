@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from karez.loop.follow import answered, followed, overtaken
 from karez.loop.govern import approved, brought, mended, reviewed, unheard
-from karez.loop.perceive import perceived
+from karez.loop.perceive import observed, perceived
 from karez.loop.state import Decisions, Inputs, Policy, Said, State
 
 
@@ -19,7 +19,7 @@ def turn(state: State, inputs: Inputs, policy: Policy) -> tuple[State, Decisions
     the loop keeps still.
     """
     said = Said()
-    state = answered(perceived(state, inputs, said), inputs, said)
+    state = perceived(answered(observed(state, inputs), inputs, said), inputs.at_s, said)
     if inputs.failed:
         unheard(inputs, said)
     else:
@@ -30,7 +30,7 @@ def turn(state: State, inputs: Inputs, policy: Policy) -> tuple[State, Decisions
 def _decided(state: State, inputs: Inputs, policy: Policy, said: Said) -> State:
     at_s = inputs.at_s
     state = overtaken(followed(state, at_s, policy, said), at_s, said)
-    state = reviewed(state, at_s, said)
+    state = reviewed(state, at_s, policy, said)
     state = brought(state, inputs.plans, at_s, policy, said)
     state = approved(state, inputs.approvals, at_s, policy, said)
     return mended(state, at_s, policy, said)

@@ -53,10 +53,16 @@ def _form(plan: Plan) -> Iterator[Problem]:
         yield Problem(where, f"bound {proof.bound} is above its value {proof.value}", ANEW)
     for read in plan.reads:
         yield from _sense(where, read)
-    touched = Counter(row for action in plan.actions for row in action.touched)
-    twice = [f"{table}[{row}]" for (table, row), count in touched.items() if count > 1]
+    twice = [name for name, count in Counter(_changed(plan)).items() if count > 1]
     if twice:
-        yield Problem(where, "touches the same row twice", "make it two plans", tuple(twice))
+        yield Problem(where, "changes the same twice", "make it two plans", tuple(twice))
+
+
+def _changed(plan: Plan) -> Iterator[str]:
+    """Every cell that the plan sets and every row that it adds; cells of one row do not get into each other's way."""
+    for action in plan.actions:
+        yield from (f"{cell.table}[{cell.row}].{cell.column}" for cell in action.sets)
+        yield from (f"{new.table}[{new.row}]" for new in action.adds)
 
 
 def _sense(where: str, read: Read) -> Iterator[Problem]:
@@ -105,8 +111,15 @@ def _may_set(where: str, action: Action, cell: Cell, kind: Kind) -> Iterator[Pro
         yield Problem(where, f"sets a cell of {cell.row}", "one action is about one row")
     elif cell.before == cell.after or (kind.to is not None and cell.after != kind.to):
         yield Problem(where, f"does not set {cell.table}.{cell.column} from {cell.before!r} to {cell.after!r}", ANEW)
+    elif kind.rises and not _rises(cell):
+        yield Problem(where, f"does not raise {cell.table}.{cell.column}", ANEW)
     elif not (_fits(cell.table, cell.column, cell.before) and _fits(cell.table, cell.column, cell.after)):
         yield Problem(where, f"sets {cell.table}.{cell.column} from {cell.before!r} to {cell.after!r}", ANEW)
+
+
+def _rises(cell: Cell) -> bool:
+    numbers = isinstance(cell.before, int) and isinstance(cell.after, int)
+    return numbers and int(cell.after) > int(cell.before)
 
 
 def _may_add(where: str, new: NewRow, kind: Kind) -> Iterator[Problem]:

@@ -92,7 +92,9 @@ class Alternative(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A decision: made by `planner` from the intended twin of digest `revision`, good while its reads hold.
 
-    `because` has the ids of the findings that it answers; `summary` says in words what it does.
+    `because` has the ids of the findings that it answers; `foreseen_us` by how much the delay of which demands will be
+    above that of an unhurt network; `asks` says why a person is to decide, whatever the level;
+    `summary` says in words what it does.
     """
 
     planner: str
@@ -105,6 +107,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     proof: Proof
     because: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    foreseen_us: dict[str, float] = {}
+    asks: str = ""
     summary: str = ""
     citation: str = ""
 

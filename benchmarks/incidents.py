@@ -1,0 +1,88 @@
+"""Ten thousand incidents: what the loop finds, how soon, what it mends, and whether it ever makes things worse.
+
+Each is one fault in one of many random networks; in half of them what the loop believes differs from the world. The
+network lives a second time without the loop, and that is the yardstick of harm.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from benchmarks import Figure
+from benchmarks.instances.mesh import mesh
+from karez.loop.state import Policy
+from karez.scenario.incidents import Outcome, incident, played
+
+NAME = "incidents"
+INCIDENTS = int(os.environ.get("KAREZ_INCIDENTS", "10000"))
+PER_NETWORK = 25
+# Simulated seconds to an act that is verified, by what is wrong.
+SOON = {
+    "delay": (("link_slow", "link_slow_one_way"), 2.0),
+    "large packets": (("link_large_loss", "mtu_wrong"), 2.0),
+    "loss": (("link_loss", "link_loss_one_way"), 4.0),
+}
+F1_BAR = 0.9
+
+
+def run() -> list[Figure]:
+    """Harm, localisation and times, over all incidents."""
+    networks = range(1, INCIDENTS // PER_NETWORK + 1)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        outcomes = [outcome for made in pool.map(_of_network, networks) for outcome in made]
+    return figures(outcomes)
+
+
+def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
+    """What the outcomes add up to; what failed is printed as tokens."""
+    for outcome in outcomes:
+        if outcome.harmed or outcome.unsettled:
+            print(f"  {outcome.token} {outcome.kind} ({outcome.mismatch}): {', '.join(outcome.acts)}")
+    matched = [outcome for outcome in outcomes if outcome.mismatch == "none"]
+    return [
+        _figure("incidents", len(outcomes), "", better="higher"),
+        _figure("incidents in which belief and world differ", len(outcomes) - len(matched), "", better="higher"),
+        _figure("incidents in which the loop acted", sum(bool(one.acts) for one in outcomes), "", better="higher"),
+        _figure("incidents with harm", sum(one.harmed for one in outcomes), "", 0.0),
+        _figure("incidents in which an act was undone", sum(one.undone > 0 for one in outcomes), ""),
+        _figure("acts neither verified nor undone at the end", sum(one.unsettled for one in outcomes), "", 0.0),
+        _figure("localisation, F1 of (cause, subject), belief and world the same", f1(matched), "", F1_BAR, "higher"),
+        _figure("localisation, F1 of (cause, subject), all incidents", f1(outcomes), "", better="higher"),
+        *(figure for name, (kinds, bar) in SOON.items() for figure in _times(name, kinds, bar, matched)),
+    ]
+
+
+def f1(outcomes: Iterable[Outcome]) -> float:
+    """F1 of the pairs of cause and subject."""
+    pairs = [(set(one.label), set(one.found)) for one in outcomes]
+    right = sum(len(label & found) for label, found in pairs)
+    wrong = sum(len(label ^ found) for label, found in pairs)
+    return 2 * right / (2 * right + wrong) if right else 0.0
+
+
+def _of_network(seed: int) -> list[Outcome]:
+    world = mesh(seed)
+    numbers = range(seed * PER_NETWORK, (seed + 1) * PER_NETWORK)
+    return [played(world, incident(world, str(seed), number), Policy(level="act")) for number in numbers]
+
+
+def _times(name: str, kinds: tuple[str, ...], bar: float, outcomes: Sequence[Outcome]) -> list[Figure]:
+    mine = [one for one in outcomes if one.kind in kinds and one.healed_s is not None]
+    healed = [one.healed_s for one in mine if one.healed_s is not None]
+    single = [one.single_s for one in mine if one.single_s is not None]
+    if not mine:
+        return []
+    return [
+        _figure(
+            f"{name}: median to verified heal, two sources ({len(mine)} healed)", statistics.median(healed), "s", bar
+        ),
+        _figure(f"{name}: median to the first signal, one source", statistics.median(single), "s"),
+    ]
+
+
+def _figure(what: str, value: float, unit: str, bar: float | None = None, better: str = "lower") -> Figure:
+    return Figure(what=what, value=value, unit=unit, better=better, bar=bar)  # type: ignore[arg-type]

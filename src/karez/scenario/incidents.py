@@ -1,0 +1,315 @@
+"""Incidents: one fault each, in an embedded network that the loop looks after; what it found, did, and what it cost.
+
+An incident is named by a token, network seed and number, and comes out the same whenever it is played. The network
+lives twice: with the loop, and left alone. The difference of what users lost is what the loop did to them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+
+from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn
+from karez.loop.runner import Runner
+from karez.loop.state import Decisions, Policy, State
+from karez.record.log import Record
+from karez.scenario.mismatch import MISMATCHES, Mismatch, Setting, mismatched
+from karez.twin import Table, World
+from karez.twin.schema import Value
+from karez.twin.table import Array, texts
+
+# The loop learns what is normal for so long before the fault (s), and turns so often while something is going on.
+LEARN_S, TURN_S, QUIET_TURN_S = 8.0, 0.2, 1.0
+# What was found is judged so long after the fault began (s), or later where a fault takes longer to show what it is.
+JUDGED_S, LATE_JUDGED_S = 30.0, 60.0
+LATE = frozenset({"router_booted", "link_flapping"})
+# Users' loss is counted from the first act to so long after its end (s); no incident is followed for longer than this.
+AFTER_S, LONGEST_S = 60.0, 150.0
+# What is under way at the end has so long to be settled (s).
+SETTLES_S = 120.0
+# Harm: loss above that of doing nothing by this share, and by more than so much delay for all traffic (us).
+HARM_SHARE, HARM_US = 0.01, 10.0
+# Kinds of fault after which nothing is to be found.
+HARMLESS = frozenset({"none", "noise", "work_link", "work_router"})
+# Kinds of fault that show only where a link carries at least so much (Gbit/s).
+ON_TRAFFIC = frozenset({"counter_stuck", "counter_wild", "queue_small", "link_errors", "link_narrow"})
+SHOWS_GBPS = 0.2
+# And a queue that is too small from this share of the capacity on.
+QUEUES_SHARE = 0.35
+NO_FAULT = frozenset({"deaf"})
+KINDS = tuple(kind for kind in FAULTS if kind not in NO_FAULT)
+Told = Callable[[State, Decisions], None]
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """What is played: `number` of the incidents on a network, the fault, and how belief and world differ."""
+
+    network: str
+    number: int
+    fault: Fault | None
+    mismatch: Mismatch = "none"
+
+    @property
+    def token(self) -> str:
+        """What names the incident, so that it can be played again."""
+        return f"{self.network}/{self.number}"
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an incident; times are seconds after the fault began, None where it did not come to that.
+
+    `found` has what was told when it is judged, `first_s` when the true cause was first told, `act_s` the first act,
+    `healed_s` when an act for the true cause was verified. `single_s` is when the first signal of it was raised.
+    `harm_share` is the users' loss above that of doing nothing; `broken` the protected demands that only the loop cut.
+    """
+
+    token: str
+    kind: str
+    mismatch: str
+    label: tuple[tuple[str, str], ...]
+    found: tuple[tuple[str, str], ...]
+    single_s: float | None = None
+    first_s: float | None = None
+    act_s: float | None = None
+    healed_s: float | None = None
+    acts: tuple[str, ...] = ()
+    undone: int = 0
+    harm_share: float = 0.0
+    harmed: bool = False
+    broken: tuple[str, ...] = ()
+    unsettled: int = 0
+    turns: int = 0
+
+
+def incident(
+    world: World, name: str, number: int, *, kinds: Sequence[str] = KINDS, matched_share: float = 0.5
+) -> Incident:
+    """The incident of a number on a network: its fault, and whether what the loop believes differs from the world."""
+    random = np.random.default_rng([number, *name.encode()])
+    mismatch: Mismatch = (
+        "none" if random.random() < matched_share else MISMATCHES[int(random.integers(len(MISMATCHES)))]
+    )
+    for _ in range(20):
+        kind = kinds[int(random.integers(len(kinds)))]
+        fault = drawn(world, kind, random, LEARN_S + float(random.uniform(0.0, 1.0)))
+        if kind == "none" or (fault is not None and _shows(world, fault, number)):
+            return Incident(name, number, fault, mismatch)
+    return Incident(name, number, None, mismatch)
+
+
+def _shows(world: World, fault: Fault, seed: int) -> bool:
+    """Whether a fault can leave a trace: what befalls traffic or its counters needs traffic to befall."""
+    if fault.kind not in ON_TRAFFIC:
+        return True
+    network = EmbeddedNetwork(world, seed=seed, start_s=0.0)
+    network.live(1.0)
+    load = float(network.look("link_states", [fault.subject]).columns["load_gbps"][0])
+    least = (
+        QUEUES_SHARE * float(world["links"].cell(fault.subject, "capacity_gbps")) if fault.kind == "queue_small" else 0
+    )
+    return load >= max(least, SHOWS_GBPS)
+
+
+def _mismatch(random: np.random.Generator, matched_share: float) -> Mismatch:
+    return "none" if random.random() < matched_share else MISMATCHES[int(random.integers(len(MISMATCHES)))]
+
+
+def played(world: World, one: Incident, policy: Policy, told: Told = lambda state, decisions: None) -> Outcome:
+    """What the loop makes of an incident; `policy` says what it may do. Each turn is told as it was decided."""
+    random = np.random.default_rng([one.number, 7, *one.network.encode()])
+    setting = mismatched(_announced(world, one.fault), one.mismatch, one.fault, random)
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(dir=_quick_folder()))
+        record = stack.enter_context(Record(Path(folder) / "record"))
+        live = _network(setting, one)
+        runner = Runner.start(setting.belief, setting.seen(live), record, policy, at_s=0.0)
+        course = _course(runner, live, one, told)
+        return _outcome(one, setting, course, runner, _left_alone(_network(setting, one), course))
+
+
+def _announced(world: World, fault: Fault | None) -> World:
+    """The world in which planned work is in the calendar."""
+    if fault is None or not fault.kind.startswith("work_"):
+        return world
+    row: dict[str, list[Value]] = {
+        "id": ["work"],
+        "subject": [fault.subject],
+        "from_s": [fault.at_s],
+        "to_s": [fault.until_s],
+    }
+    return World(world.intended.replace(world["works"].add(row)), world.actual)
+
+
+@dataclass
+class _Course:
+    """What happened turn by turn: when, what was decided, and the users' loss until then with who was cut off."""
+
+    at_s: list[float] = field(default_factory=list)
+    decisions: list[Decisions] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
+    broken: list[frozenset[str]] = field(default_factory=list)
+    judged: Table | None = None
+    signals_s: float | None = None
+
+
+def _network(setting: Setting, one: Incident) -> EmbeddedNetwork:
+    network = EmbeddedNetwork(setting.truth, seed=one.number, start_s=0.0)
+    for fault in (*((one.fault,) if one.fault else ()), *setting.moves):
+        network.inject(fault)
+    return network
+
+
+def _course(runner: Runner, network: EmbeddedNetwork, one: Incident, told: Told) -> _Course:
+    """Play: turns until what is judged is judged, and users have been watched for long enough after the last act."""
+    course = _Course()
+    begun_s = one.fault.at_s if one.fault else LEARN_S
+    judged_s = begun_s + (LATE_JUDGED_S if one.fault and one.fault.kind in LATE else JUDGED_S)
+    at_s, until_s = 0.0, judged_s
+    while at_s < until_s or (_unsettled(runner) and at_s < until_s + SETTLES_S):
+        at_s += TURN_S if at_s < judged_s or runner.state.running else QUIET_TURN_S
+        decided = runner.turn(at_s)
+        told(runner.state, decided)
+        course.at_s.append(at_s)
+        course.decisions.append(decided)
+        course.lost.append(network.lost)
+        course.broken.append(frozenset(network.broken()))
+        if (
+            course.signals_s is None
+            and at_s >= begun_s
+            and (runner.state.actual["signals"]["since_s"] >= begun_s - 1.0).any()
+        ):
+            course.signals_s = at_s
+        if course.judged is None and at_s >= judged_s - 1e-9:
+            course.judged = runner.state.findings
+        if any(word.verdict == "applied" for word in decided.verdicts):
+            until_s = min(max(until_s, at_s + AFTER_S), begun_s + LONGEST_S)
+    if course.judged is None:
+        course.judged = runner.state.findings
+    return course
+
+
+def _unsettled(runner: Runner) -> int:
+    """How many commands are neither done, undone nor given up."""
+    return sum(running.phase not in ("long", "watching") for running in runner.state.running)
+
+
+def _left_alone(network: EmbeddedNetwork, course: _Course) -> tuple[list[float], list[frozenset[str]]]:
+    """The users' loss, and who is cut off, at the same times in the same network when nobody does anything."""
+    lost, broken = [], []
+    for at_s in course.at_s:
+        network.live(at_s)
+        lost.append(network.lost)
+        broken.append(frozenset(network.broken()))
+    return lost, broken
+
+
+Alone = tuple[list[float], list[frozenset[str]]]
+Label = frozenset[tuple[str, str]]
+Harm = tuple[float, bool, tuple[str, ...]]
+
+
+def _label(one: Incident, setting: Setting) -> Label:
+    """The pairs of cause and subject that are true."""
+    if one.fault is None or one.fault.kind in HARMLESS:
+        return frozenset()
+    return setting.label(one.fault)
+
+
+def _outcome(one: Incident, setting: Setting, course: _Course, runner: Runner, alone: Alone) -> Outcome:
+    begun_s = one.fault.at_s if one.fault else LEARN_S
+    judged = course.judged
+    assert judged is not None
+    acts, label = list(_acts(course)), _label(one, setting)
+    harm_share, harmed, broken = _harm(setting, course, alone, acts)
+    return Outcome(
+        token=one.token,
+        kind=one.fault.kind if one.fault else "none",
+        mismatch=one.mismatch,
+        label=tuple(sorted(label)),
+        found=tuple(sorted(_pairs(judged.take(judged["open"] | _mended(judged, course))) - setting.besides)),
+        single_s=None if course.signals_s is None else course.signals_s - begun_s,
+        first_s=_first_told(label, course, begun_s),
+        act_s=acts[0][0] - begun_s if acts else None,
+        healed_s=_healed(label, course, begun_s),
+        acts=tuple(name for _, name in acts),
+        undone=sum(word.verdict == "undone" for made in course.decisions for word in made.verdicts),
+        harm_share=harm_share,
+        harmed=harmed,
+        broken=broken,
+        unsettled=_unsettled(runner),
+        turns=len(course.at_s),
+    )
+
+
+def _pairs(findings: Table) -> Label:
+    kinds, subjects = findings["kind"].tolist(), findings["subject"].tolist()
+    return frozenset((kind.decode(), subject.decode()) for kind, subject in zip(kinds, subjects, strict=True))
+
+
+def _mended(judged: Table, course: _Course) -> Array:
+    """Which findings are gone because an act for them was verified, and nothing else is told of their subjects."""
+    plans = {plan.id: plan for made in course.decisions for plan in made.plans}
+    names = {finding for plan in _stood(course) if plan in plans for finding in plans[plan].because}
+    told = np.isin(judged["subject"], judged["subject"][judged["open"]])
+    return np.asarray(np.isin(judged.ids, texts(sorted(names))) & ~told)
+
+
+def _stood(course: _Course) -> set[str]:
+    """The plans that were verified and not undone."""
+    words = [word for made in course.decisions for word in made.verdicts]
+    undone = {word.plan for word in words if word.verdict == "undone"}
+    return {word.plan for word in words if word.verdict == "verified"} - undone
+
+
+def _acts(course: _Course) -> Iterator[tuple[float, str]]:
+    """When which acts were taken, undoing and releasing among them."""
+    plans = {plan.id: plan for made in course.decisions for plan in made.plans}
+    for at_s, made in zip(course.at_s, course.decisions, strict=True):
+        for command in made.commands:
+            name = "+".join(f"{action.kind} {action.subject}" for action in command.actions)
+            why = "undo " if command.undoes else "release " if plans[command.plan].planner == "release" else ""
+            yield at_s, f"{why}{name}"
+
+
+def _first_told(label: Label, course: _Course, begun_s: float) -> float | None:
+    for made in course.decisions:
+        if any(found.open and (found.kind, found.subject) in label for found in made.found):
+            return made.at_s - begun_s
+    return None
+
+
+def _healed(label: Label, course: _Course, begun_s: float) -> float | None:
+    """When an act for the true cause was seen to have taken effect."""
+    names = {f"{kind}/{subject}" for kind, subject in label}
+    stood = _stood(course)
+    mine = {plan.id for made in course.decisions for plan in made.plans if names & set(plan.because)} & stood
+    for made in course.decisions:
+        if any(word.verdict == "verified" and word.plan in mine for word in made.verdicts):
+            return made.at_s - begun_s
+    return None
+
+
+def _harm(setting: Setting, course: _Course, alone: Alone, acts: list[tuple[float, str]]) -> Harm:
+    """The users' loss above that of doing nothing from the first act on, if it is harm, and whom only the loop cut."""
+    if not acts:
+        return 0.0, False, ()
+    first = course.at_s.index(acts[0][0])
+    mine, theirs = course.lost[-1] - course.lost[first], alone[0][-1] - alone[0][first]
+    free = HARM_US * float(setting.truth["demands"]["gbps"].sum()) * (course.at_s[-1] - course.at_s[first])
+    more = mine - theirs
+    pairs = zip(course.broken[first:], alone[1][first:], strict=True)
+    broken = tuple(sorted({name for with_us, without in pairs for name in with_us - without}))
+    share = more / theirs if theirs > 0 else math.inf if more > free else 0.0
+    return share, bool(broken) or (more > free and share > HARM_SHARE), broken
+
+
+def _quick_folder() -> str | None:
+    """A folder in memory, where there is one: what is played is not kept."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
