@@ -54,6 +54,9 @@ The first two give the same JSON: `{"schema": 1, "operation": "circles", "answer
 `"-inf"` and `"nan"` stand for the numbers that JSON lacks. The third gives the answer as a value. In Python, a name
 that the language or a module of Karez has taken gets an underscore: `karez.import_`, `karez.steer_`.
 
+A command that writes a file or folder takes its name in its place or by `-o`, and `-o` is short for `--output`:
+`karez report mynet report.html` and `karez report mynet -o report.html` do the same.
+
 The command line puts answers on stdout and everything else on stderr. It ends with
 
 | code | when |
@@ -143,7 +146,8 @@ def kinds_page() -> str:
             "irrevocable": "never",
         }[kind.effect]
         lasts = f"verified within {kind.within_s:.0f} s" if kind.duration == "instant" else "to its stated end"
-        touches = [f"`{table}.{column}`" for table, column in kind.may_set] or [f"rows of `{kind.may_add}`"]
+        touches = [f"`{table}.{column}`" for table, column in kind.may_set]
+        touches += [f"rows of `{kind.may_add}`"] if kind.may_add else []
         lines.append(row_line([f"`{kind.name}`", kind.meaning, back, lasts, ", ".join(touches)]))
     return "\n".join(lines) + "\n"
 

@@ -98,6 +98,11 @@ WRONG = {
     "a flag cut short": (["circles", "n", "--budget", "5"], "--budget: unknown"),
     "a flag without its value": (["circles", "n", "--budget-us"], "expected one argument"),
     "nothing where a network is required": (["circles"], "the following arguments are required: NETWORK"),
+    "no output, in no place and by no flag": (["report", "n"], "the following arguments are required: OUTPUT"),
+    "a flag without the output": (["report", "n", "-o"], "expected one argument"),
+    "no network beside an output": (["report", "-o", "r.html"], "the following arguments are required: NETWORK"),
+    "an output in its place and by a flag": (["report", "n", "r.html", "-o", "s.html"], "r.html: unknown"),
+    "an output where nothing is written": (["circles", "n", "-o", "r.html"], "-o: unknown"),
     "too many words": (["circles", "n", "m"], "m: unknown"),
     "an operation that there is not": (["circle", "n"], "circle: no such command; give one of"),
     "no folder to serve": (["serve", "--root", "no such folder"], "--root: no such folder is no folder"),
@@ -285,7 +290,7 @@ def test_a_table_goes_to_stdout_and_how_it_was_got_to_stderr(
         ),
         (["circles", "n", "--csv", ""], "'' is no table of this answer"),
         (["circles", "n", "--csv", "headline"], "'headline' is no table"),
-        (["replay", "n", "r", "--csv", "metros"], "the answer of replay has no tables; use --json"),
+        (["heal", "replay", "n", "r", "--csv", "metros"], "the answer of heal replay has no tables; use --json"),
         (["circles", "n", "--csv", "metros", "--json"], "--csv: cannot stand beside --json"),
         (["circles", "n", "--csv"], "expected one argument"),
     ],
@@ -418,10 +423,36 @@ def test_the_command_line_asks_what_json_asks(operation: str, data: st.DataObjec
     asked = {field: data.draw(values(field)) for field in questions.fields(OPERATIONS[operation].question)}
     words = [word for field, value in asked.items() for word in given_as(field, value)]
     parsed = vars(cli.parser(operation).parse_args(words))
-    by_words = {name: value for name, value in parsed.items() if name not in ("json", "csv", "quiet")}
+    by_words = {name: value for name, value in parsed.items() if name not in ("json", "csv", "quiet", "live")}
     by_json = {field.name: value for field, value in asked.items()}
     expected = questions.read(operation, by_json, strict=True)
     assert questions.read(operation, by_words, strict=False) == expected
+
+
+WRITERS = [
+    name for name, of in OPERATIONS.items() if "output" in {field.name for field in questions.fields(of.question)}
+]
+
+
+@pytest.mark.parametrize("operation", WRITERS)
+@pytest.mark.parametrize(
+    "named", [("-o", "to/file"), ("-oto/file",), ("--output", "to/file"), ("--output=to/file",)], ids=" ".join
+)
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_an_output_is_named_by_a_flag_alike_wherever_one_is_written(
+    operation: str, named: tuple[str, ...], comes_first: bool
+) -> None:
+    fields = [field for field in questions.fields(OPERATIONS[operation].question) if field.required]
+    places = [field.name for field in fields if field.name != "output"]
+    words = [*named, *places] if comes_first else [*places, *named]
+    parsed = vars(cli.parser(operation, words).parse_args(words))
+    assert parsed["output"] == "to/file"
+    assert [parsed[name] for name in places] == places
+
+
+def test_after_two_dashes_no_word_is_a_flag() -> None:
+    words = ["n", "--", "-o"]
+    assert cli.parser("report", words).parse_args(words).output == "-o"
 
 
 def given_as(field: questions.Field, value: Any) -> list[str]:

@@ -17,6 +17,7 @@ from karez import operations
 from karez.errors import InputError
 from karez.faces import cli, questions, text
 from karez.operations import OPERATIONS, Answer
+from karez.record.approvals import Box
 from tests.serving import Client, served
 
 STATIONS = 20_000
@@ -55,8 +56,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "order": {"plan": "plan.json", "network": "net", "output": "order-FACE.xlsx"},
     "place": {"network": "net", "output": "place-FACE.json"},
     "steer": {"network": "net", "prompt_tokens": 2_000, "output": "table-FACE"},
-    "heal": {"network": "net", "record": "record-FACE", "level": "act", "turns": 30},
-    "replay": {"network": "net", "record": "record"},
+    "heal_run": {"network": "net", "record": "record-FACE", "level": "act", "turns": 30},
+    "heal_replay": {"network": "net", "record": "record"},
+    "heal_verify": {"record": "record"},
+    "heal_explain": {"record": "record", "turn": 10},
+    "heal_report": {"record": "record"},
+    "heal_score": {"network": "net", "incidents": 1, "kinds": "link_slow", "matched_share": 1},
+    "heal_maturity": {"record": "record"},
+    "heal_alarms": {"record": "record", "output": "alarms-FACE.json"},
+    "key": {"output": "key-FACE"},
+    "approve": {"network": "net", "box": "box"},
     "report": {"network": "net", "output": "report-FACE.html"},
 }
 
@@ -85,9 +94,12 @@ class Ground:
             self._plan("plan-0.65.json", "0.65")
         if operation == "plan_upgrades":
             (self.root / "upgrades.csv").write_text("link,kind,price_cny\nl0024337,bypass,1000\n", "utf-8")
-        if operation == "replay":
+        if operation == "approve":
+            Box(str(self.root / question["box"]), lambda *_: "", make=True).close()
+        if question.get("record") == "record":
+            self._made("net", "generate", str(self.root / "net"), "--stations", str(STATIONS))
             record = self.root / question["record"]
-            self._made(record.name, "heal", str(self.root / "net"), str(record), "--turns", "30")
+            self._made(record.name, "heal", "run", str(self.root / "net"), str(record), "--turns", "30")
 
     def _made(self, name: str, *argv: str) -> None:
         if not (self.root / name).exists():

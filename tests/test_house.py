@@ -33,7 +33,7 @@ NARROW = {
     "steer.py": ("polars", "The request path runs on the standard library and numpy"),
     "gateway/worker.py": ("karez.errors", "The steering worker runs on"),
     "loop/other.py": ("karez.importers.generate", "Only operations call importers"),
-    "adapters/embedded.py": ("karez.measure.routes", "The embedded network shares nothing"),
+    "adapters/embedded/network.py": ("karez.measure.routes", "The embedded network shares nothing"),
     "record/verify.py": ("karez.record.log", "The offline verifier stands alone"),
 }
 
@@ -93,7 +93,8 @@ def test_no_lock_says_where_files_come_from() -> None:
 def test_every_table_of_the_library_has_a_source_and_a_confidence_in_each_row() -> None:
     from karez.twin.facts import library
 
-    for name in ("chips", "equipment", "latency", "models", "provinces_cn", "targets", "autonomy_levels"):
+    names = ("chips", "equipment", "latency", "models", "provinces_cn", "targets")
+    for name in (*names, "autonomy_levels", "autonomy_tasks", "alarm_causes"):
         for row in library(name):
             assert row["confidence"] in ("S", "S2", "R", "C", "M", "D"), (name, row)
             assert row["source"], (name, row)

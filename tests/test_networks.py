@@ -59,7 +59,7 @@ def net(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def record(net: Path, tmp_path: Path) -> Path:
-    asked("heal", network=net, record=tmp_path / "run", level="act", turns=60)
+    asked("heal_run", network=net, record=tmp_path / "run", level="act", turns=60)
     return tmp_path / "run"
 
 
@@ -69,12 +69,12 @@ def refused(name: str, **values: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("fault", ["delay", "device", "none"])
+@pytest.mark.parametrize("fault", ["link_slow", "router_dead", "none"])
 def test_a_network_that_nobody_observed_is_healed_and_replayed(net: Path, tmp_path: Path, fault: str) -> None:
-    healed = asked("heal", network=net, record=tmp_path / "r", level="act", fault=fault, turns=60)
+    healed = asked("heal_run", network=net, record=tmp_path / "r", level="act", fault=fault, turns=60)
     assert (healed.found_after_s is not None) == (fault != "none")
-    assert "nothing observed: link_states, server_states, equipment_states assumed" in healed.citation
-    assert asked("replay", network=net, record=tmp_path / "r").turns == 60
+    assert "nothing observed: link_states, server_states, equipment_states, demand_states assumed" in healed.citation
+    assert asked("heal_replay", network=net, record=tmp_path / "r").turns == 60
 
 
 def test_a_job_is_placed_where_nobody_has_counted_the_free_chips_and_the_plan_holds(net: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_was_assumed_is_not_saved(net: Path) -> None:
 def test_what_was_assumed_is_made_once_for_a_network_and_anew_for_another(net: Path, tmp_path: Path) -> None:
     (first, told), (second, _) = networks.load_living(str(net)), networks.load_living(str(net))
     assert all(first[name] is second[name] for name in ("link_states", "server_states", "equipment_states"))
-    assert "nothing observed: link_states, server_states, equipment_states assumed" in told.source
+    assert "nothing observed: link_states, server_states, equipment_states, demand_states assumed" in told.source
     (tmp_path / "other").mkdir()
     other = imported(tmp_path / "other", {**TABLES, "equipment": "id,site,kind\nR1,S1,router\nR2,S3,router"})
     assert networks.load_living(str(other))[0]["equipment_states"].ids.tolist() == [b"R1", b"R2"]
@@ -102,8 +102,10 @@ def test_what_was_assumed_is_made_once_for_a_network_and_anew_for_another(net: P
 
 def test_a_network_without_anything_to_break_says_what_is_missing(tmp_path: Path) -> None:
     bare = imported(tmp_path, {name: TABLES[name] for name in ("provinces", "metros")})
-    assert "add links and demands" in refused("heal", network=bare, record=tmp_path / "r")
-    assert "add one to the table equipment" in refused("heal", network=bare, record=tmp_path / "r", fault="device")
+    assert "add links and demands" in refused("heal_run", network=bare, record=tmp_path / "r")
+    assert "add one to the table equipment" in refused(
+        "heal_run", network=bare, record=tmp_path / "r", fault="router_dead"
+    )
     assert not (tmp_path / "r").exists()
 
 
@@ -136,7 +138,7 @@ def test_a_file_with_the_common_name_of_a_table_is_told_which(tmp_path: Path) ->
 def test_a_record_of_another_network_is_refused(record: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = imported(tmp_path / "other", {**TABLES, "demands": "id,a,b,gbps\nD1,S1,S2,21"})
-    for name, more in (("replay", {}), ("report", {"output": tmp_path / "r.html"})):
+    for name, more in (("heal_replay", {}), ("report", {"output": tmp_path / "r.html"})):
         assert "is the record of a run on another network" in refused(name, network=other, record=record, **more)
     assert not (tmp_path / "r.html").exists()
 
@@ -158,11 +160,11 @@ def lied(record: Path) -> None:
 
 def test_a_record_that_was_altered_is_wrong_input_wherever_it_is_read(net: Path, record: Path, tmp_path: Path) -> None:
     altered(record)
-    assert "event 7 was altered" in refused("replay", network=net, record=record)
+    assert "event 7 was altered" in refused("heal_replay", network=net, record=record)
     assert "event 7 was altered" in refused("report", network=net, record=record, output=tmp_path / "r.html")
 
 
-@pytest.mark.parametrize(("name", "more"), [("replay", {}), ("report", {"output": "never.html"})])
+@pytest.mark.parametrize(("name", "more"), [("heal_replay", {}), ("report", {"output": "never.html"})])
 def test_a_record_that_was_altered_and_chained_again_is_not_a_traceback(
     name: str, more: dict[str, str], net: Path, record: Path
 ) -> None:
@@ -174,21 +176,21 @@ def test_a_record_that_was_altered_and_chained_again_is_not_a_traceback(
 def test_a_record_that_may_not_be_read_is_wrong_input(net: Path, record: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with without_permission(record):
-        assert "permission denied" in refused("replay", network=net, record=record)
+        assert "permission denied" in refused("heal_replay", network=net, record=record)
         assert "permission denied" in refused("report", network=net, record=record, output=tmp_path / "r.html")
 
 
 def test_a_run_whose_record_found_no_room_leaves_no_record(net: Path, tmp_path: Path) -> None:
     with files_of_at_most(20_000):
-        refused("heal", network=net, record=tmp_path / "r", turns=200)
+        refused("heal_run", network=net, record=tmp_path / "r", turns=200)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("r")] == []
 
 
-@pytest.mark.parametrize("name", ["plan_coverage", "place", "steer", "heal"])
+@pytest.mark.parametrize("name", ["plan_coverage", "place", "steer", "heal_run"])
 def test_a_folder_that_is_not_there_is_told_before_the_work_is_done(net: Path, tmp_path: Path, name: str) -> None:
-    where = {"record" if name == "heal" else "output": tmp_path / "no" / "x"}
+    where = {"record" if name == "heal_run" else "output": tmp_path / "no" / "x"}
     assert refused(name, network=net, **where) == f"{tmp_path / 'no'}: no such file or directory; check the path"
-    where = {"record" if name == "heal" else "output": net / "revisions" / "000001.json" / "x"}
+    where = {"record" if name == "heal_run" else "output": net / "revisions" / "000001.json" / "x"}
     assert "not a directory" in refused(name, network=net, **where)
 
 

@@ -115,8 +115,10 @@ def test_no_path_leaves_the_served_folder(path: str, reader: Client, asked: list
 def test_no_path_of_any_operation_leaves_the_served_folder(name: str, writer: Client, asked: list[Any]) -> None:
     fields = questions.fields(OPERATIONS[name].question)
     named: tuple[str, ...] = ("network", "output", "record", "plan", "source", "before", "after")
-    named += ("prices", "recipes", "upkeep", "ageing", "upgrades")
-    paths = {field.name for field in fields if field.name in named and field.base is str}
+    named += ("prices", "recipes", "upkeep", "ageing", "upgrades", "works", "freezes", "segments", "box", "key")
+    # What some are told of a plan is its id.
+    ids = ("plan",) if name in ("approve", "heal_explain") else ()
+    paths = {field.name for field in fields if field.name in named and field.name not in ids and field.base is str}
     assert paths == {field.name for field in fields if field.is_path}
     others = {field.name: "x" if field.base is str else 1 for field in fields if field.required and not field.is_path}
     reply = writer.ask(name, dict.fromkeys(paths, "../elsewhere") | others)

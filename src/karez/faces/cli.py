@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn, cast, get_type_hints
 
 import msgspec
 
@@ -27,6 +28,10 @@ OK, WRONG_INPUT, TARGET_MISSED = 0, 2, 3
 # As a shell reports a program that a signal ended: 128 and the number of SIGINT or SIGPIPE.
 INTERRUPTED, NOBODY_READS = 130, 141
 LAST_PORT = 65_535
+OUTPUT = "output"
+OUTPUT_FLAGS = ("-o", "--output")
+# The operations that can be watched while they run.
+WATCHED = ("heal_run",)
 
 # What is in no group is listed all the same, at the end.
 GROUPS = {
@@ -45,10 +50,21 @@ GROUPS = {
         "report",
     ),
     "Plans": ("plan_coverage", "plan_upgrades", "plan_check", "plan_diff", "order", "place", "steer"),
-    "Networks that live": ("heal", "replay"),
+    "Networks that live": (
+        "heal_run",
+        "heal_replay",
+        "heal_verify",
+        "heal_explain",
+        "heal_report",
+        "heal_score",
+        "heal_maturity",
+        "heal_alarms",
+        "approve",
+        "key",
+    ),
 }
 # Commands of two words: what comes first.
-FAMILIES = ("plan",)
+FAMILIES = ("plan", "heal")
 OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
 EXAMPLE = "example: karez generate mynet --stations 20000 && karez circles mynet --budget-us 1000"
 CSV = "one table of the answer as CSV (RFC 4180, UTF-8, lines end in a line feed)"
@@ -109,12 +125,23 @@ def spoken(operation: str) -> str:
     return operation.replace("_", " ")
 
 
-def parser(operation: str) -> argparse.ArgumentParser:
-    """The parser of one operation; every value stays text, and only what was given is in what it returns."""
+def parser(operation: str, words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of one operation; every value stays text, and only what was given is in what it returns.
+
+    Where an output is required it has a place of its own, unless `words` name it by a flag: then that is required.
+    """
     question = OPERATIONS[operation].question
     made = _parser(spoken(operation), description=question.__doc__, epilog=EXIT_CODES)
+    places = {field.name for field in questions.fields(question) if field.required}
+    if _name_output(words):
+        places.discard(OUTPUT)
     for field in questions.fields(question):
-        _add(made, field)
+        if field.name in places:
+            _add_place(made, field)
+        else:
+            _add_flag(made, field)
+    if operation in WATCHED:
+        made.add_argument("--live", action="store_true", help="show it as it comes about, where there is a terminal")
     made.add_argument("--json", action="store_true", help='one JSON object; infinite is "inf", unknown "nan"')
     made.add_argument("--csv", metavar="TABLE", help=f"{CSV}; a wrong name lists those there are")
     made.add_argument("--quiet", action="store_true", help="only the headline, and nothing on stderr but errors")
@@ -124,6 +151,14 @@ def parser(operation: str) -> argparse.ArgumentParser:
 def flag(field: Field) -> str:
     """How the command line names a field: itself where it is required, else `--its-name`."""
     return field.name if field.required else f"--{field.name.replace('_', '-')}"
+
+
+def _name_output(words: Sequence[str]) -> bool:
+    """Whether a flag names the output, as far as words are flags."""
+    short, long = OUTPUT_FLAGS
+    return any(
+        word == long or word.startswith((short, f"{long}=")) for word in takewhile(lambda word: word != "--", words)
+    )
 
 
 def _command(argv: list[str]) -> int:
@@ -155,22 +190,32 @@ def _family(name: str, argv: list[str]) -> int:
 
 
 def _ask(operation: str, argv: list[str]) -> int:
-    given = _parsed(parser(operation), argv)
+    given = _parsed(parser(operation, argv), argv)
     if given is None:
         return OK
     began_s, as_json, table, quiet = time.monotonic(), given.pop("json"), given.pop("csv"), given.pop("quiet")
+    live = given.pop("live", False) and not quiet
     question = _question(operation, given)
     if table is not None:
         _refuse_other_tables(operation, table, as_json=as_json)
     if not quiet:
         _tell_of_waits()
-    answer = operations.run(operation, question)
+    answer = _watched(question) if live else operations.run(operation, question)
     _out(text.csv(answer, table) if table else _shown(operation, answer, as_json=as_json, quiet=quiet))
     if table and not quiet:
         _say(f"{text.clean(answer.headline)}\n{text.clean(answer.citation)}")
     if not quiet:
         _say(f"karez {spoken(operation)}: {time.monotonic() - began_s:.1f} s")
     return TARGET_MISSED if answer.meets_target is False else OK
+
+
+def _watched(question: msgspec.Struct) -> Answer:
+    """The answer to a question about a run, after it was shown as it came about."""
+    try:
+        live = import_module("karez.faces.live")
+    except ModuleNotFoundError as error:
+        raise KarezError(f"the live view needs {error.name}; install karez[live], or leave out --live") from error
+    return cast(Answer, live.run(question))
 
 
 def _refuse_other_tables(operation: str, table: str, *, as_json: bool) -> None:
@@ -253,7 +298,7 @@ def _demo(argv: list[str]) -> int:
     demo = import_module("karez.faces.demo")
     _tell_of_waits()
     made = _parser("demo", description=demo.__doc__, epilog=EXIT_CODES)
-    made.add_argument("--output", default=demo.OUTPUT, help="folder that is made anew (default %(default)s)")
+    made.add_argument(*OUTPUT_FLAGS, default=demo.OUTPUT, help="folder that is made anew (default %(default)s)")
     made.add_argument("--stations", default=str(demo.STATIONS), help="base stations (default %(default)s)")
     made.add_argument("--sites", default=str(demo.SITES), help="compute sites (default %(default)s)")
     given = _wholly_parsed(made, argv)
@@ -301,17 +346,27 @@ def _parser(command: str, **kwargs: Any) -> Parser:
     )
 
 
-def _add(made: argparse.ArgumentParser, field: Field) -> None:
-    # A per cent sign in a help text would be taken for a value to fill in.
-    shown = field.description if field.base is bool else field.help
-    options: dict[str, Any] = {"help": shown.replace("%", "%%")}
-    if not field.required:
-        options |= {"dest": field.name, "default": argparse.SUPPRESS}
+def _add_place(made: argparse.ArgumentParser, field: Field) -> None:
+    by_flag = f"; {' or '.join(OUTPUT_FLAGS)} names it as well" if field.name == OUTPUT else ""
+    made.add_argument(field.name, metavar=_metavar(field), help=_help(field.help + by_flag))
+
+
+def _add_flag(made: argparse.ArgumentParser, field: Field) -> None:
+    flags = OUTPUT_FLAGS if field.name == OUTPUT else (flag(field),)
+    options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
     if field.base is bool:
-        made.add_argument(flag(field), action=argparse.BooleanOptionalAction, **options)
+        made.add_argument(*flags, action=argparse.BooleanOptionalAction, help=_help(field.description), **options)
     else:
-        metavar = f"{{{','.join(field.choices)}}}" if field.choices else field.name.upper()
-        made.add_argument(flag(field), metavar=metavar, **options)
+        made.add_argument(*flags, metavar=_metavar(field), help=_help(field.help), **options)
+
+
+def _help(shown: str) -> str:
+    # A per cent sign in a help text would be taken for a value to fill in.
+    return shown.replace("%", "%%")
+
+
+def _metavar(field: Field) -> str:
+    return f"{{{','.join(field.choices)}}}" if field.choices else field.name.upper()
 
 
 def _shown(operation: str, answer: Answer, *, as_json: bool, quiet: bool) -> str | bytes:

@@ -19,12 +19,12 @@ from karez.operations import (
     Answer,
     CirclesQuestion,
     GenerateQuestion,
-    HealQuestion,
+    HealReplayQuestion,
+    HealRunQuestion,
     OrderQuestion,
     PlaceQuestion,
     PlanCheckQuestion,
     PlanCoverageQuestion,
-    ReplayQuestion,
     ReportQuestion,
     SteerQuestion,
     run,
@@ -77,9 +77,12 @@ def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable
         ("listing what to order", lambda: _answer("order", OrderQuestion(plan=plan, network=network, output=order))),
         (
             "breaking a link, bringing the plan, and letting the loop act",
-            lambda: _answer("heal", _healed(network, record, plan)),
+            lambda: _answer("heal_run", _healed(network, record, plan)),
         ),
-        ("deciding the whole run again", lambda: _answer("replay", ReplayQuestion(network=network, record=record))),
+        (
+            "deciding the whole run again",
+            lambda: _answer("heal_replay", HealReplayQuestion(network=network, record=record)),
+        ),
         ("placing a job", lambda: _answer("place", PlaceQuestion(network=network))),
         ("compiling the steering table", lambda: _answer("steer", SteerQuestion(network=network, output=table))),
         ("asking the gateway's worker", lambda: _asked_worker(table, SteerQuestion(network=network))),
@@ -87,8 +90,8 @@ def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable
     ]
 
 
-def _healed(network: str, record: str, plan: str) -> HealQuestion:
-    return HealQuestion(network=network, record=record, level="act", turns=TURNS, plan=plan, approve="the planner")
+def _healed(network: str, record: str, plan: str) -> HealRunQuestion:
+    return HealRunQuestion(network=network, record=record, level="act", turns=TURNS, plan=plan, approve="the planner")
 
 
 def _answer(name: str, question: msgspec.Struct) -> str:

@@ -39,6 +39,10 @@ Figures = Annotated[Literal["low", "typical", "high"], Meta(description="which e
 Effort = Annotated[Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")]
 TimeLimit = Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)]
 PlanOutput = Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")]
+RunRecord = Annotated[PathName, Meta(description="file of the record of a run")]
+RecordedNetwork = Annotated[
+    PathName, Meta(description="folder of the network of the run; the one that the record names when empty")
+]
 SitePrices = Annotated[
     PathName, Meta(description="CSV of the sites that may be built: site, price_cny; the library's when empty")
 ]
@@ -384,7 +388,7 @@ class SteerQuestion(msgspec.Struct, frozen=True, kw_only=True):
     output: Annotated[PathName, Meta(description="file for the compiled table; none when empty")] = ""
 
 
-class HealQuestion(msgspec.Struct, frozen=True, kw_only=True):
+class HealRunQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """A fault injected into the embedded network, and what the loop does about it, recorded."""
 
     network: Network
@@ -392,20 +396,114 @@ class HealQuestion(msgspec.Struct, frozen=True, kw_only=True):
     level: Annotated[Literal["observe", "advise", "act"], Meta(description="what the loop may do without a person")] = (
         "observe"
     )
-    fault: Annotated[
-        Literal["delay", "device", "none"], Meta(description="a link grows slower, a device falls silent, or nothing")
-    ] = "delay"
+    fault: Annotated[str, Meta(description="kind of fault, such as link_slow or router_dead; none for none")] = (
+        "link_slow"
+    )
+    subject: Annotated[
+        str, Meta(description="id of what it befalls; the busiest link with a way around it, or drawn, when empty")
+    ] = ""
     turns: Annotated[int, Meta(description="turns of one second", ge=1, le=1_000_000)] = 120
     plan: Annotated[PathName, Meta(description="file of a plan that a person brings in the first turn")] = ""
     approve: Annotated[str, Meta(description="name of the person who approves it in the next turn")] = ""
+    works: Annotated[PathName, Meta(description="planned work, CSV or iCalendar; that of the network when empty")] = ""
+    freezes: Annotated[
+        PathName, Meta(description="CSV of times in which nothing may be changed; the network's when empty")
+    ] = ""
+    zone: Annotated[str, Meta(description="IANA name of the zone of their times that name none")] = ""
     seed: Seed = 1
 
 
-class ReplayQuestion(msgspec.Struct, frozen=True, kw_only=True):
+class HealVerifyQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether nothing in a record was altered or left out, by code that shares nothing with what wrote it."""
+
+    record: RunRecord
+    segments: Annotated[
+        PathName, Meta(description="folder of the closed files of a record in segments; none when empty")
+    ] = ""
+    holds: Annotated[str, Meta(description="a receipt or hash that must be in it: so newer events cannot be gone")] = ""
+
+
+class HealExplainQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the loop did what it did: a plan or a turn of a recorded run, or which plans there are to ask about."""
+
+    record: RunRecord
+    plan: Annotated[str, Meta(description="id of a plan of the run, or how it begins")] = ""
+    turn: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Meta(description="seconds after the start of the run, or Unix time")
+    ] = None
+    network: RecordedNetwork = ""
+
+
+class HealReportQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop did or would have done, when, how sure, and who turned out right: the shadow report."""
+
+    record: RunRecord
+    kind: Annotated[str, Meta(description="kind of finding to list alone; all when empty")] = ""
+    network: RecordedNetwork = ""
+
+
+class HealScoreQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the loop finds and mends drawn incidents on a network, and what harm it does; or one of them in detail.
+
+    Each incident is one fault in an embedded network that lives twice: with the loop, and left alone.
+    """
+
+    network: Network
+    incidents: Annotated[int, Meta(description="how many incidents are played", ge=1, le=1_000_000)] = 100
+    seed: Seed = 1
+    kinds: Annotated[str, Meta(description="kinds of fault to draw from, with commas between; all when empty")] = ""
+    matched_share: Annotated[Share, Meta(description="share in which what is believed of the network is true")] = 0.5
+    level: Annotated[Literal["observe", "advise", "act"], Meta(description="what the loop may do alone")] = "act"
+    jobs: Annotated[int, Meta(description="processes that play at once", ge=1, le=1_024)] = 1
+    token: Annotated[str, Meta(description="token of one incident, to play it again in detail")] = ""
+
+
+class HealMaturityQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A fractional level of autonomy, L0 to L5, for each scenario and task, from what a recorded run shows."""
+
+    record: RunRecord
+    network: RecordedNetwork = ""
+
+
+class HealAlarmsQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The findings of a recorded run as TMF642 alarms, written to a file or sent to an address."""
+
+    record: RunRecord
+    output: Annotated[PathName, Meta(description="file for the alarms, JSON; none when empty")] = ""
+    to: Annotated[str, Meta(description="http or https address that each alarm is sent to; none when empty")] = ""
+    open_only: Annotated[bool, Meta(description="leave out what was gone by the end of the run")] = False
+    network: RecordedNetwork = ""
+
+
+class KeyQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A new pair of keys for a principal: FILE is its private key, FILE.pub what goes into the table principals."""
+
+    output: Annotated[PathName, Meta(description="file for the private key; must not exist yet")]
+
+
+class ApproveQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits for people in a box of approvals; one plan of it in words; or a word for or against that plan.
+
+    An approval is signed with your private key and acts once. Whose key it is, and what they may approve, is in the
+    table principals of the network.
+    """
+
+    network: Network
+    box: Annotated[PathName, Meta(description="box of approvals: its file, or postgresql://HOST/DATABASE")]
+    plan: Annotated[str, Meta(description="id of a plan that waits, or how it begins; lists them all when empty")] = ""
+    say: Annotated[Literal["show", "approve", "refuse"], Meta(description="what to do about the plan")] = "show"
+    key: Annotated[PathName, Meta(description="file of your private key, to approve or refuse")] = ""
+    why: Annotated[str, Meta(description="why you refuse it, for the others")] = ""
+    lasts_s: Annotated[float, Meta(description="how long your approval is good for, seconds", gt=0, le=604_800)] = (
+        3_600.0
+    )
+
+
+class HealReplayQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a record is whole, and whether deciding everything again gives the same bytes."""
 
     network: Network
-    record: Annotated[PathName, Meta(description="file of the record")]
+    record: RunRecord
 
 
 class ReportQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -444,8 +542,16 @@ OPERATIONS = {
         Operation("order", "what to order for a plan, and by when", OrderQuestion, writes=True),
         Operation("place", "where a job should run", PlaceQuestion, writes=True),
         Operation("steer", "which model instance a request goes to", SteerQuestion, writes=True),
-        Operation("heal", "break the embedded network and watch the loop", HealQuestion, writes=True),
-        Operation("replay", "decide a recorded run again and compare", ReplayQuestion),
+        Operation("heal_run", "break the embedded network and watch the loop", HealRunQuestion, writes=True),
+        Operation("heal_replay", "decide a recorded run again and compare", HealReplayQuestion),
+        Operation("heal_verify", "whether nothing in a record was altered", HealVerifyQuestion),
+        Operation("heal_explain", "why the loop did what it did", HealExplainQuestion),
+        Operation("heal_report", "what it did or would have done, and who was right", HealReportQuestion),
+        Operation("heal_score", "how well the loop finds and mends, over incidents", HealScoreQuestion),
+        Operation("heal_maturity", "a level of autonomy for each scenario and task", HealMaturityQuestion),
+        Operation("heal_alarms", "findings as TMF642 alarms, to a file or address", HealAlarmsQuestion, writes=True),
+        Operation("key", "make a pair of keys for a person, service or agent", KeyQuestion, writes=True),
+        Operation("approve", "see, approve or refuse what waits for people", ApproveQuestion, writes=True),
         Operation("report", "write an offline HTML report", ReportQuestion, writes=True),
     )
 }

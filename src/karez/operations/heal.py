@@ -1,34 +1,31 @@
-"""A fault in the embedded network, and what the loop does about it."""
+"""What the operations on runs of the loop share: records read, checked and decided again, and what they tell."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
-from karez.adapters.embedded import EmbeddedNetwork, Fault
-from karez.errors import InputError
-from karez.loop.runner import People, Runner, nobody
-from karez.loop.state import Approval, Decisions, Policy, State
-from karez.measure.delay import link_oneway_us
-from karez.measure.routes import flows, observed, ways
-from karez.operations import Answer, HealQuestion
-from karez.operations.networks import counted, load_living, provenance, read_plan, require_new_file
-from karez.plan import Action, Plan
-from karez.record.log import Record
+from karez.errors import InputError, KarezError
+from karez.loop.runner import Start, Turned, encode, started
+from karez.loop.state import Decisions, Inputs, Policy, State
+from karez.loop.turn import turn
+from karez.operations.networks import load_living, require_readable
+from karez.plan import Action
+from karez.record.log import read
 from karez.record.verify import verify
 from karez.twin import World
+from karez.twin.schema import Value
 from karez.twin.store import Revision
 
-# The fault starts after a quarter of the turns, when normal delays are learned, and goes after half of them.
-STARTS_SHARE, ENDS_SHARE = 0.25, 0.5
-NOTHING_TO_BREAK = {
-    "delay": ("has no link whose traffic could take another way", "add links and demands"),
-    "device": ("has no router", "add one to the table equipment"),
-}
+Rows = tuple[dict[str, Value], ...]
+# The tables that a run may add to its network, and the kind of event that says so.
+CALENDARS = ("works", "freezes")
+SETTING = "setting"
+ANOTHER = "is the record of a run on another network"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -40,58 +37,121 @@ class Event(msgspec.Struct, frozen=True):
     why: str
 
 
-class HealAnswer(Answer, frozen=True, kw_only=True):
-    """The course of the run, how soon the fault was found and mended (None: not at all), and the record of it all."""
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of the record: the folder of the network as seen from the record's, and what was planned besides.
 
-    level: str
-    fault: str
-    subject: str
-    plan: str
-    found_after_s: float | None
-    mended_after_s: float | None
-    timeline: tuple[Event, ...]
-    turns: int
-    record: str
+    A network that does not lie beneath the record's folder is not named: who reads a record is not led elsewhere.
+    """
+
+    network: str
+    works: Rows = ()
+    freezes: Rows = ()
+
+    def of(self, world: World) -> World:
+        """The world with the planned work and the freezes that the run was told of."""
+        tables = {"works": self.works, "freezes": self.freezes}
+        added = [
+            world[name].add({column: [row[column] for row in rows] for column in rows[0]})
+            for name, rows in tables.items()
+            if rows
+        ]
+        return World(world.intended.replace(*added), world.actual) if added else world
+
+
+class Ground(NamedTuple):
+    """What a record is of: the world that its run began with, the network's revision, and the record's own facts."""
+
+    world: World
+    revision: Revision
     events: int
     last_hash: str
+    start_s: float
 
 
-def run(question: HealQuestion) -> HealAnswer:
-    """The course of a run of the loop; all of it is in the record.
+class Told(NamedTuple):
+    """One turn: what it was told, what it was allowed, what was known after it, and what it decided."""
+
+    inputs: Inputs
+    policy: Policy
+    state: State
+    decisions: Decisions
+
+
+def ground(record: str, network: str = "") -> Ground:
+    """What a record is of, after nothing in it was found altered; where no network is named, the record names it.
 
     Raises:
-        InputError: the network cannot be read or has nothing to break, or the record cannot be written.
+        InputError: there is no such record, it was altered, or the network is not there or is another one.
     """
-    require_new_file(question.record)
-    world, revision = load_living(question.network)
-    start_s = float(int(revision.at_s))
-    network = EmbeddedNetwork(world, seed=question.seed, start_s=start_s)
-    fault = _fault(world, question, start_s)
-    if fault is not None:
-        network.inject(fault)
+    start, events, last_hash = whole(record)
+    world, revision = began_with(start, network or _named(record), record)
+    first = next(read(Path(record)))
+    return Ground(world, revision, events, last_hash, first.at_s)
+
+
+def turns(world: World, record: str) -> Iterator[Told]:
+    """Every turn of a record, decided again from `world`.
+
+    Raises:
+        KarezError: a turn decides otherwise than the record says.
+    """
+    state = State.of(world)
+    for event in read(Path(record)):
+        if event.kind != "turn":
+            continue
+        was = _decoded(event.body, event.seq)
+        state, decisions = turn(state, was.inputs, was.policy)
+        if encode(decisions) != encode(was.decisions):
+            raise KarezError(f"event {event.seq} (at {event.at_s:.0f} s) comes out otherwise than the record says")
+        yield Told(was.inputs, was.policy, state, decisions)
+
+
+def whole(record: str) -> tuple[Start, int, str]:
+    """How the run of a record began, its number of events and its last hash, when nothing in it was altered.
+
+    Raises:
+        InputError: there is no such record, or it was altered.
+    """
+    require_readable(record)
+    start = started(Path(record))
     try:
-        decided = _decided(world, network, question, revision, start_s)
-    except InputError:
-        _remove(question.record)
-        raise
-    events, last_hash = verify(Path(question.record))
-    course = timeline(decided, start_s)
-    answer = HealAnswer(
-        headline="",
-        citation=_citation(question, revision, last_hash),
-        level=question.level,
-        fault=question.fault,
-        subject=fault.subject if fault else "",
-        plan=question.plan,
-        found_after_s=_first(course, "found", fault, start_s),
-        mended_after_s=_first(course, "verified", fault, start_s),
-        timeline=course,
-        turns=question.turns,
-        record=question.record,
-        events=events,
-        last_hash=last_hash,
-    )
-    return msgspec.structs.replace(answer, headline=_headline(answer, revision))
+        return (start, *verify(Path(record)))
+    except ValueError as error:
+        raise InputError.of(record, str(error), "take an unaltered copy; this one proves nothing") from error
+
+
+def began_with(start: Start, network: str, record: str) -> tuple[World, Revision]:
+    """The world that a run began with, and its revision.
+
+    Raises:
+        InputError: the network cannot be read, or the run began with another one.
+    """
+    world, revision = load_living(network, start.revision)
+    world = setting(record).of(world)
+    if State.of(world).digest != start.state:
+        what = f"{ANOTHER} than {network}, or by another version of Karez"
+        raise InputError.of(record, what, "name the network that it was made on, or make the run anew")
+    return world, revision
+
+
+def setting(record: str) -> Setting:
+    """What a run was told besides its network; nothing where the record has no word of it."""
+    for event in read(Path(record)):
+        if event.kind == SETTING:
+            try:
+                return msgspec.json.decode(event.body, type=Setting)
+            except msgspec.MsgspecError as error:
+                raise KarezError(f"event {event.seq} was altered: {error}") from error
+        if event.kind == "turn":
+            break
+    return Setting(network="")
+
+
+def setting_of(network: str, record: str, works: Rows, freezes: Rows) -> Setting:
+    """What goes into the record of a run on `network`."""
+    folder, named = Path(record).resolve().parent, Path(network).resolve()
+    beneath = str(named.relative_to(folder)) if named.is_relative_to(folder) else ""
+    return Setting(network=beneath, works=works, freezes=freezes)
 
 
 def timeline(decided: Iterable[Decisions], start_s: float) -> tuple[Event, ...]:
@@ -100,69 +160,10 @@ def timeline(decided: Iterable[Decisions], start_s: float) -> tuple[Event, ...]:
     return tuple(event for decisions in decided for event in _events(decisions, start_s, acts))
 
 
-def _decided(
-    world: World, network: EmbeddedNetwork, question: HealQuestion, revision: Revision, start_s: float
-) -> list[Decisions]:
-    with Record(Path(question.record)) as record:
-        policy = Policy(level=question.level)
-        runner = Runner.start(world, network, record, policy, at_s=start_s, revision=revision.number)
-        people = _people(question, start_s)
-        decided = [runner.turn(start_s + turn, people) for turn in range(1, question.turns + 1)]
-        runner.end(start_s + question.turns)
-    return decided
-
-
-def _people(question: HealQuestion, start_s: float) -> People:
-    """A person who brings the plan in the first turn, and one who approves it in the next."""
-    if not question.plan:
-        return nobody
-    plan = read_plan(question.plan)
-
-    def people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
-        brought = (plan,) if at_s == start_s + 1 else ()
-        approved = (Approval(plan.id, question.approve),) if question.approve and at_s == start_s + 2 else ()
-        return brought, approved
-
-    return people
-
-
-def _remove(record: str) -> None:
-    """Take away what could not be written to its end, with what SQLite keeps beside it."""
-    for name in (record, f"{record}-wal", f"{record}-shm", f"{record}-journal"):
-        with suppress(OSError):
-            Path(name).unlink()
-
-
-def _fault(world: World, question: HealQuestion, start_s: float) -> Fault | None:
-    if question.fault == "none":
-        return None
-    subject = _busiest_link(world) if question.fault == "delay" else _a_router(world, question.seed)
-    if not subject:
-        what, fix = NOTHING_TO_BREAK[question.fault]
-        raise InputError.of(question.network, what, f"{fix}, or ask for --fault none")
-    at_s, until_s = (start_s + share * question.turns for share in (STARTS_SHARE, ENDS_SHARE))
-    return Fault(question.fault, subject, at_s, until_s)
-
-
-def _busiest_link(world: World) -> str:
-    """The link that carries most, of those that traffic can be led around."""
-    planned = link_oneway_us(world.intended, figures="typical")
-    load = flows(world, ways(world, planned), planned).load_gbps
-    rows, _ = observed(world)
-    load = np.where(np.isin(np.arange(len(load)), rows), load, 0.0)
-    for row in np.argsort(-load, kind="stable")[: np.count_nonzero(load)]:
-        link = world["links"].ids[row].decode()
-        around = flows(world, ways(world, planned, drained=[link]), planned)
-        if around.load_gbps[row] == 0:
-            return str(link)
-    return ""
-
-
-def _a_router(world: World, seed: int) -> str:
-    equipment = world["equipment"]
-    routers = equipment.ids[equipment["kind"] == b"router"]
-    routers = routers[np.isin(routers, world["equipment_states"].ids)]
-    return str(np.random.default_rng(seed).choice(routers).decode()) if len(routers) else ""
+def acts_of(actions: tuple[Action, ...]) -> str:
+    """What a plan does, in a few words."""
+    more = f" and {len(actions) - 1} more" if len(actions) > 1 else ""
+    return f"{actions[0].kind} {actions[0].subject}{more}" if actions else "nothing"
 
 
 def _events(decisions: Decisions, start_s: float, acts: dict[str, str]) -> Iterator[Event]:
@@ -170,59 +171,29 @@ def _events(decisions: Decisions, start_s: float, acts: dict[str, str]) -> Itera
     after_s = decisions.at_s - start_s
     for found in decisions.found:
         yield Event(after_s, "found" if found.open else "gone", found.subject, found.kind)
-    acts |= {plan.id: _acts(plan.actions) for plan in decisions.plans}
+    acts |= {plan.id: acts_of(plan.actions) for plan in decisions.plans}
     for verdict in decisions.verdicts:
         yield Event(after_s, verdict.verdict, acts.get(verdict.plan, f"plan {verdict.plan}"), verdict.why)
 
 
-def _acts(actions: tuple[Action, ...]) -> str:
-    """What a plan does, in a few words."""
-    more = f" and {len(actions) - 1} more" if len(actions) > 1 else ""
-    return f"{actions[0].kind} {actions[0].subject}{more}" if actions else "nothing"
+def _named(record: str) -> str:
+    """The folder of the network that a record says it is of.
+
+    Raises:
+        InputError: it says none, or there is nothing.
+    """
+    require_readable(record)
+    started(Path(record))
+    name, folder = setting(record).network, Path(record).resolve().parent
+    found = (folder / name).resolve()
+    if name and found.is_relative_to(folder) and found.is_dir():
+        return os.path.relpath(found)
+    what = f"was made on a network at {folder / name}, where none is" if name else "does not say where its network lies"
+    raise InputError.of(record, what, "say where it is: --network FOLDER")
 
 
-def _brought(course: tuple[Event, ...]) -> str:
-    """What became of the plan that a person brought: the first plan of all."""
-    last = [event for event in course if event.subject == course[0].subject][-1]
-    why = f" ({last.why})" if last.why and last.what in ("refused", "withdrawn", "proposed") else ""
-    return f"; the plan brought was {last.what}{why}"
-
-
-def _first(course: tuple[Event, ...], what: str, fault: Fault | None, start_s: float) -> float | None:
-    """How long after the fault something first happened (s)."""
-    if fault is None:
-        return None
-    begun = fault.at_s - start_s
-    return next((event.after_s - begun for event in course if event.what == what and event.after_s >= begun), None)
-
-
-def _headline(answer: HealAnswer, revision: Revision) -> str:
-    brought = _brought(answer.timeline) if answer.plan else ""
-    note = f"{'synthetic network, embedded' if revision.synthetic else 'embedded network'}){brought}"
-    turns = counted(answer.turns, "turn")
-    if answer.fault == "none":
-        acts = sum(event.what == "commanded" for event in answer.timeline)
-        return f"No fault in {turns}, and {counted(acts, 'act') if acts else 'no act'} taken ({note}"
-    what = "slower link" if answer.fault == "delay" else "silent device"
-    if answer.found_after_s is None:
-        return f"The {what} {answer.subject} was not found in {turns} ({note}"
-    found = f"The {what} {answer.subject} was found after {answer.found_after_s:.0f} s"
-    if answer.mended_after_s is None:
-        return f"{found}; {_not_mended(answer)} ({note}"
-    return f"{found}, mended and verified after {answer.mended_after_s:.0f} s ({note}"
-
-
-def _not_mended(answer: HealAnswer) -> str:
-    proposed = next((event.subject for event in answer.timeline if event.what == "proposed"), "")
-    if answer.level == "advise" and proposed:
-        return f"the advice is to {proposed.replace('_', ' ')}, and nothing was done"
-    if answer.level == "act":
-        return "it was not mended"
-    return f"at level {answer.level} nothing was done about it"
-
-
-def _citation(question: HealQuestion, revision: Revision, last_hash: str) -> str:
-    return (
-        f"embedded network at flow level, turns of 1 s, level {question.level}, seed {question.seed}; "
-        f"record {last_hash[:12]}; {provenance(revision)}"
-    )
+def _decoded(body: bytes, seq: int) -> Turned:
+    try:
+        return msgspec.json.decode(body, type=Turned)
+    except msgspec.MsgspecError as error:
+        raise KarezError(f"event {seq} was altered: {error}") from error

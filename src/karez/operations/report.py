@@ -22,14 +22,13 @@ from karez.measure.core import LONGEST_NS
 from karez.measure.delay import FIGURES, Figures
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
-from karez.operations.heal import timeline
+from karez.operations.heal import began_with, timeline, whole
 from karez.operations.networks import at_most, counted
 from karez.operations.render import sections
 from karez.operations.render.cost import CostData
 from karez.operations.render.curve import CurveData, round_step
 from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
 from karez.operations.render.map import compact, svg_map
-from karez.operations.replay import began_with, whole
 from karez.plan.coverage import Ask, Coverage, coverage, program_of
 from karez.plan.covering.ladder import Effort, climb
 from karez.plan.covering.program import Program

@@ -1,0 +1,377 @@
+"""A fault in the embedded network, and what the loop does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from karez.adapters.embedded import FAULTS, FOREVER_S, EmbeddedNetwork, Fault, drawn
+from karez.errors import InputError
+from karez.importers import calendar
+from karez.loop.runner import People, Runner, nobody
+from karez.loop.state import Approval, Decisions, Policy, State
+from karez.measure.routes import case_of, flows, observed
+from karez.operations import Answer, HealRunQuestion
+from karez.operations.heal import SETTING, Event, Setting, acts_of, setting_of, timeline
+from karez.operations.networks import counted, load_living, provenance, read_plan, require_new_file
+from karez.plan import Plan
+from karez.record.log import Record
+from karez.record.verify import verify
+from karez.twin import World
+from karez.twin.schema import Value
+from karez.twin.store import Revision
+
+Told = Callable[[State, Decisions], None]
+# The fault starts after a quarter of the turns, when normal delays are learned, and goes after half of them, unless it
+# passes by itself or somebody has to mend it.
+STARTS_SHARE, ENDS_SHARE = 0.25, 0.5
+# What a test asks for, and no user.
+NOT_ASKED_FOR = frozenset({"deaf"})
+KINDS = tuple(kind for kind in FAULTS if kind not in NOT_ASKED_FOR)
+TABLES = {"link": "links", "duct": "ducts", "router": "equipment", "site": "sites", "daemon": "daemons"} | {
+    "config": "configs",
+    "demand": "demands",
+}
+# What is drawn even where no subject is named: it takes a link that is nearly full.
+ON_FULL_LINKS = frozenset({"queue_small"})
+# The load below which traffic counts as having left a link (Gbit/s), and how many links are tried for it.
+LEFT_GBPS, TRIED = 0.01, 200
+# How far ahead planned work is looked for.
+AHEAD_S = 366 * 86_400.0
+
+
+class HealRunAnswer(Answer, frozen=True, kw_only=True):
+    """The course of the run, how soon something was found, the true cause, and mended (None: not at all), the record.
+
+    Times are seconds after the fault began.
+    """
+
+    level: str
+    fault: str
+    subject: str
+    plan: str
+    found_after_s: float | None
+    right_after_s: float | None
+    mended_after_s: float | None
+    timeline: tuple[Event, ...]
+    turns: int
+    record: str
+    events: int
+    last_hash: str
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is played: the question, the world with its calendars, the fault and the plan of a person (None: none)."""
+
+    question: HealRunQuestion
+    world: World
+    revision: Revision
+    setting: Setting
+    fault: Fault | None
+    plan: Plan | None
+    start_s: float
+
+
+def run(question: HealRunQuestion) -> HealRunAnswer:
+    """The course of a run of the loop; all of it is in the record.
+
+    Raises:
+        InputError: the network cannot be read or has nothing to break, or the record cannot be written.
+    """
+    return followed(question, lambda state, decisions: None)
+
+
+def followed(question: HealRunQuestion, told: Told) -> HealRunAnswer:
+    """As `run`, with what is known and was decided told after each turn.
+
+    Raises:
+        InputError: the network cannot be read or has nothing to break, or the record cannot be written.
+    """
+    require_new_file(question.record)
+    this = _prepared(question)
+    try:
+        decided = _decided(this, told)
+    except BaseException:
+        # What was cut off by a full disk or by a person leaves no record behind that looks like one.
+        _remove(question.record)
+        raise
+    events, last_hash = verify(Path(question.record))
+    course = timeline(decided, this.start_s)
+    answer = HealRunAnswer(
+        headline="",
+        citation=_citation(question, this.revision, last_hash),
+        level=question.level,
+        fault=question.fault,
+        subject=this.fault.subject if this.fault else "",
+        plan=question.plan,
+        found_after_s=_first(this, course, "found"),
+        right_after_s=_right(this, course),
+        mended_after_s=_mended(this, course),
+        timeline=course,
+        turns=question.turns,
+        record=question.record,
+        events=events,
+        last_hash=last_hash,
+    )
+    return msgspec.structs.replace(answer, headline=_headline(answer, this))
+
+
+def _prepared(question: HealRunQuestion) -> _Run:
+    if question.fault not in KINDS:
+        raise InputError.of("fault", f"{question.fault!r} is none", f"give one of {', '.join(KINDS)}")
+    world, revision = load_living(question.network)
+    plan = read_plan(question.plan) if question.plan else None
+    start_s = float(int(revision.at_s))
+    fault = _fault(world, question, start_s)
+    setting = setting_of(
+        question.network,
+        question.record,
+        works=(*_works(question, world, start_s), *_announced(fault)),
+        freezes=_freezes(question, world),
+    )
+    return _Run(question, setting.of(world), revision, setting, fault, plan, start_s)
+
+
+def _decided(this: _Run, told: Told) -> list[Decisions]:
+    question, start_s = this.question, this.start_s
+    network = EmbeddedNetwork(this.world, seed=question.seed, start_s=start_s)
+    if this.fault is not None:
+        network.inject(this.fault)
+    with Record(Path(question.record)) as record:
+        policy = Policy(level=question.level)
+        runner = Runner.start(this.world, network, record, policy, at_s=start_s, revision=this.revision.number)
+        record.append(SETTING, start_s, msgspec.json.encode(this.setting, order="deterministic"))
+        people, decided = _people(this), []
+        for turn in range(1, question.turns + 1):
+            decided.append(runner.turn(start_s + turn, people))
+            told(runner.state, decided[-1])
+        runner.end(start_s + question.turns)
+    return decided
+
+
+def _people(this: _Run) -> People:
+    """A person who brings the plan in the first turn, and one who approves it in the next."""
+    plan, approve, start_s = this.plan, this.question.approve, this.start_s
+    if plan is None:
+        return nobody
+
+    def people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
+        brought = (plan,) if at_s == start_s + 1 else ()
+        approved = (Approval(plan.id, approve),) if approve and at_s == start_s + 2 else ()
+        return brought, approved
+
+    return people
+
+
+def _remove(record: str) -> None:
+    """Take away what could not be written to its end, with what SQLite keeps beside it."""
+    for name in (record, f"{record}-wal", f"{record}-shm", f"{record}-journal"):
+        with suppress(OSError):
+            Path(name).unlink()
+
+
+# ---- the calendars of the run
+
+
+def _works(question: HealRunQuestion, world: World, start_s: float) -> tuple[dict[str, Value], ...]:
+    if not question.works:
+        return ()
+    planned = calendar.works(
+        Path(question.works), from_s=start_s, to_s=start_s + AHEAD_S, zone=question.zone, known=world.intended
+    )
+    return tuple(planned.whole().records())
+
+
+def _freezes(question: HealRunQuestion, world: World) -> tuple[dict[str, Value], ...]:
+    if not question.freezes:
+        return ()
+    planned = calendar.freezes(Path(question.freezes), zone=question.zone, known=world.intended)
+    return tuple(planned.whole().records())
+
+
+def _announced(fault: Fault | None) -> tuple[dict[str, Value], ...]:
+    """Planned work is in the calendar."""
+    if fault is None or not fault.kind.startswith("work_"):
+        return ()
+    row: dict[str, Value] = {"id": "planned", "subject": fault.subject, "from_s": fault.at_s, "to_s": fault.until_s}
+    return (row | {"note": "announced by this run"},)
+
+
+# ---- the fault
+
+
+def _fault(world: World, question: HealRunQuestion, start_s: float) -> Fault | None:
+    """What goes wrong, when, where and how much.
+
+    Raises:
+        InputError: the network has nothing that it could befall, or not what is named.
+    """
+    kind = FAULTS[question.fault]
+    if kind.about == "nothing":
+        return None
+    if question.subject:
+        _require_subject(world, question)
+    at_s, until_s = (start_s + share * question.turns for share in (STARTS_SHARE, ENDS_SHARE))
+    fault = drawn(world, question.fault, np.random.default_rng(question.seed), at_s)
+    if fault is None:
+        raise _nothing_to_break(question)
+    if kind.lasts_s is None:
+        fault = msgspec.structs.replace(fault, until_s=FOREVER_S if kind.mended else until_s)
+    if question.subject:
+        return _moved(world, fault, question.subject)
+    if kind.about != "link" or question.fault in ON_FULL_LINKS:
+        return fault
+    subject = _busiest_link(world)
+    if not subject:
+        raise _nothing_to_break(question)
+    return msgspec.structs.replace(fault, subject=subject)
+
+
+def _nothing_to_break(question: HealRunQuestion) -> InputError:
+    about = FAULTS[question.fault].about
+    if about == "link":
+        what, fix = "has no link whose traffic could take another way", "add links and demands"
+    else:
+        what, fix = f"has no {about} that {question.fault} could befall", f"add one to the table {TABLES[about]}"
+    return InputError.of(question.network, what, f"{fix}, or ask for --fault none")
+
+
+def _require_subject(world: World, question: HealRunQuestion) -> None:
+    kind = FAULTS[question.fault]
+    table = world[TABLES[kind.about]]
+    column = "kind" if kind.program else "section" if kind.section else ""
+    wanted = kind.program or kind.section
+    good = table.ids if not column else table.ids[table[column] == wanted.encode()]
+    if kind.about == "router":
+        good = table.ids[table["kind"] == b"router"]
+    if question.subject.encode() in good:
+        return
+    some = ", ".join(row.decode() for row in good[:5].tolist())
+    what = f"{question.subject!r} is no {f'{wanted} ' if wanted else ''}{kind.about} of {question.network}"
+    raise InputError.of(
+        "subject", what, f"give an id of the table {table.name}, such as {some}" if some else "there is none"
+    )
+
+
+def _moved(world: World, fault: Fault, subject: str) -> Fault:
+    """The same fault at another subject; traffic is lost to a site that traffic from there goes to."""
+    moved = msgspec.structs.replace(fault, subject=subject)
+    if not fault.goal:
+        return moved
+    device = str(world["configs"].cell(subject, "equipment")) if world["configs"].has(subject) else subject
+    site, demands = str(world["equipment"].cell(device, "site")), world["demands"]
+    goals = demands["b"][(demands["a"] == site.encode()) & (demands["b"] != site.encode())]
+    return msgspec.structs.replace(moved, goal=goals[0].decode()) if len(goals) else moved
+
+
+def _busiest_link(world: World) -> str:
+    """The link that carries most, of those that traffic can be led around; none where there is none."""
+    case = case_of(world)
+    load = flows(world, case).load_gbps
+    rows, _ = observed(world)
+    load = np.where(np.isin(np.arange(len(load)), rows), load, 0.0)
+    order = np.argsort(-load, kind="stable")[: min(TRIED, int(np.count_nonzero(load)))]
+    return next((world["links"].ids[row].decode() for row in order.tolist() if _is_spared(world, row)), "")
+
+
+def _is_spared(world: World, row: int) -> bool:
+    """Whether no traffic is left on a link once it is drained."""
+    case = case_of(world)
+    drained = case.drained.copy()
+    drained[row] = True
+    return bool(flows(world, replace(case, drained=drained)).load_gbps[row] <= LEFT_GBPS)
+
+
+# ---- what is told of the run
+
+
+def _brought(course: Sequence[Event], plan: Plan) -> str:
+    """What became of the plan that a person brought."""
+    said = [event for event in course if event.subject == acts_of(plan.actions)]
+    if not said:
+        return "; of the plan brought nothing was said"
+    last = said[-1]
+    why = f" ({last.why})" if last.why and last.what in ("refused", "withdrawn", "proposed") else ""
+    return f"; the plan brought was {last.what}{why}"
+
+
+def _first(this: _Run, course: Sequence[Event], what: str) -> float | None:
+    """How long after the fault something first happened (s)."""
+    if this.fault is None:
+        return None
+    begun = this.fault.at_s - this.start_s
+    return next((event.after_s - begun for event in course if event.what == what and event.after_s >= begun), None)
+
+
+def _mended(this: _Run, course: Sequence[Event]) -> float | None:
+    """How long after the fault an act was first seen to be done (s); that an undoing was seen is no mending."""
+    undone: set[str] = set()
+    kept = []
+    for event in course:
+        undone |= {event.subject} if event.what == "undone" else set()
+        kept += [] if event.subject in undone else [event]
+    return _first(this, kept, "verified")
+
+
+def _right(this: _Run, course: Sequence[Event]) -> float | None:
+    """How long after the fault the true cause was told (s)."""
+    if this.fault is None:
+        return None
+    true = (this.fault.subject, this.fault.kind)
+    return _first(this, [event for event in course if (event.subject, event.why) == true], "found")
+
+
+def _headline(answer: HealRunAnswer, this: _Run) -> str:
+    brought = _brought(answer.timeline, this.plan) if this.plan else ""
+    note = f"{'synthetic network, embedded' if this.revision.synthetic else 'embedded network'}){brought}"
+    turns = counted(answer.turns, "turn")
+    if this.fault is None:
+        acts = sum(event.what == "commanded" for event in answer.timeline)
+        return f"No fault in {turns}, and {counted(acts, 'act') if acts else 'no act'} taken ({note}"
+    what = f"{answer.fault.replace('_', ' ')} {answer.subject}"
+    if this.fault.kind.startswith("work_"):
+        found = "nothing was found" if answer.found_after_s is None else "something was found all the same"
+        return f"Planned work on {answer.subject} in {turns}: {found} ({note}"
+    if answer.found_after_s is None:
+        return f"The fault {what} was not found in {turns} ({note}"
+    found = f"The fault {what} was {_found(answer)}"
+    if answer.mended_after_s is None:
+        return f"{found}; {_not_mended(answer)} ({note}"
+    return f"{found}, mended and verified after {answer.mended_after_s:.0f} s ({note}"
+
+
+def _found(answer: HealRunAnswer) -> str:
+    if answer.right_after_s is not None:
+        return f"found after {answer.right_after_s:.0f} s"
+    taken = next(
+        (f"{event.why} {event.subject}" for event in answer.timeline if event.what == "found"), "something else"
+    )
+    return f"taken for {taken.replace('_', ' ')} after {answer.found_after_s:.0f} s"
+
+
+def _not_mended(answer: HealRunAnswer) -> str:
+    proposed = next((event.subject for event in answer.timeline if event.what in ("proposed", "would act")), "")
+    if answer.level == "act":
+        return f"the advice is to {_spoken(proposed)}" if proposed else "it was not mended"
+    if not proposed:
+        return f"at level {answer.level} nothing was done about it"
+    advice = f"the advice is to {_spoken(proposed)}, and nothing was done"
+    return advice if answer.level == "advise" else f"the loop would {_spoken(proposed)}, and did nothing"
+
+
+def _spoken(act: str) -> str:
+    kind, _, subject = act.partition(" ")
+    return f"{kind.replace('_', ' ')} {subject}"
+
+
+def _citation(question: HealRunQuestion, revision: Revision, last_hash: str) -> str:
+    return (
+        f"embedded network at flow level, turns of 1 s, level {question.level}, seed {question.seed}; "
+        f"record {last_hash[:12]}; {provenance(revision)}"
+    )
