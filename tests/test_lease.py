@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -22,24 +23,24 @@ POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A PostgreSQL server of this run alone, by URL, reached through a UNIX socket."""
     pytest.importorskip("psycopg")
     if not POSTGRES:
         pytest.skip("there is no PostgreSQL on this machine")
-    folder, tools = tmp_path_factory.mktemp("postgres"), POSTGRES[-1].parent
-    data = folder / "data"
-    as_other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
-    if as_other:
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(0o755)
-        shutil.chown(folder, 65534, 65534)
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*as_other, tools / "initdb", "-D", data, "-U", "karez", "-A", "trust", "-N"], **quiet)  # type: ignore[call-overload]
-    settings_ = f"-k {folder} -c listen_addresses="
-    subprocess.run([*as_other, tools / "pg_ctl", "-D", data, "-w", "-o", settings_, "start"], **quiet)  # type: ignore[call-overload]
-    yield f"postgresql://karez@/postgres?host={folder}"
-    subprocess.run([*as_other, tools / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]
+    # Not beneath the folder of this run: whoever serves must pass every folder above, and other runs close that one.
+    with TemporaryDirectory() as name:
+        folder, tools = Path(name), POSTGRES[-1].parent
+        data = folder / "data"
+        as_other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+        if as_other:
+            shutil.chown(folder, 65534, 65534)
+        quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run([*as_other, tools / "initdb", "-D", data, "-U", "karez", "-A", "trust", "-N"], **quiet)  # type: ignore[call-overload]
+        settings_ = f"-k {folder} -c listen_addresses="
+        subprocess.run([*as_other, tools / "pg_ctl", "-D", data, "-w", "-o", settings_, "start"], **quiet)  # type: ignore[call-overload]
+        yield f"postgresql://karez@/postgres?host={folder}"
+        subprocess.run([*as_other, tools / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
