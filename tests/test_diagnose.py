@@ -217,6 +217,12 @@ def test_a_full_link_is_a_cause_only_where_there_is_no_other() -> None:
     assert [cause.kind for cause in both] == ["link_cut"]
 
 
+def test_a_link_that_flaps_is_not_cut_as_well_while_it_is_down() -> None:
+    flaps: list[Signal] = [("flapping", "control", "l34", "none", 4.0, "")]
+    found = diagnose(_told([*CASES["link_cut", "l34"], *flaps]), at_s=LONG_S)
+    assert [(cause.kind, cause.subject) for cause in found] == [("link_flapping", "l34")]
+
+
 def test_states_that_differ_from_what_should_be_become_signals_and_go_again() -> None:
     world = _world()
     states = world["link_states"]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.instances.mesh import mesh
+from benchmarks.instances.mesh import CUT_FULL_SHARE, mesh
 from benchmarks.instances.ring import ring
 from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, planned_gbps
 from karez.adapters.embedded.acts import ACTS
@@ -746,12 +746,26 @@ def test_a_mesh_is_sound_and_stays_whole_when_any_one_link_is_cut(seed: int) -> 
     assert len(known) == len(world["sites"])
     assert nx.edge_connectivity(known) >= 2
     full = planned_gbps(world).max(axis=1) / world["links"]["capacity_gbps"]
-    assert 0.4 <= full.max() <= 0.7
+    assert 0.2 <= full.max() <= 0.7
     with_area = np.flatnonzero(world["links"]["area"] == 0)
     backbone = nx.Graph(
         zip(world["links"]["a"][with_area].tolist(), world["links"]["b"][with_area].tolist(), strict=True)
     )
     assert nx.edge_connectivity(backbone) >= 2
+
+
+def test_some_meshes_have_the_room_for_the_cut_of_any_one_link_and_some_have_not() -> None:
+    have_room = sum(_after_cuts_share(meshed(seed)) <= CUT_FULL_SHARE + 1e-9 for seed in range(24))
+    assert 8 <= have_room <= 20
+
+
+def _after_cuts_share(world: World) -> float:
+    """How full the fullest link is while any one is cut."""
+    links, fullest = world["links"], 0.0
+    for row in range(len(links)):
+        cut = World(world.intended.replace(links.set(np.array([row]), up=False)), world.actual)
+        fullest = max(fullest, float((planned_gbps(cut).max(axis=1) / links["capacity_gbps"]).max()))
+    return fullest
 
 
 def test_a_mesh_is_as_large_as_it_is_asked_to_be() -> None:
@@ -883,7 +897,9 @@ def _odd(world: World, rows: StateRows) -> Iterator[str]:
     names["config_states"] = {"value": "value"}
     for column, name in names.get(rows.table, {}).items():
         for row, value in zip(rows.ids, rows.columns.get(column, ()), strict=False):
-            if value != world[rows.table].cell(row, column):
+            # On the first day no link has told its speed yet.
+            table = "links" if column == "capacity_gbps" else rows.table
+            if value != world[table].cell(row, column):
                 yield name
 
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Guard, Reply
-from karez.loop.follow import RESPECT_S, WATCH_S
+from karez.loop.follow import HELPS_S, RESPECT_S, WATCH_S
 from karez.loop.govern import LONGEST_RELEASE_S, PATIENCE_S, PROPOSE_S, RELEASE_S, REST_S, WAITS_S
 from karez.loop.perceive import FADES_S
 from karez.loop.runner import Runner
@@ -534,3 +534,32 @@ def test_a_demand_that_an_act_cannot_reach_is_no_reason_to_take_it_back() -> Non
     hand.turn(15.0, *felt(other, kind="loss", size=0.2, at_s=14.5))
     assert "undone" not in words(*hand.until(30.0))
     assert hand.drained()
+
+
+def test_long_after_an_act_it_is_taken_back_where_a_link_that_took_over_traffic_fails_its_users() -> None:
+    hand = Hand()
+    reach = _mended(hand)
+    detour = next(
+        row for row in hand.state.running[0].command.actions[0].blast_radius if row[0] == "l" and row != "l03"
+    )
+    hand.until(200.0)
+    hand.turn(201.0, *felt(reach[0], kind="loss", size=0.2, at_s=200.5))
+    assert hand.drained()
+    trouble = [signal("loss", "counter", detour, way, size=0.05, since_s=201.5) for way in ("ab", "ba")]
+    assert words(hand.turn(202.0, *trouble))[0] == "undone"
+    hand.turn(203.0)
+    assert (hand.drained(), hand.state.findings.cell(SLOW, "held")) == (False, "")
+
+
+@pytest.mark.parametrize("helps", [True, False], ids=["helps one", "helps nobody"])
+def test_an_act_that_helps_nobody_for_whose_sake_it_was_is_taken_back(helps: bool) -> None:
+    hand = Hand()
+    told = felt(*FELT, at_s=9.5)
+    hand.turn(10.0, *slow(at_s=10.0), *told)
+    hand.until(12.0)
+    assert hand.drained()
+    if helps:
+        hand.turn(13.0, *over(told[:1]))
+    turns = hand.until(12.0 + HELPS_S)
+    assert ("undone" in words(*turns)) != helps
+    assert hand.drained() == helps

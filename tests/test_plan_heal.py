@@ -363,7 +363,7 @@ def test_a_link_that_is_sick_in_any_way_is_drained(kind: str) -> None:
     plan = _healed(_world(TRIANGLE, {"d": Demand("A", "B")}), kind, "AB", signals)
     assert _acts(plan) == [("drain_link", "AB")]
     assert plan is not None
-    assert plan.actions[0].blast_radius == ("AB", "d")
+    assert plan.actions[0].blast_radius == ("AB", "AC", "CB", "d")
     assert plan.actions[0].expects[0].row == "AB"
 
 
@@ -384,10 +384,35 @@ def test_where_one_link_of_a_dim_duct_cannot_be_left_none_is() -> None:
     assert _healed(world, "duct_dim", "D", dim) is None
 
 
-@pytest.mark.parametrize("kind", SICK)
+def test_whoever_shares_a_link_with_those_that_are_led_over_it_is_within_reach() -> None:
+    demands = {"d": Demand("A", "B"), "there already": Demand("A", "C"), "elsewhere": Demand("B", "D")}
+    world = _world(TRIANGLE | {"BD": 10.0}, demands)
+    plan = _healed(world, "link_loss", "AB", _both("loss", "counter", "AB", 0.1))
+    assert plan is not None
+    assert plan.actions[0].blast_radius == ("AB", "AC", "CB", "d", "there already")
+
+
+AROUND_C = {"AC": 10.0, "CB": 10.0, "AD": 20.0, "DB": 20.0}
+
+
+def test_traffic_to_a_site_is_led_around_a_router_that_lets_none_through_to_it() -> None:
+    world = _world(AROUND_C, {"d": Demand("A", "B"), "to another": Demand("A", "C")})
+    plan = _healed(world, "router_fib_stale", "rC", [_signal("loss", "user", "d", "none", 1.0)])
+    assert plan is not None
+    assert _acts(plan) == [("drain_router", "rC")]
+    assert _nothing(plan) == pytest.approx(10.0 * LOST_US)
+
+
+def test_a_router_that_lets_nothing_through_to_the_only_site_behind_it_is_not_drained() -> None:
+    links = AROUND_C | {"CE": 10.0}
+    world = _world(links, {"d": Demand("A", "E"), "well": Demand("A", "B"), "well too": Demand("B", "A")})
+    signals = [_signal("loss", "user", "d", "none", 1.0), _signal("imbalance", "counter", "rC", "none", 0.3)]
+    assert _healed(world, "router_fib_stale", "rC", signals) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SICK if kind != "router_fib_stale"])
 def test_traffic_is_led_around_a_router_that_hurts_it(kind: str) -> None:
-    links = {"AC": 10.0, "CB": 10.0, "AD": 20.0, "DB": 20.0}
-    world = _world(links, {"d": Demand("A", "B")})
+    world = _world(AROUND_C, {"d": Demand("A", "B")})
     signals = [_signal("imbalance", "counter", "rC", "none", 0.1), _signal("delay", "user", "d", "none", 4_000.0)]
     plan = _healed(world, kind, "rC", signals)
     assert plan is not None

@@ -19,6 +19,8 @@ PROTECTED_SHARE = 0.2
 GBPS = (2.0, 40.0)
 # Load of the fullest way, as a share of its capacity; capacities that links come in.
 FULLEST_SHARE = (0.4, 0.7)
+# So many networks are dimensioned for the cut of any one link, after which none is fuller than this.
+FOR_CUTS_SHARE, CUT_FULL_SHARE = 0.6, 0.8
 CAPACITIES_GBPS = (100.0, 200.0, 400.0, 800.0, 1_600.0, 3_200.0, 6_400.0, 12_800.0, 25_600.0)
 # Of so many networks some have areas; so many sites make one.
 AREAS_SHARE, AREA_SITES = 0.3, (4, 9)
@@ -56,16 +58,29 @@ def mesh(seed: int, *, sites: int = 0) -> World:
 
 def _as_full(random: np.random.Generator, twin: Twin, lines: _Lines) -> tuple[Twin, Twin]:
     """The intended twin with capacities for what it carries, and its first day."""
-    load = planned_gbps(World(twin, initial_states(twin))).max(axis=1)
-    full = random.uniform(*FULLEST_SHARE)
+    world = World(twin, initial_states(twin))
+    full, load = random.uniform(*FULLEST_SHARE), planned_gbps(world).max(axis=1)
+    needed = load / full
+    if random.random() < FOR_CUTS_SHARE:
+        needed = np.maximum(needed, _after_any_cut(world) / CUT_FULL_SHARE)
     sizes = np.array(CAPACITIES_GBPS)
-    capacity = sizes[np.searchsorted(sizes, load / full)]
-    # Traffic is scaled so that the fullest link is as full as was drawn.
-    scale = full / (load / capacity).max()
+    capacity = sizes[np.searchsorted(sizes, needed)]
+    # Traffic is scaled so that the fullest link is as full as it may be.
+    scale = (capacity / np.maximum(needed, 1e-9)).min()
     demands = twin["demands"]
     twin = twin.replace(_links(lines, capacity), demands.set(np.arange(len(demands)), gbps=demands["gbps"] * scale))
     states = initial_states(twin)
     return twin, Twin({name: table for name, table in states.tables.items() if name.endswith("_states")})
+
+
+def _after_any_cut(world: World) -> Array:
+    """The most that each link carries (Gbit/s) while any one of them is cut."""
+    links = world["links"]
+    cut = (
+        World(world.intended.replace(links.set(np.array([row]), up=False)), world.actual) for row in range(len(links))
+    )
+    fullest: Array = np.max([planned_gbps(one).max(axis=1) for one in cut], axis=0)
+    return fullest
 
 
 def _lines(random: np.random.Generator, where: Array) -> _Lines:

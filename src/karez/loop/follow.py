@@ -18,12 +18,13 @@ from karez.plan import Action, applied, changed, expected, inverse, is_reversibl
 from karez.plan.kinds import KINDS
 from karez.twin import Twin
 from karez.twin.schema import Value
-from karez.twin.table import texts
+from karez.twin.table import text, texts
 
 # How long a command may go without any reply before it counts as lost, done or not.
 REPLY_S = 30.0
-# How long after it was verified an act is taken back if users who were well are worse off.
-WATCH_S = 8.0
+# How long after it was verified an act is taken back if users who were well are worse off, whatever else is seen; and
+# after how long at the latest those for whose sake it was must be better off.
+WATCH_S, HELPS_S = 8.0, 10.0
 # A delay is as foreseen up to this factor, and so much more (us).
 FORESEEN, FORESEEN_US = 1.5, 500.0
 # How long a finding rests after a person has changed what was held for it.
@@ -45,20 +46,20 @@ def followed(state: State, at_s: float, policy: Policy, said: Said) -> State:
         if running.phase == "long" and _ended(state, running.command, at_s):
             said.verdict(running.command.plan, "ended")
             state = _without_rows(_gone(state, running), running.command)
-        elif running.phase in ("verifying", "watching") and (hurt := _hurt(state, running)):
-            state = _given_up(state, running, at_s, policy, said, why=f"{hurt} is worse off since")
-        elif running.phase == "watching":
-            state = state if at_s <= running.limit_s else _gone(state, running)
+        elif running.phase == "watching" and _is_let_go(state, running, at_s):
+            state = _gone(state, running)
+        elif running.phase in ("verifying", "watching") and (why := _regret(state, running, at_s)):
+            state = _given_up(state, running, at_s, policy, said, why=why)
         elif running.phase == "verifying" and not _unseen(state, running.command):
             state = _verified(state, running, at_s, said)
-        elif running.phase == "failed" or (running.phase != "long" and at_s > running.limit_s):
+        elif running.phase == "failed" or (running.phase in ("sent", "verifying") and at_s > running.limit_s):
             state = _given_up(state, running, at_s, policy, said)
     return state
 
 
 def overtaken(state: State, at_s: float, said: Said) -> State:
     """The state without what was held and is no longer as it was set: somebody else has changed it."""
-    busy = {row for running in state.running for row in running.command.touched}
+    busy = {row for running in state.running if not is_at_rest(running, at_s) for row in running.command.touched}
     for finding, acts in held(state):
         cells = [cell for action in acts for cell in action.sets]
         if any((cell.table, cell.row) in busy for cell in cells) or not _changed(state.intended, acts):
@@ -142,17 +143,68 @@ def _verified(state: State, running: Running, at_s: float, said: Said) -> State:
     return state
 
 
-def _hurt(state: State, running: Running) -> str:
-    """A demand within reach of an act that began to suffer after it; none where all are as well as before."""
+def is_at_rest(running: Running, at_s: float) -> bool:
+    """Whether it is kept, and watched only for what it may do to others in the long run: it is in nobody's way."""
+    return running.phase == "watching" and at_s > running.limit_s
+
+
+def _is_let_go(state: State, running: Running, at_s: float) -> bool:
+    """Whether an act need not be watched any more: it is not kept, or somebody is about to change the same."""
+    if not is_at_rest(running, at_s):
+        return False
+    rows = running.command.touched
+    kept = {row for name, acts in held(state) if name in running.because for act in acts for row in act.touched}
+    others = {row for other in state.running if other is not running for row in other.command.touched}
+    return not kept.intersection(rows) or bool(others.intersection(rows))
+
+
+def _regret(state: State, running: Running, at_s: float) -> str:
+    """Why an act that was done is better taken back; empty where it is not."""
     if running.command.undoes or running.releases or not running.done_at_s:
         return ""
+    hurt = _hurt(state, running)
+    if hurt and (not is_at_rest(running, at_s) or _crowds(state, running)):
+        return f"{hurt} is worse off since"
+    return "nobody is better off since" if _helps_nobody(state, running, at_s) else ""
+
+
+def _hurt(state: State, running: Running) -> str:
+    """A demand within reach of an act that began to suffer after it; empty where all are as well as before."""
     signals = state.actual["signals"]
     rows = np.flatnonzero(signals["open"] & (signals["source"] == b"user") & (signals["since_s"] > running.done_at_s))
-    reach = {row for action in running.command.actions for row in action.blast_radius}
+    reach = _reach(running) if len(rows) else frozenset()
     for signal in signals.records(rows):
         if signal["subject"] in reach and (signal["kind"] == "loss" or _unforeseen(running.command, signal)):
             return str(signal["subject"])
     return ""
+
+
+def _crowds(state: State, running: Running) -> bool:
+    """Whether one of the links that took over traffic is in trouble since: then it is the act that users suffer by."""
+    signals = state.actual["signals"]
+    rows = np.flatnonzero(signals["open"] & (signals["since_s"] > running.done_at_s) & (signals["source"] != b"user"))
+    detour = _reach(running) - {action.subject for action in running.command.actions}
+    links = state.intended["links"]
+    return any(text(row) in detour and links.has(text(row)) for row in signals["subject"][rows].tolist())
+
+
+def _reach(running: Running) -> frozenset[str]:
+    return frozenset(row for action in running.command.actions for row in action.blast_radius)
+
+
+def _helps_nobody(state: State, running: Running, at_s: float) -> bool:
+    """Whether all users for whose sake an act was done still suffer as before, though it had the time to help."""
+    if running.phase != "watching" or not running.sufferers or at_s < running.done_at_s + HELPS_S:
+        return False
+    signals = state.actual["signals"]
+    known = [name for name in running.sufferers if signals.has(name)]
+    still = [
+        one
+        for one in signals.records(signals.rows(known))
+        if one["open"] and float(one["since_s"]) <= running.done_at_s
+        if one["kind"] == "loss" or _unforeseen(running.command, one)
+    ]
+    return len(still) == len(running.sufferers)
 
 
 def _unforeseen(command: Command, signal: Mapping[str, Value]) -> bool:

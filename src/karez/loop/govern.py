@@ -10,7 +10,7 @@ import numpy as np
 
 from karez.adapters.guard import Command
 from karez.loop import budget
-from karez.loop.follow import REPLY_S, held
+from karez.loop.follow import REPLY_S, held, is_at_rest
 from karez.loop.places import TOWARDS, Places, places, subject_sites
 from karez.loop.state import Approval, Inputs, Level, Policy, Running, Said, State
 from karez.loop.vetting import vetted
@@ -86,7 +86,7 @@ def mended(state: State, at_s: float, policy: Policy, said: Said) -> State:
     """The state after every open finding that nobody is on was planned for, and what is held for none was released."""
     state = replace(state, resting=tuple((name, until_s) for name, until_s in state.resting if until_s > at_s))
     kept = held(state)
-    busy = _minded(state) | {name for name, _ in state.resting}
+    busy = _minded(state, at_s) | {name for name, _ in state.resting}
     on_it = busy | {finding for finding, _ in kept}
     findings = state.findings
     # What nothing speaks for any more is still open for a while, and is not to be mended again.
@@ -141,14 +141,14 @@ def _tried(state: State, plan: Plan | None, finding: str, at_s: float, policy: P
     """The state after a plan for a finding was decided on; what came to nothing rests for a while."""
     if plan is not None:
         state = _governed(state, plan, at_s, policy, said, own=True)
-    if finding in _minded(state) | _released(state):
+    if finding in _minded(state, at_s) | _released(state):
         return state
     return replace(state, resting=(*state.resting, (finding, at_s + REST_S)))
 
 
-def _minded(state: State) -> set[str]:
+def _minded(state: State, at_s: float) -> set[str]:
     """The findings for which something is under way or waits for a person."""
-    acts = {finding for running in state.running for finding in running.because}
+    acts = {finding for running in state.running if not is_at_rest(running, at_s) for finding in running.because}
     return acts | {finding for plan in state.waiting for finding in plan.because}
 
 
@@ -187,7 +187,7 @@ def _governed(
     if not person:
         said.plans.append(plan)
     problems = [problem.what for problem in vetted(plan, state.world, at_s=at_s)]
-    why = "; ".join(problems) or _clash(state, plan) or _barred(state.world, plan, where, at_s)
+    why = "; ".join(problems) or _clash(state, plan, at_s) or _barred(state.world, plan, where, at_s)
     if why:
         said.verdict(plan.id, "refused", why)
         return state
@@ -213,8 +213,23 @@ def _governed(
         foreseen_us=plan.foreseen_us,
     )
     said.commands.append(command)
-    running = Running(command, "sent", because=plan.because, releases=_releases(plan), limit_s=at_s + REPLY_S)
+    running = Running(
+        command,
+        "sent",
+        because=plan.because,
+        releases=_releases(plan),
+        sufferers=_sufferers(state, plan),
+        limit_s=at_s + REPLY_S,
+    )
     return replace(state, running=(*state.running, running))
+
+
+def _sufferers(state: State, plan: Plan) -> tuple[str, ...]:
+    """The signals of users that speak for what the plan answers, which are to go by it."""
+    evidence = [str(state.findings.cell(name, "evidence")) for name in plan.because if state.findings.has(name)]
+    names = {name for text in evidence for name in msgspec.json.decode(text or "[]", type=list[str])}
+    signals = state.actual["signals"]
+    return tuple(sorted(name for name in names if signals.has(name) and signals.cell(name, "source") == "user"))
 
 
 def _lasting(plan: Plan, at_s: float) -> Plan:
@@ -223,12 +238,12 @@ def _lasting(plan: Plan, at_s: float) -> Plan:
     return msgspec.structs.replace(plan, actions=actions)
 
 
-def _clash(state: State, plan: Plan) -> str:
+def _clash(state: State, plan: Plan, at_s: float) -> str:
     """Why the plan would get in the way of something under way; empty if it would not.
 
     What was commanded is as good as done: a plan must hold on the twin as it will be, too.
     """
-    unsettled = [one for one in state.running if one.phase != "long"]
+    unsettled = [one for one in state.running if one.phase != "long" and not is_at_rest(one, at_s)]
     under_way = {row for one in unsettled for row in one.command.touched}
     clashes = sorted(row for action in plan.actions for row in action.touched if row in under_way)
     if clashes:

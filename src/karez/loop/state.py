@@ -99,14 +99,16 @@ class Verdict(msgspec.Struct, frozen=True):
 class Running(msgspec.Struct, frozen=True):
     """A command under way: sent to the guard, verified, watched, taking its time, or failed and to be taken back.
 
-    `because` has the findings that it answers, `releases` the one whose mending it takes back. After `limit_s` it is
-    given up, or watched no longer. `done_at_s` is when the guard had done it.
+    `because` has the findings that it answers, `releases` the one whose mending it takes back, `sufferers` the signals
+    of users that spoke for it. After `limit_s` it is given up, or watched less closely. `done_at_s` is when the guard
+    had done it.
     """
 
     command: Command
     phase: Literal["sent", "verifying", "watching", "long", "failed"]
     because: tuple[str, ...] = ()
     releases: str = ""
+    sufferers: tuple[str, ...] = ()
     limit_s: float = 0.0
     done_at_s: float = 0.0
 

@@ -84,6 +84,8 @@ CROWDING = frozenset(
     {"link_loss", "link_loss_one_way", "link_slow", "link_slow_one_way", "link_jitter", "link_silent", "queue_small"}
 )
 LADEN_SHARE = 0.4
+# What a link that flaps is now and then.
+BETWEEN_FLAPS = frozenset({"link_cut", "link_cut_one_way", "link_silent", "link_silent_one_way", "state_lies"})
 FEELINGS = ("loss", "delay")
 
 
@@ -186,8 +188,10 @@ def diagnose(world: World, *, at_s: float, busy: Collection[str] = ()) -> tuple[
 
 
 def _follows(cause: Cause, causes: Iterable[Cause], world: World) -> bool:
-    """Whether a cause may be but a consequence: a link in trouble once traffic was moved onto it."""
+    """Whether a cause may be but a consequence: of flapping, or a link in trouble once traffic was moved onto it."""
     if cause.kind in CONSEQUENCES:
+        return True
+    if cause.kind in BETWEEN_FLAPS and ("link_flapping", cause.subject) in {other[:2] for other in causes}:
         return True
     states = world["link_states"]
     if cause.kind not in CROWDING or not states.has(cause.subject):

@@ -173,7 +173,7 @@ def _course(runner: Runner, network: EmbeddedNetwork, one: Incident, told: Told)
     judged_s = begun_s + (LATE_JUDGED_S if one.fault and one.fault.kind in LATE else JUDGED_S)
     at_s, until_s = 0.0, judged_s
     while at_s < until_s or (_unsettled(runner) and at_s < until_s + SETTLES_S):
-        at_s += TURN_S if at_s < judged_s or runner.state.running else QUIET_TURN_S
+        at_s += TURN_S if at_s < judged_s or _unsettled(runner) else QUIET_TURN_S
         decided = runner.turn(at_s)
         told(runner.state, decided)
         course.at_s.append(at_s)

@@ -11,7 +11,7 @@ from karez.twin.twin import Twin
 def initial_states(intended: Twin) -> Twin:
     """The twin with the states of a network's first day: as intended, idle, and every device up.
 
-    Links that end on a station have no state: they are many and nobody steers them.
+    Links that end on a station have no state: they are many and nobody steers them. No link has told its speed yet.
     """
     return intended.replace(*_first_day(intended).values())
 
@@ -29,7 +29,7 @@ def _first_day(intended: Twin) -> dict[str, Table]:
     links, servers, devices = intended["links"], intended["servers"], intended["equipment"]
     observed = np.flatnonzero(links["kind"] != b"access")
     tables = (
-        _mirrored("link_states", links, ("up", "drained", "cost", "capacity_gbps"), observed),
+        _mirrored("link_states", links, ("up", "drained", "cost"), observed),
         Table.of("server_states", {"id": servers.ids, "free_chips": servers["chips"]}),
         _mirrored("equipment_states", devices, ("boots", "drained")),
         _mirrored("daemon_states", intended["daemons"], ("restarts",)),
