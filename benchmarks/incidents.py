@@ -7,8 +7,7 @@ network lives a second time without the loop, and that is the yardstick of harm.
 from __future__ import annotations
 
 import os
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -16,6 +15,7 @@ from benchmarks import Figure
 from benchmarks.instances.mesh import mesh
 from karez.loop.state import Policy
 from karez.scenario.incidents import Outcome, incident, played
+from karez.scenario.score import f1, times_of
 
 NAME = "incidents"
 INCIDENTS = int(os.environ.get("KAREZ_INCIDENTS", "10000"))
@@ -50,18 +50,15 @@ def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
         _figure("incidents with harm", sum(one.harmed for one in outcomes), "", 0.0),
         _figure("incidents in which an act was undone", sum(one.undone > 0 for one in outcomes), ""),
         _figure("acts neither verified nor undone at the end", sum(one.unsettled for one in outcomes), "", 0.0),
-        _figure("localisation, F1 of (cause, subject), belief and world the same", f1(matched), "", F1_BAR, "higher"),
-        _figure("localisation, F1 of (cause, subject), all incidents", f1(outcomes), "", better="higher"),
+        _figure("localisation, F1 of (cause, subject), belief and world the same", _f1(matched), "", F1_BAR, "higher"),
+        _figure("localisation, F1 of (cause, subject), all incidents", _f1(outcomes), "", better="higher"),
         *(figure for name, (kinds, bar) in SOON.items() for figure in _times(name, kinds, bar, matched)),
     ]
 
 
-def f1(outcomes: Iterable[Outcome]) -> float:
-    """F1 of the pairs of cause and subject."""
-    pairs = [(set(one.label), set(one.found)) for one in outcomes]
-    right = sum(len(label & found) for label, found in pairs)
-    wrong = sum(len(label ^ found) for label, found in pairs)
-    return 2 * right / (2 * right + wrong) if right else 0.0
+def _f1(outcomes: Sequence[Outcome]) -> float:
+    """F1 over incidents with and without a trace: what is told where nothing is to be found counts against it."""
+    return f1(outcomes) or 0.0
 
 
 def _of_network(seed: int) -> list[Outcome]:
@@ -72,15 +69,14 @@ def _of_network(seed: int) -> list[Outcome]:
 
 def _times(name: str, kinds: tuple[str, ...], bar: float, outcomes: Sequence[Outcome]) -> list[Figure]:
     mine = [one for one in outcomes if one.kind in kinds and one.healed_s is not None]
-    healed = [one.healed_s for one in mine if one.healed_s is not None]
-    single = [one.single_s for one in mine if one.single_s is not None]
-    if not mine:
-        return []
+    healed = times_of(
+        f"{name}: median to verified heal, two sources ({len(mine)} healed)", (one.healed_s for one in mine)
+    )
+    single = times_of(f"{name}: median to the first signal, one source", (one.single_s for one in mine))
     return [
-        _figure(
-            f"{name}: median to verified heal, two sources ({len(mine)} healed)", statistics.median(healed), "s", bar
-        ),
-        _figure(f"{name}: median to the first signal, one source", statistics.median(single), "s"),
+        _figure(times.what, times.median_s, "s", most)
+        for times, most in ((healed, bar), (single, None))
+        if times.median_s is not None
     ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karez.scenario.incidents import Outcome
-from karez.scenario.score import confusion, failures, score, times_of
+from karez.scenario.score import confusion, f1, failures, score, times_of
 from tests.healing import meshed
 from tests.test_networks import TABLES, asked, imported, refused
 
@@ -52,6 +52,13 @@ def test_what_was_found_right_wrong_or_not_at_all_is_counted_by_pairs() -> None:
         ("router_dead", "link_slow"): 1,
         ("none", "link_slow"): 1,
     }
+
+
+def test_what_is_told_where_nothing_is_to_be_found_lowers_f1_of_all_and_not_of_those_with_a_trace() -> None:
+    outcomes = [outcome(SLOW, SLOW), outcome((), DEAD)]
+    assert score(outcomes).f1 == 1.0
+    assert f1(outcomes) == pytest.approx(2 / 3)
+    assert (f1([outcome((), DEAD)]), f1([outcome((), ())])) == (0.0, None)
 
 
 def test_times_are_of_those_that_came_to_it() -> None:

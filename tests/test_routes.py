@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.instances.ring import ring
+from karez.measure import spread
 from karez.measure.routes import DRAINED_COST, Case, case_of, flows, plant_of, routes, way_cost
 from karez.twin import Table, Twin, World
 from karez.twin.states import initial_states
@@ -110,6 +111,17 @@ def test_shares_of_what_crosses_links_add_up_to_their_loads(links: list, demands
     both = np.zeros((len(links), 2))
     np.add.at(both, (crossing.link, crossing.back), crossing.share * world["demands"]["gbps"][crossing.demand])
     assert both.max(axis=1) == pytest.approx(made.load_gbps(), abs=1e-9)
+
+
+def test_ways_are_told_apart_by_costs_that_32_bits_do_not_hold() -> None:
+    world = _world([(0, 1, 0, 0), (1, 2, 0, 0), (0, 2, 0, 0)], [(0, 2, 1.0)])
+    plant, shape = plant_of(world), (1, 3)
+    cost = np.array([2**40, 2**40, 2**42])[plant.link]
+    label, by_area, order = np.full(shape, spread.FAR), np.full(shape, -1), np.zeros(shape, np.int64)
+    ways = (plant.into, plant.tail, cost, plant.area, plant.member, plant.backbone)
+    spread.trees(plant.number[2:3], *ways, label, by_area, order, np.zeros(1, np.int64))
+    assert label[0, plant.number[:3]].tolist() == [2**41, 2**40, 0]
+    assert order[0].tolist() == plant.number[[2, 1, 0]].tolist()
 
 
 def test_within_an_area_traffic_stays_though_the_backbone_would_be_cheaper() -> None:

@@ -183,6 +183,17 @@ def test_a_world_takes_states_from_the_actual_twin_and_the_rest_from_the_intende
     assert world["links"] is intended["links"]
 
 
+@pytest.mark.parametrize(("told", "rows"), [(["b", "c"], [1, 2]), (["a", "bb", "c"], [0, 2]), (["x"], [])])
+def test_observed_pairs_states_with_the_rows_they_are_of_and_leaves_out_strangers(
+    told: list[str], rows: list[int]
+) -> None:
+    intended = Twin().replace(Table.of("equipment", {"id": ["a", "b", "c"], "site": ["s"] * 3, "kind": ["router"] * 3}))
+    actual = Twin().replace(Table.of("equipment_states", {"id": told}))
+    found, states = World(intended, actual).observed("equipment")
+    assert found.tolist() == rows
+    assert states.ids.tolist() == intended["equipment"].ids[rows].tolist()
+
+
 def test_a_twin_that_holds_a_row_under_two_names_gives_one_row_and_tells_where_they_differ() -> None:
     stations: Columns = {"id": ["BTS-9", "t1"], "metro": ["m", "m"], "lon": [101.0, 100.0], "lat": [30.0, 30.0]}
     alias = Table.of("aliases", {"id": ["BTS-9"], "system": ["oss"], "table": ["stations"], "row": ["t1"]})

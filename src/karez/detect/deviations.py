@@ -73,8 +73,8 @@ def _deviations(world: World) -> Iterator[Deviation]:
 
 
 def _of_links(world: World) -> Iterator[Deviation]:
-    rows, states, ids = _paired(world, "links", "link_states")
-    links = world["links"]
+    links, (rows, states) = world["links"], world.observed("links")
+    ids = states.ids
     meant = links["up"][rows]
     yield _where("down", ids, meant & ~states["up"])
     yield _where("unadjacent", ids, meant & ~states["adjacent"])
@@ -87,29 +87,19 @@ def _of_links(world: World) -> Iterator[Deviation]:
 
 
 def _of_devices(world: World) -> Iterator[Deviation]:
-    rows, states, ids = _paired(world, "equipment", "equipment_states")
-    devices = world["equipment"]
+    devices, (rows, states) = world["equipment"], world.observed("equipment")
+    ids = states.ids
     yield _where("silence", ids, ~states["up"])
     yield _where("drained_router", ids, states["drained"] != devices["drained"][rows])
     yield _where("booted", ids, states["up"] & (states["boots"] > devices["boots"][rows]))
 
 
 def _of_programs(world: World) -> Iterator[Deviation]:
-    _, states, ids = _paired(world, "daemons", "daemon_states")
-    yield _where("dead", ids, ~states["up"])
-    yield _where("behind", ids, states["up"] & (states["behind_s"] >= BEHIND_S), states["behind_s"])
-    rows, states, ids = _paired(world, "configs", "config_states")
-    yield _where("differs", ids, states["value"] != world["configs"]["value"][rows])
-
-
-def _paired(world: World, table: str, state: str) -> tuple[Array, Table, Array]:
-    """The rows of `table` that have a state, those states and their ids."""
-    states = world[state]
-    rows = states.columns["id"].resolve((world[table].columns["id"],))
-    known = rows >= 0
-    if not known.all():
-        rows, states = rows[known], states.take(known)
-    return rows, states, states.ids
+    _, states = world.observed("daemons")
+    yield _where("dead", states.ids, ~states["up"])
+    yield _where("behind", states.ids, states["up"] & (states["behind_s"] >= BEHIND_S), states["behind_s"])
+    rows, states = world.observed("configs")
+    yield _where("differs", states.ids, states["value"] != world["configs"]["value"][rows])
 
 
 def _where(kind: str, ids: Array, deviates: Array, size: Array | None = None) -> Deviation:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from karez.plan import Action
 from karez.plan.kinds import KINDS
-from karez.twin import World
+from karez.twin import World, schema
 
 # By table, the columns that lead towards a site.
 TOWARDS = {
@@ -50,8 +50,7 @@ def _sites(world: World, action: Action) -> Iterator[str]:
         yield from _of_row(world, cell.table, cell.row)
     for new in action.adds:
         for column in TOWARDS.get(new.table, ()):
-            target = str(new.values.get(column, ""))
-            yield from _towards(world, new.table, column, target)
+            yield from _towards(world, new.table, column, str(new.values.get(column, "")))
     if not action.sets and not action.adds and KINDS[action.kind].may_set:
         yield from _of_row(world, KINDS[action.kind].may_set[0][0], action.subject)
 
@@ -64,7 +63,7 @@ def _of_row(world: World, table: str, row: str) -> Iterator[str]:
             yield from _towards(world, table, column, str(world[table].cell(row, column)))
 
 
-def _towards(world: World, table: str, column: str, target: str) -> Iterator[str]:
+def _towards(world: World, table: str, column: str, row: str) -> Iterator[str]:
     """The sites that a reference leads to, step by step."""
-    names = {"equipment": "equipment", "server": "servers"}
-    yield from _of_row(world, names.get(column, "sites"), target)
+    for target in schema.column(table, column).refers_to:
+        yield from _of_row(world, target, row)

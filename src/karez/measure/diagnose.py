@@ -12,7 +12,7 @@ log-likelihood ratios, fitted on drawn incidents.
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from karez.measure.routes import Case, Crossing, Plant, case_of, plant_of, route_key, routes
+from karez.measure.routes import Case, Crossing, Routed, case_of, routes
 from karez.measure.signatures import (
     WAYS,
     Hypothesis,
@@ -38,7 +38,7 @@ from karez.measure.signatures import (
 )
 from karez.twin import Table, Twin, World
 from karez.twin.memo import made_of
-from karez.twin.table import Array, text
+from karez.twin.table import strings, text
 
 # What a signal that is there adds, and what one that is missing takes, by how much the cause must leave it.
 HIT: dict[Weight, float] = {"must": 4.0, "likely": 3.5, "may": 2.5}
@@ -112,9 +112,8 @@ class Cause(NamedTuple):
 
 # By link and way ("" and a site), the demands that pass, and the share of each.
 Passed = dict[tuple[str, str], dict[str, float]]
-# Where demands pass, by plant; of each, so many routings are kept.
-_PASSED: WeakKeyDictionary[Plant, OrderedDict[object, Passed]] = WeakKeyDictionary()
-KEPT_ROUTES = 16
+# Where demands pass, kept with the routing that it follows from.
+_PASSED: WeakKeyDictionary[Routed, Passed] = WeakKeyDictionary()
 
 
 class Sign(NamedTuple):
@@ -171,17 +170,18 @@ def diagnose(world: World, *, at_s: float, busy: Collection[str] = ()) -> tuple[
     scene = _scene(world, at_s, busy)
     if scene is None:
         return ()
-    hypotheses = list(_hypotheses(scene))
+    scores = [_score(one, scene) for one in _hypotheses(scene)]
     causes: list[Cause] = []
     while scene.signs or scene.users:
-        scores = sorted((_score(one, scene) for one in hypotheses), key=_rank)
+        scores.sort(key=_rank)
         if not scores or scores[0].gain < LEAST_GAIN:
             break
-        cause = _cause(scores, scene)
+        best, cause = scores[0], _cause(scores, scene)
         # What goes both ways may be found once for each.
         if cause.id not in {known.id for known in causes}:
             causes.append(cause)
-        scene = _without(scene, scores[0])
+        scene = _without(scene, best)
+        scores = [_score(one.hypothesis, scene) if _depends(one.hypothesis, best) else one for one in scores]
     first = tuple(cause for cause in causes if not _follows(cause, causes, world))
     # What nobody can explain while something else is wrong may well follow from it.
     return first or tuple(causes) or tuple(_unknown(scene))
@@ -261,7 +261,7 @@ def layout_of(intended: Twin) -> Layout:
 
 
 def _columns(table: Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    return zip(*(_texts(table[name]) for name in names), strict=True)
+    return zip(*(strings(table[name]) for name in names), strict=True)
 
 
 def _frozen(lists: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -300,7 +300,7 @@ def _crowded(world: World, signs: dict[Trait, list[Sign]], at_s: float) -> dict[
     states, signals = world["link_states"], world["signals"]
     links = sorted({trait.subject for trait in signs if states.has(trait.subject)})
     recent = (signals["kind"] == b"load") & (signals["open"] | (signals["since_s"] > at_s - RECENT_S))
-    full = set(_texts(signals["subject"][recent]))
+    full = set(strings(signals["subject"][recent]))
     found = {}
     for link in links:
         room, load = float(world["links"].cell(link, "capacity_gbps")), float(states.cell(link, "load_gbps"))
@@ -324,12 +324,10 @@ def _passed(world: World) -> tuple[Passed, ...]:
 
 def _passed_in(world: World, case: Case) -> Passed:
     """By link and way, and by site, the share of each demand that passes; kept, as routes seldom change."""
-    known, key = _PASSED.setdefault(plant_of(world), OrderedDict()), route_key(case)
-    if key not in known:
-        known[key] = _sorted_out(world, routes(world, case).crossing())
-        if len(known) > KEPT_ROUTES:
-            known.popitem(last=False)
-    return known[key]
+    found = routes(world, case)
+    if found.routed not in _PASSED:
+        _PASSED[found.routed] = _sorted_out(world, found.crossing())
+    return _PASSED[found.routed]
 
 
 def _sorted_out(world: World, crossing: Crossing) -> Passed:
@@ -356,7 +354,7 @@ def _worked_on(world: World, layout: Layout, at_s: float) -> set[str]:
     works = world["works"]
     now = np.flatnonzero((works["from_s"] - EARLY_S <= at_s) & (at_s < works["to_s"] + AFTER_S))
     found: set[str] = set()
-    for subject in _texts(works["subject"][now]):
+    for subject in strings(works["subject"][now]):
         found |= {subject, *layout.links_in.get(subject, ())}
         sites = {layout.site_of.get(subject, ""), subject} & set(layout.links_at)
         for site in sites:
@@ -444,9 +442,7 @@ def _score(one: Hypothesis, scene: Scene) -> Score:
     if gain < PRIOR + LEAST_GAIN or not (seen or felt):
         return Score(one, -math.inf, (), ())
     age_s = scene.at_s - _since(scene, seen, felt)
-    gain -= sum(
-        MISS[weight] * _ripe(trait, age_s, scene) for trait, weight in one.traits.items() if trait not in scene.signs
-    )
+    gain -= sum(MISS[one.traits[trait]] * _ripe(trait, age_s, scene) for trait in one.asked if trait not in scene.signs)
     unfelt = sum(
         FELT_MISS * share
         for demand, share in passing.items()
@@ -501,6 +497,11 @@ def _cause(scores: list[Score], scene: Scene) -> Cause:
     )
 
 
+def _depends(one: Hypothesis, best: Score) -> bool:
+    """Whether what a hypothesis gains may change once what `best` explains is set aside."""
+    return bool(best.felt and (one.felt or one.may_feel)) or not one.traits.keys().isdisjoint(best.traits)
+
+
 def _overlap(score: Score, best: Score) -> bool:
     """Whether two hypotheses would explain the same signal, so that one is true rather than the other."""
     if set(score.traits) & set(best.traits):
@@ -529,7 +530,3 @@ def _unknown(scene: Scene) -> Iterator[Cause]:
         if scene.at_s - since_s >= UNKNOWN_S:
             evidence = tuple(sorted(sign.id for sign in signs))
             yield Cause(UNKNOWN, subject, since_s, 0.5, evidence, _sources(signs), math.nan, ())
-
-
-def _texts(values: Array) -> list[str]:
-    return [text(value) for value in values.tolist()]

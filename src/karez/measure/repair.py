@@ -82,6 +82,8 @@ FIRST, SECOND, WHOLE, NEAREST, FARTHEST, METRO, BEGIN, END = 0, 1, 2, 3, 4, 5, 6
 LOGGED, ARCS, TOUCHED, TURN = 0, 1, 2, 3
 
 
+# Other modules compile `push` and `pop` into loops of their own, and what numba keeps of those is not made anew when
+# these change: `make clean` then.
 @njit(cache=True)
 def push(heap: Array, size: int, key: Whole) -> int:
     """Put a key into the heap of `size` entries; what is there then is the number returned."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from karez.measure import spread
 from karez.measure.delay import link_oneway_us
-from karez.twin import Table, Twin, World
+from karez.twin import Twin, World
 from karez.twin.graph import bystanders
 from karez.twin.memo import made_of
 from karez.twin.table import Array
@@ -126,10 +126,14 @@ def flows(world: World, case: Case | None = None) -> Flows:
     return routes(world, case or case_of(world)).flows()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Routed:
-    """Where traffic goes: the trees to all goals, what each way carries, and the sites that anything passes."""
+    """Where traffic goes: its legs, the trees to all goals, what each way carries, and the sites that anything passes.
 
+    It is made once for all cases that route alike, so that what follows from it can be kept with it.
+    """
+
+    legs: Legs
     graph: spread.Graph
     carried_gbps: Array
     passed: Array
@@ -142,7 +146,6 @@ class Routes:
 
     plant: Plant
     case: Case
-    legs: Legs
     routed: Routed
 
     def load_gbps(self) -> Array:
@@ -154,7 +157,7 @@ class Routes:
 
     def flows(self) -> Flows:
         """What all demands do."""
-        case, legs = self.case, self.legs
+        case, legs = self.case, self.routed.legs
         load = self.load_gbps()
         with np.errstate(divide="ignore", invalid="ignore"):
             used = np.nan_to_num(load / case.capacity_gbps, nan=0.0, posinf=1e9)
@@ -167,24 +170,24 @@ class Routes:
 
     def _felt(self) -> tuple[Array, Array]:
         """The share that arrives and the delay, from each site that traffic passes to each goal."""
-        case, plant, routed = self.case, self.plant, self.routed
+        case, plant, routed, goals = self.case, self.plant, self.routed, self.routed.legs.goals
         back, link = plant.back, plant.link
         used = (routed.carried_gbps + case.background_gbps[link]) / np.maximum(case.capacity_gbps[link], 1e-9)
         full = np.minimum(used, FULLEST_SHARE)
         kept = (1 - case.lost_share[link, back]) / np.maximum(used, 1.0)
         delay = plant.planned_us[link] + case.extra_us[link, back] + QUEUE_US * full / (1 - full)
-        shape = (len(self.legs.goals), len(plant.sites))
+        shape = (len(goals), len(plant.sites))
         share, felt = np.zeros(shape), np.full(shape, np.inf)
-        hole = np.full(len(self.legs.goals), -1)
+        hole = np.full(len(goals), -1)
         if case.hole[0] >= 0:
-            hole[self.legs.goals == plant.number[case.hole[1]]] = plant.number[case.hole[0]]
+            hole[goals == plant.number[case.hole[1]]] = plant.number[case.hole[0]]
         held, slow = 1 - case.site_lost_share[plant.sites], case.site_extra_us[plant.sites]
         spread.feel(routed.graph, routed.passed, routed.starts, kept, delay, held, slow, hole, share, felt)
         return share, felt
 
     def crossing(self) -> Crossing:
         """What share of each demand passes where."""
-        plant, legs = self.plant, self.legs
+        plant, legs = self.plant, self.routed.legs
         ways, vertices = spread.shares(self.routed.graph, legs.goal, legs.start)
         way = ways[:, 1].astype(np.int64)
         return Crossing(
@@ -247,7 +250,7 @@ def _plant(intended: Twin) -> Plant:
 def case_of(world: World) -> Case:
     """What is so now: as observed where it was, as intended elsewhere, with nothing lost and no delay added."""
     links, sites, demands = world["links"], world["sites"], world["demands"]
-    rows, states = observed(world)
+    rows, states = world.observed("links")
     told = np.isfinite(states["capacity_gbps"])
     via, limited = _led(world)
     return Case(
@@ -276,11 +279,6 @@ def _overlaid(meant: Array, rows: Array, seen: Array) -> Array:
     return found
 
 
-def observed(world: World) -> tuple[Array, Table]:
-    """The rows of `links` that have a state, and those states; states of links that are not intended are left out."""
-    return _observed(world, "links", "link_states")
-
-
 def legs_of(world: World, plant: Plant, case: Case) -> Legs:
     """The demands as legs: two where a demand is led over a site."""
     start, end = (plant.number[world.intended.resolve("demands", column)] for column in ("a", "b"))
@@ -296,17 +294,16 @@ def legs_of(world: World, plant: Plant, case: Case) -> Legs:
 def routes(world: World, case: Case) -> Routes:
     """The routes of a case; of the cases asked for last, where traffic goes is kept."""
     plant = plant_of(world)
-    legs = legs_of(world, plant, case)
     known = _ROUTED.setdefault(plant, OrderedDict())
-    key = route_key(case)
+    key = _route_key(case)
     if key not in known:
-        known[key] = _routed(plant, case, legs)
+        known[key] = _routed(plant, case, legs_of(world, plant, case))
         if len(known) > KEPT:
             known.popitem(last=False)
-    return Routes(plant, case, legs, known[key])
+    return Routes(plant, case, known[key])
 
 
-def route_key(case: Case) -> tuple[bytes, ...]:
+def _route_key(case: Case) -> tuple[bytes, ...]:
     """What tells apart cases whose traffic goes elsewhere."""
     set_by_hand = np.flatnonzero(case.cost)
     rows = (np.flatnonzero(~case.up), np.flatnonzero(case.drained), np.flatnonzero(case.site_drained), set_by_hand)
@@ -320,7 +317,7 @@ def _routed(plant: Plant, case: Case, legs: Legs) -> Routed:
     np.add.at(entering, (legs.goal, legs.start), (case.offered_gbps * case.limited_share)[legs.demand])
     carried = np.zeros(len(plant.link))
     passed, starts = spread.load(graph, entering, carried)
-    return Routed(graph, carried, passed, starts)
+    return Routed(legs, graph, carried, passed, starts)
 
 
 def _graph(plant: Plant, case: Case, goals: Array) -> spread.Graph:
@@ -350,18 +347,11 @@ def way_cost(plant: Plant, case: Case) -> Array:
     return cost
 
 
-def _observed(world: World, table: str, state: str) -> tuple[Array, Table]:
-    states = world[state]
-    rows = states.columns["id"].resolve((world[table].columns["id"],))
-    known = rows >= 0
-    return (rows, states) if known.all() else (rows[known], states.take(known))
-
-
 def _led(world: World) -> tuple[Array, Array]:
     """The site that each demand is led over (a row; -1: none), and the share of it that is let in."""
     demands = world["demands"]
     via, limited = world.intended.resolve("demands", "via").copy(), demands["limited_share"].copy()
-    rows, states = _observed(world, "demands", "demand_states")
+    rows, states = world.observed("demands")
     via[rows] = states.columns["via"].resolve((world["sites"].columns["id"],))
     limited[rows] = states["limited_share"]
     return via, limited
@@ -371,7 +361,7 @@ def _drained_sites(world: World) -> Array:
     """The sites whose router is drained (a bool each)."""
     devices = world["equipment"]
     drained = devices["drained"].copy()
-    rows, states = _observed(world, "equipment", "equipment_states")
+    rows, states = world.observed("equipment")
     drained[rows] = states["drained"]
     found = np.zeros(len(world["sites"]), bool)
     found[world.intended.resolve("equipment", "site")[drained]] = True

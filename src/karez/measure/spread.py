@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from karez.measure.repair import pop, push
 from karez.twin.table import Array
 
 FAR = np.int64(2**62)
@@ -33,47 +34,26 @@ class Graph(NamedTuple):
 
 
 @njit(cache=True)
-def _rise(heap_cost, heap_vertex, at):  # type: ignore[no-untyped-def]
-    while at > 0:
-        above = (at - 1) >> 1
-        if heap_cost[above] <= heap_cost[at]:
-            return
-        heap_cost[above], heap_cost[at] = heap_cost[at], heap_cost[above]
-        heap_vertex[above], heap_vertex[at] = heap_vertex[at], heap_vertex[above]
-        at = above
-
-
-@njit(cache=True)
-def _sink(heap_cost, heap_vertex, size):  # type: ignore[no-untyped-def]
-    at = 0
-    while True:
-        least = 2 * at + 1
-        if least >= size:
-            return
-        if least + 1 < size and heap_cost[least + 1] < heap_cost[least]:
-            least += 1
-        if heap_cost[at] <= heap_cost[least]:
-            return
-        heap_cost[least], heap_cost[at] = heap_cost[at], heap_cost[least]
-        heap_vertex[least], heap_vertex[at] = heap_vertex[at], heap_vertex[least]
-        at = least
+def _bits(count):  # type: ignore[no-untyped-def]
+    """How many bits the numbers below `count` take: no more, so that of 63 enough are left for the longest way."""
+    bits = 0
+    while (1 << bits) < count:
+        bits += 1
+    return bits
 
 
 @njit(cache=True)
 def _search(area, seeds, into, tail, cost, way_area, label, by_area, locked, order, count):  # type: ignore[no-untyped-def]
     """Dijkstra over the ways of one area, from labelled seeds to what was not labelled before; the new `count`."""
-    size = 0
-    heap_cost, heap_vertex = np.empty(len(tail) + len(seeds), np.int64), np.empty(len(tail) + len(seeds), np.int64)
+    # A key of the heap is the cost of a vertex and, in the lowest bits, its number.
+    bits, size = _bits(len(label)), 0
+    heap = np.empty(len(tail) + len(seeds), np.int64)
     for vertex in seeds:
-        heap_cost[size], heap_vertex[size] = label[vertex], vertex
-        size += 1
-        _rise(heap_cost, heap_vertex, size - 1)
+        size = push(heap, size, label[vertex] << bits | vertex)
     done = np.zeros(len(label), np.bool_)
     while size:
-        head_cost, head = heap_cost[0], heap_vertex[0]
-        size -= 1
-        heap_cost[0], heap_vertex[0] = heap_cost[size], heap_vertex[size]
-        _sink(heap_cost, heap_vertex, size)
+        head_cost, head = heap[0] >> bits, heap[0] & ((1 << bits) - 1)
+        size = pop(heap, size)
         if done[head] or head_cost > label[head]:
             continue
         done[head] = True
@@ -87,9 +67,7 @@ def _search(area, seeds, into, tail, cost, way_area, label, by_area, locked, ord
             reached = head_cost + cost[way]
             if reached < label[start]:
                 label[start], by_area[start] = reached, area
-                heap_cost[size], heap_vertex[size] = reached, start
-                size += 1
-                _rise(heap_cost, heap_vertex, size - 1)
+                size = push(heap, size, reached << bits | start)
     for at in range(count):
         locked[order[at]] = True
     return count

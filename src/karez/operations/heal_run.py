@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from karez.adapters.embedded import FAULTS, FOREVER_S, EmbeddedNetwork, Fault, drawn
-from karez.errors import InputError
+from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.importers import calendar
 from karez.loop.runner import People, Runner, nobody
 from karez.loop.state import Approval, Decisions, Policy, State
-from karez.measure.routes import case_of, flows, observed
 from karez.operations import Answer, HealRunQuestion
+from karez.operations.faults import Breaking, fault_of, require_kind
 from karez.operations.heal import SETTING, Event, Setting, acts_of, setting_of, timeline
 from karez.operations.networks import counted, load_living, provenance, read_plan, require_new_file
 from karez.plan import Plan
 from karez.record.log import Record
 from karez.record.verify import verify
+from karez.scenario.incidents import announced
 from karez.twin import World
 from karez.twin.schema import Value
 from karez.twin.store import Revision
@@ -30,17 +29,6 @@ Told = Callable[[State, Decisions], None]
 # The fault starts after a quarter of the turns, when normal delays are learned, and goes after half of them, unless it
 # passes by itself or somebody has to mend it.
 STARTS_SHARE, ENDS_SHARE = 0.25, 0.5
-# What a test asks for, and no user.
-NOT_ASKED_FOR = frozenset({"deaf"})
-KINDS = tuple(kind for kind in FAULTS if kind not in NOT_ASKED_FOR)
-TABLES = {"link": "links", "duct": "ducts", "router": "equipment", "site": "sites", "daemon": "daemons"} | {
-    "config": "configs",
-    "demand": "demands",
-}
-# What is drawn even where no subject is named: it takes a link that is nearly full.
-ON_FULL_LINKS = frozenset({"queue_small"})
-# The load below which traffic counts as having left a link (Gbit/s), and how many links are tried for it.
-LEFT_GBPS, TRIED = 0.01, 200
 # How far ahead planned work is looked for.
 AHEAD_S = 366 * 86_400.0
 
@@ -123,16 +111,19 @@ def followed(question: HealRunQuestion, told: Told) -> HealRunAnswer:
 
 
 def _prepared(question: HealRunQuestion) -> _Run:
-    if question.fault not in KINDS:
-        raise InputError.of("fault", f"{question.fault!r} is none", f"give one of {', '.join(KINDS)}")
+    require_kind(question.fault)
     world, revision = load_living(question.network)
     plan = read_plan(question.plan) if question.plan else None
     start_s = float(int(revision.at_s))
-    fault = _fault(world, question, start_s)
+    at_s, until_s = (start_s + share * question.turns for share in (STARTS_SHARE, ENDS_SHARE))
+    fault = fault_of(world, question.network, Breaking(question.fault, question.subject, question.seed, at_s, until_s))
     setting = setting_of(
         question.network,
         question.record,
-        works=(*_works(question, world, start_s), *_announced(fault)),
+        works=(
+            *_works(question, world, start_s),
+            *announced(fault, id="planned", note="announced by this run"),
+        ),
         freezes=_freezes(question, world),
     )
     return _Run(question, setting.of(world), revision, setting, fault, plan, start_s)
@@ -193,99 +184,6 @@ def _freezes(question: HealRunQuestion, world: World) -> tuple[dict[str, Value],
         return ()
     planned = calendar.freezes(Path(question.freezes), zone=question.zone, known=world.intended)
     return tuple(planned.whole().records())
-
-
-def _announced(fault: Fault | None) -> tuple[dict[str, Value], ...]:
-    """Planned work is in the calendar."""
-    if fault is None or not fault.kind.startswith("work_"):
-        return ()
-    row: dict[str, Value] = {"id": "planned", "subject": fault.subject, "from_s": fault.at_s, "to_s": fault.until_s}
-    return (row | {"note": "announced by this run"},)
-
-
-# ---- the fault
-
-
-def _fault(world: World, question: HealRunQuestion, start_s: float) -> Fault | None:
-    """What goes wrong, when, where and how much.
-
-    Raises:
-        InputError: the network has nothing that it could befall, or not what is named.
-    """
-    kind = FAULTS[question.fault]
-    if kind.about == "nothing":
-        return None
-    if question.subject:
-        _require_subject(world, question)
-    at_s, until_s = (start_s + share * question.turns for share in (STARTS_SHARE, ENDS_SHARE))
-    fault = drawn(world, question.fault, np.random.default_rng(question.seed), at_s)
-    if fault is None:
-        raise _nothing_to_break(question)
-    if kind.lasts_s is None:
-        fault = msgspec.structs.replace(fault, until_s=FOREVER_S if kind.mended else until_s)
-    if question.subject:
-        return _moved(world, fault, question.subject)
-    if kind.about != "link" or question.fault in ON_FULL_LINKS:
-        return fault
-    subject = _busiest_link(world)
-    if not subject:
-        raise _nothing_to_break(question)
-    return msgspec.structs.replace(fault, subject=subject)
-
-
-def _nothing_to_break(question: HealRunQuestion) -> InputError:
-    about = FAULTS[question.fault].about
-    if about == "link":
-        what, fix = "has no link whose traffic could take another way", "add links and demands"
-    else:
-        what, fix = f"has no {about} that {question.fault} could befall", f"add one to the table {TABLES[about]}"
-    return InputError.of(question.network, what, f"{fix}, or ask for --fault none")
-
-
-def _require_subject(world: World, question: HealRunQuestion) -> None:
-    kind = FAULTS[question.fault]
-    table = world[TABLES[kind.about]]
-    column = "kind" if kind.program else "section" if kind.section else ""
-    wanted = kind.program or kind.section
-    good = table.ids if not column else table.ids[table[column] == wanted.encode()]
-    if kind.about == "router":
-        good = table.ids[table["kind"] == b"router"]
-    if question.subject.encode() in good:
-        return
-    some = ", ".join(row.decode() for row in good[:5].tolist())
-    what = f"{question.subject!r} is no {f'{wanted} ' if wanted else ''}{kind.about} of {question.network}"
-    raise InputError.of(
-        "subject", what, f"give an id of the table {table.name}, such as {some}" if some else "there is none"
-    )
-
-
-def _moved(world: World, fault: Fault, subject: str) -> Fault:
-    """The same fault at another subject; traffic is lost to a site that traffic from there goes to."""
-    moved = msgspec.structs.replace(fault, subject=subject)
-    if not fault.goal:
-        return moved
-    device = str(world["configs"].cell(subject, "equipment")) if world["configs"].has(subject) else subject
-    site, demands = str(world["equipment"].cell(device, "site")), world["demands"]
-    goals = demands["b"][(demands["a"] == site.encode()) & (demands["b"] != site.encode())]
-    return msgspec.structs.replace(moved, goal=goals[0].decode()) if len(goals) else moved
-
-
-def _busiest_link(world: World) -> str:
-    """The link that carries most, of those that traffic can be led around; none where there is none."""
-    case = case_of(world)
-    load = flows(world, case).load_gbps
-    rows, _ = observed(world)
-    load = np.where(np.isin(np.arange(len(load)), rows), load, 0.0)
-    order = np.argsort(-load, kind="stable")[: min(TRIED, int(np.count_nonzero(load)))]
-    return next((world["links"].ids[row].decode() for row in order.tolist() if _is_spared(world, row)), "")
-
-
-def _is_spared(world: World, row: int) -> bool:
-    """Whether no traffic is left on a link once it is drained."""
-    case = case_of(world)
-    drained = case.drained.copy()
-    drained[row] = True
-    return bool(flows(world, replace(case, drained=drained)).load_gbps[row] <= LEFT_GBPS)
 
 
 # ---- what is told of the run

@@ -19,6 +19,7 @@ import numpy as np
 from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy, State
+from karez.plan import Plan
 from karez.record.log import Record
 from karez.scenario.mismatch import MISMATCHES, Mismatch, Setting, mismatched
 from karez.twin import Table, World
@@ -30,6 +31,8 @@ LEARN_S, TURN_S, QUIET_TURN_S = 8.0, 0.2, 1.0
 # What was found is judged so long after the fault began (s), or later where a fault takes longer to show what it is.
 JUDGED_S, LATE_JUDGED_S = 30.0, 60.0
 LATE = frozenset({"router_booted", "link_flapping"})
+# A signal raised so long before the fault began counts as one of it (s).
+EARLY_S = 1.0
 # Users' loss is counted from the first act to so long after its end (s); no incident is followed for longer than this.
 AFTER_S, LONGEST_S = 60.0, 150.0
 # What is under way at the end has so long to be settled (s).
@@ -60,6 +63,16 @@ class Incident(msgspec.Struct, frozen=True):
     def token(self) -> str:
         """What names the incident, so that it can be played again."""
         return f"{self.network}/{self.number}"
+
+    @property
+    def begun_s(self) -> float:
+        """When the fault begins, or would."""
+        return self.fault.at_s if self.fault else LEARN_S
+
+    @property
+    def judged_s(self) -> float:
+        """When what was found is judged."""
+        return self.begun_s + (LATE_JUDGED_S if self.fault and self.fault.kind in LATE else JUDGED_S)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,15 +106,17 @@ def incident(
 ) -> Incident:
     """The incident of a number on a network: its fault, and whether what the loop believes differs from the world."""
     random = np.random.default_rng([number, *name.encode()])
-    mismatch: Mismatch = (
-        "none" if random.random() < matched_share else MISMATCHES[int(random.integers(len(MISMATCHES)))]
-    )
+    mismatch = _mismatch(random, matched_share)
     for _ in range(20):
         kind = kinds[int(random.integers(len(kinds)))]
         fault = drawn(world, kind, random, LEARN_S + float(random.uniform(0.0, 1.0)))
         if kind == "none" or (fault is not None and _shows(world, fault, number)):
             return Incident(name, number, fault, mismatch)
     return Incident(name, number, None, mismatch)
+
+
+def _mismatch(random: np.random.Generator, matched_share: float) -> Mismatch:
+    return "none" if random.random() < matched_share else MISMATCHES[int(random.integers(len(MISMATCHES)))]
 
 
 def _shows(world: World, fault: Fault, seed: int) -> bool:
@@ -117,10 +132,6 @@ def _shows(world: World, fault: Fault, seed: int) -> bool:
     return load >= max(least, SHOWS_GBPS)
 
 
-def _mismatch(random: np.random.Generator, matched_share: float) -> Mismatch:
-    return "none" if random.random() < matched_share else MISMATCHES[int(random.integers(len(MISMATCHES)))]
-
-
 def played(world: World, one: Incident, policy: Policy, told: Told = lambda state, decisions: None) -> Outcome:
     """What the loop makes of an incident; `policy` says what it may do. Each turn is told as it was decided."""
     random = np.random.default_rng([one.number, 7, *one.network.encode()])
@@ -134,29 +145,57 @@ def played(world: World, one: Incident, policy: Policy, told: Told = lambda stat
         return _outcome(one, setting, course, runner, _left_alone(_network(setting, one), course))
 
 
+def announced(fault: Fault | None, **more: Value) -> tuple[dict[str, Value], ...]:
+    """The row of `works`, with `more` in it, that announces a fault which is planned work; none for other faults."""
+    if fault is None or not fault.kind.startswith("work_"):
+        return ()
+    row: dict[str, Value] = {"subject": fault.subject, "from_s": fault.at_s, "to_s": fault.until_s}
+    return (row | more,)
+
+
 def _announced(world: World, fault: Fault | None) -> World:
     """The world in which planned work is in the calendar."""
-    if fault is None or not fault.kind.startswith("work_"):
-        return world
-    row: dict[str, list[Value]] = {
-        "id": ["work"],
-        "subject": [fault.subject],
-        "from_s": [fault.at_s],
-        "to_s": [fault.until_s],
-    }
-    return World(world.intended.replace(world["works"].add(row)), world.actual)
+    for row in announced(fault, id="work"):
+        works = world["works"].add({column: [value] for column, value in row.items()})
+        world = World(world.intended.replace(works), world.actual)
+    return world
 
 
 @dataclass
 class _Course:
-    """What happened turn by turn: when, what was decided, and the users' loss until then with who was cut off."""
+    """What happened turn by turn: when, what was known and decided, the users' loss until then, and who was cut off.
+
+    `plans` has all that were made, by their ids.
+    """
 
     at_s: list[float] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
     decisions: list[Decisions] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
     broken: list[frozenset[str]] = field(default_factory=list)
-    judged: Table | None = None
-    signals_s: float | None = None
+    plans: dict[str, Plan] = field(default_factory=dict)
+
+    def add(self, at_s: float, state: State, decided: Decisions, network: EmbeddedNetwork) -> None:
+        """Go on by a turn, after which the network is as it is."""
+        self.at_s.append(at_s)
+        self.states.append(state)
+        self.decisions.append(decided)
+        self.lost.append(network.lost)
+        self.broken.append(frozenset(network.broken()))
+        self.plans |= {plan.id: plan for plan in decided.plans}
+
+    def judged(self, one: Incident) -> Table:
+        """The findings in the turn in which they are judged, or in the last."""
+        turns = zip(self.at_s, self.states, strict=True)
+        # Times are sums of turns, which may fall short by a little.
+        return next((state for at_s, state in turns if at_s >= one.judged_s - 1e-9), self.states[-1]).findings
+
+    def signalled_s(self, one: Incident) -> float | None:
+        """When the first signal was there that was raised since the fault began, or a little earlier."""
+        for at_s, state in zip(self.at_s, self.states, strict=True):
+            if at_s >= one.begun_s and (state.actual["signals"]["since_s"] >= one.begun_s - EARLY_S).any():
+                return at_s
+        return None
 
 
 def _network(setting: Setting, one: Incident) -> EmbeddedNetwork:
@@ -169,29 +208,14 @@ def _network(setting: Setting, one: Incident) -> EmbeddedNetwork:
 def _course(runner: Runner, network: EmbeddedNetwork, one: Incident, told: Told) -> _Course:
     """Play: turns until what is judged is judged, and users have been watched for long enough after the last act."""
     course = _Course()
-    begun_s = one.fault.at_s if one.fault else LEARN_S
-    judged_s = begun_s + (LATE_JUDGED_S if one.fault and one.fault.kind in LATE else JUDGED_S)
-    at_s, until_s = 0.0, judged_s
+    at_s, until_s = 0.0, one.judged_s
     while at_s < until_s or (_unsettled(runner) and at_s < until_s + SETTLES_S):
-        at_s += TURN_S if at_s < judged_s or _unsettled(runner) else QUIET_TURN_S
+        at_s += TURN_S if at_s < one.judged_s or _unsettled(runner) else QUIET_TURN_S
         decided = runner.turn(at_s)
         told(runner.state, decided)
-        course.at_s.append(at_s)
-        course.decisions.append(decided)
-        course.lost.append(network.lost)
-        course.broken.append(frozenset(network.broken()))
-        if (
-            course.signals_s is None
-            and at_s >= begun_s
-            and (runner.state.actual["signals"]["since_s"] >= begun_s - 1.0).any()
-        ):
-            course.signals_s = at_s
-        if course.judged is None and at_s >= judged_s - 1e-9:
-            course.judged = runner.state.findings
+        course.add(at_s, runner.state, decided, network)
         if any(word.verdict == "applied" for word in decided.verdicts):
-            until_s = min(max(until_s, at_s + AFTER_S), begun_s + LONGEST_S)
-    if course.judged is None:
-        course.judged = runner.state.findings
+            until_s = min(max(until_s, at_s + AFTER_S), one.begun_s + LONGEST_S)
     return course
 
 
@@ -223,9 +247,7 @@ def _label(one: Incident, setting: Setting) -> Label:
 
 
 def _outcome(one: Incident, setting: Setting, course: _Course, runner: Runner, alone: Alone) -> Outcome:
-    begun_s = one.fault.at_s if one.fault else LEARN_S
-    judged = course.judged
-    assert judged is not None
+    begun_s, judged, signalled_s = one.begun_s, course.judged(one), course.signalled_s(one)
     acts, label = list(_acts(course)), _label(one, setting)
     harm_share, harmed, broken = _harm(setting, course, alone, acts)
     return Outcome(
@@ -234,7 +256,7 @@ def _outcome(one: Incident, setting: Setting, course: _Course, runner: Runner, a
         mismatch=one.mismatch,
         label=tuple(sorted(label)),
         found=tuple(sorted(_pairs(judged.take(judged["open"] | _mended(judged, course))) - setting.besides)),
-        single_s=None if course.signals_s is None else course.signals_s - begun_s,
+        single_s=None if signalled_s is None else signalled_s - begun_s,
         first_s=_first_told(label, course, begun_s),
         act_s=acts[0][0] - begun_s if acts else None,
         healed_s=_healed(label, course, begun_s),
@@ -255,8 +277,8 @@ def _pairs(findings: Table) -> Label:
 
 def _mended(judged: Table, course: _Course) -> Array:
     """Which findings are gone because an act for them was verified, and nothing else is told of their subjects."""
-    plans = {plan.id: plan for made in course.decisions for plan in made.plans}
-    names = {finding for plan in _stood(course) if plan in plans for finding in plans[plan].because}
+    plans = (course.plans[plan] for plan in _stood(course) if plan in course.plans)
+    names = {finding for plan in plans for finding in plan.because}
     told = np.isin(judged["subject"], judged["subject"][judged["open"]])
     return np.asarray(np.isin(judged.ids, texts(sorted(names))) & ~told)
 
@@ -270,11 +292,10 @@ def _stood(course: _Course) -> set[str]:
 
 def _acts(course: _Course) -> Iterator[tuple[float, str]]:
     """When which acts were taken, undoing and releasing among them."""
-    plans = {plan.id: plan for made in course.decisions for plan in made.plans}
     for at_s, made in zip(course.at_s, course.decisions, strict=True):
         for command in made.commands:
             name = "+".join(f"{action.kind} {action.subject}" for action in command.actions)
-            why = "undo " if command.undoes else "release " if plans[command.plan].planner == "release" else ""
+            why = "undo " if command.undoes else "release " if course.plans[command.plan].planner == "release" else ""
             yield at_s, f"{why}{name}"
 
 
@@ -288,8 +309,7 @@ def _first_told(label: Label, course: _Course, begun_s: float) -> float | None:
 def _healed(label: Label, course: _Course, begun_s: float) -> float | None:
     """When an act for the true cause was seen to have taken effect."""
     names = {f"{kind}/{subject}" for kind, subject in label}
-    stood = _stood(course)
-    mine = {plan.id for made in course.decisions for plan in made.plans if names & set(plan.because)} & stood
+    mine = {plan for plan in _stood(course) if plan in course.plans and names & set(course.plans[plan].because)}
     for made in course.decisions:
         if any(word.verdict == "verified" and word.plan in mine for word in made.verdicts):
             return made.at_s - begun_s

@@ -79,24 +79,19 @@ def mismatched(world: World, kind: Mismatch, fault: Fault | None, random: np.ran
 
 
 @dataclass
-class Delayed:
-    """A network whose state is told late; what it measures, and what it is asked for, is of now."""
+class Seen:
+    """A network as it is; how it is seen otherwise is up to what is derived from this."""
 
     network: EmbeddedNetwork
-    kinds: frozenset[str] = frozenset()
-    told: deque[tuple[float, tuple[StateRows, ...]]] = field(default_factory=deque)
+    kinds: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Offer what the network offers."""
         self.kinds = self.network.kinds
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
-        """What was told half a minute ago."""
-        self.told.append((at_s, self.network.observe(at_s)))
-        found: tuple[StateRows, ...] = ()
-        while self.told and self.told[0][0] <= at_s - OLD_S:
-            found = (*found, *self.told.popleft()[1])
-        return found
+        """What it tells."""
+        return self.network.observe(at_s)
 
     def hear(self, at_s: float) -> tuple[Samples, ...]:
         """Its telemetry."""
@@ -112,16 +107,30 @@ class Delayed:
 
 
 @dataclass
-class Speechless(Delayed):
+class Delayed(Seen):
+    """A network whose state is told late; what it measures, and what it is asked for, is of now."""
+
+    told: deque[tuple[float, tuple[StateRows, ...]]] = field(default_factory=deque)
+
+    def observe(self, at_s: float) -> tuple[StateRows, ...]:
+        """What was told half a minute ago."""
+        self.told.append((at_s, super().observe(at_s)))
+        found: tuple[StateRows, ...] = ()
+        while self.told and self.told[0][0] <= at_s - OLD_S:
+            found = (*found, *self.told.popleft()[1])
+        return found
+
+
+class Speechless(Seen):
     """A network whose interfaces do not tell their speed."""
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What it tells, without speeds."""
-        return tuple(map(_speechless, self.network.observe(at_s)))
+        return tuple(map(_speechless, super().observe(at_s)))
 
     def look(self, table: str, ids: Sequence[str]) -> StateRows:
         """Its rows, without speeds."""
-        return _speechless(self.network.look(table, ids))
+        return _speechless(super().look(table, ids))
 
 
 def _speechless(rows: StateRows) -> StateRows:

@@ -102,7 +102,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         detection_share=_share(sum(bool(one.found) for one in traced), len(traced)),
         precision_share=_share(right, told),
         recall_share=_share(right, true),
-        f1=_share(2 * right, told + true),
+        f1=f1(traced),
         times=tuple(times_of(what, map(time, traced)) for what, time in TIMED.items()),
         false_findings=sum(len(set(one.found)) for one in outcomes if not one.label),
         harmed=sum(one.harmed for one in outcomes),
@@ -113,6 +113,16 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         kinds=tuple(_kind(kind, outcomes) for kind in sorted({one.kind for one in outcomes})),
         confusion=confusion(outcomes),
     )
+
+
+def f1(outcomes: Iterable[Outcome]) -> float | None:
+    """F1 of the pairs of cause and subject (0..1), false findings where nothing is to be found among them.
+
+    None where nothing was to be found and nothing was told.
+    """
+    pairs = [(set(one.label), set(one.found)) for one in outcomes]
+    right = sum(len(label & found) for label, found in pairs)
+    return _share(2 * right, sum(len(label) + len(found) for label, found in pairs))
 
 
 def failures(one: Outcome) -> tuple[Failure, ...]:

@@ -323,6 +323,11 @@ def texts(values: Iterable[str] | Array) -> Array:
     return np.array(encoded, dtype="S") if encoded else np.zeros(0, "S1")
 
 
+def strings(values: Array) -> tuple[str, ...]:
+    """The values of a text column as `str`."""
+    return tuple(text(value) for value in values.tolist())
+
+
 def scalar(value: np.generic) -> Value:
     """The Python value of one cell."""
     item = value.item()

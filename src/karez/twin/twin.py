@@ -11,7 +11,7 @@ import numpy as np
 from karez.twin import schema
 from karez.twin.fold import occurrence
 from karez.twin.schema import Value
-from karez.twin.table import Array, Column, Table, scalar, text
+from karez.twin.table import Array, Column, Table, scalar, strings, text
 
 
 class Twin:
@@ -75,6 +75,13 @@ class World:
         """The table from the twin that it belongs to: states and findings from the actual one."""
         return (self.actual if schema.is_state(table) else self.intended)[table]
 
+    def observed(self, table: str) -> tuple[Array, Table]:
+        """The rows of `table` that have a state, and those states; states of what is not intended are left out."""
+        states = self[schema.mirror(table)]
+        rows = states.columns["id"].resolve((self[table].columns["id"],))
+        known = rows >= 0
+        return (rows, states) if known.all() else (rows[known], states.take(known))
+
 
 @dataclass(frozen=True)
 class TableDiff:
@@ -131,11 +138,11 @@ def _table_diff(before: Table, after: Table) -> TableDiff:
         if column.digest != after.columns[name].digest:
             differs = ~_same(before[name][old], after[name][new])
             if differs.any():
-                changed[name] = _strings(common[differs])
+                changed[name] = strings(common[differs])
     return TableDiff(
         table=before.name,
-        added=_strings(np.setdiff1d(after.ids, before.ids, assume_unique=True)),
-        removed=_strings(np.setdiff1d(before.ids, after.ids, assume_unique=True)),
+        added=strings(np.setdiff1d(after.ids, before.ids, assume_unique=True)),
+        removed=strings(np.setdiff1d(before.ids, after.ids, assume_unique=True)),
         changed=changed,
     )
 
@@ -143,10 +150,6 @@ def _table_diff(before: Table, after: Table) -> TableDiff:
 def _same(left: Array, right: Array) -> Array:
     equal: Array = left == right
     return equal | ((left != left) & (right != right)) if left.dtype.kind == "f" else equal
-
-
-def _strings(ids: Array) -> tuple[str, ...]:
-    return tuple(text(value) for value in ids.tolist())
 
 
 def _followed_by(before: Twin, after: Twin) -> Twin:

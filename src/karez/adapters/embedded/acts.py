@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from karez.adapters.embedded.gear import BOOT_S, RESTART_S
 from karez.adapters.embedded.living import Living
-from karez.adapters.embedded.plant import row
+from karez.adapters.embedded.plant import Programs, Sections, row
 from karez.plan import Action
 from karez.twin.schema import Value
 
@@ -85,16 +85,22 @@ def _limit(living: Living, action: Action) -> str:
     return ""
 
 
-def _restart_program(living: Living, action: Action) -> str:
-    programs, gear = living.plant.programs, living.gear
-    at = row(programs.ids, action.subject)
+def _on_device(living: Living, subject: str, known: Programs | Sections, what: str, states: str) -> tuple[int, str]:
+    """The row of a program or section, and what stands in its way; where nothing does, its state is to be told."""
+    at = row(known.ids, subject)
     if at < 0:
-        return f"there is no program {action.subject}"
-    if living.silent(int(programs.device[at])):
-        return f"the device of {action.subject} does not answer"
-    living.tell("daemon_states", [action.subject])
-    if gear.restarts[at] == action.sets[0].after or action.subject in living.effects.deaf:
-        return ""
+        return at, f"there is no {what} {subject}"
+    if living.silent(int(known.device[at])):
+        return at, f"the device of {subject} does not answer"
+    living.tell(states, [subject])
+    return at, ""
+
+
+def _restart_program(living: Living, action: Action) -> str:
+    gear = living.gear
+    at, why = _on_device(living, action.subject, living.plant.programs, "program", "daemon_states")
+    if why or gear.restarts[at] == action.sets[0].after or action.subject in living.effects.deaf:
+        return why
     gear.restarts[at] = int(action.sets[0].after)
     gear.restart_until_s[at] = living.at_s + RESTART_S
     living.mend(action.kind, action.subject)
@@ -103,14 +109,9 @@ def _restart_program(living: Living, action: Action) -> str:
 
 def _restore(living: Living, action: Action) -> str:
     sections = living.plant.sections
-    at = row(sections.ids, action.subject)
-    if at < 0:
-        return f"there is no section {action.subject}"
-    if living.silent(int(sections.device[at])):
-        return f"the device of {action.subject} does not answer"
-    living.tell("config_states", [action.subject])
-    if action.subject in living.effects.deaf:
-        return ""
+    at, why = _on_device(living, action.subject, sections, "section", "config_states")
+    if why or action.subject in living.effects.deaf:
+        return why
     living.gear.restores[at] = int(action.sets[0].after)
     living.gear.values[at] = sections.value[at]
     living.mend(action.kind, action.subject)

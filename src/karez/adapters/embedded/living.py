@@ -15,7 +15,7 @@ from karez.adapters.embedded.plant import plant, row
 from karez.adapters.embedded.sessions import Sessions
 from karez.adapters.embedded.stock import Stock
 from karez.twin import World
-from karez.twin.table import Array
+from karez.twin.table import Array, strings
 
 # How long a link that went down counts as one that flaps (s).
 FLAP_WINDOW_S = 60.0
@@ -32,7 +32,7 @@ class Living(Forks):
         self.sessions = Sessions(self.plant, self.gear, self.effects)
         links, demands = len(self.plant.links.ids), len(self.plant.demands.ids)
         self.meter = Meter(2 * links, demands, self.plant.sites.vertices)
-        self.link_names = names(self.plant.links.ids)
+        self.link_names = strings(self.plant.links.ids)
         self.coming: list[Fault] = []
         self.active: list[Fault] = []
         self.flaps = np.zeros(links, np.int64)
@@ -68,7 +68,7 @@ class Living(Forks):
         """End the faults that an act mends: those of its subject, and of the programs on a device that it restarts."""
         programs = self.plant.programs
         device = row(self.plant.devices.ids, subject) if kind == "restart_device" else -2
-        mended = {subject, *names(programs.ids[programs.device == device])}
+        mended = {subject, *strings(programs.ids[programs.device == device])}
         self.active = [f for f in self.active if f.subject not in mended or kind not in FAULTS[f.kind].mended]
 
     def silent(self, device: int) -> bool:
@@ -89,8 +89,3 @@ class Living(Forks):
         if FAULTS[fault.kind].about == "duct":
             return fault.subject in made.duct_links
         return ids is None or row(ids, fault.subject) >= 0
-
-
-def names(ids: Array) -> tuple[str, ...]:
-    """Ids as strings."""
-    return tuple(name.decode() for name in ids.tolist())

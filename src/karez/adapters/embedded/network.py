@@ -16,7 +16,7 @@ from karez.adapters.embedded.acts import ACTS, acted
 from karez.adapters.embedded.chance import POLL, chance
 from karez.adapters.embedded.faults import FAULTS, FOREVER_S, Fault
 from karez.adapters.embedded.forks import Forks
-from karez.adapters.embedded.living import Living, names
+from karez.adapters.embedded.living import Living
 from karez.adapters.embedded.plant import row
 from karez.adapters.embedded.spoils import begun
 from karez.adapters.embedded.telemetry import NOISE_US, Telemetry
@@ -33,7 +33,7 @@ from karez.adapters.embedded.traffic import (
 )
 from karez.plan import Action
 from karez.twin import World
-from karez.twin.table import Array
+from karez.twin.table import Array, strings
 from karez.twin.telemetry import Samples, StateRows
 
 # What a lost share counts as in the users' loss (us).
@@ -107,7 +107,7 @@ class EmbeddedNetwork(Forks):
     def broken(self) -> tuple[str, ...]:
         """The protected demands of which next to nothing arrives."""
         demands = self._living.plant.demands
-        return names(demands.ids[demands.protected & (1.0 - self._lost_shares() < BROKEN_SHARE)])
+        return strings(demands.ids[demands.protected & (1.0 - self._lost_shares() < BROKEN_SHARE)])
 
     def delivered(self, demand: str) -> float:
         """The share of what a demand would offer that arrives.
@@ -334,5 +334,5 @@ class EmbeddedNetwork(Forks):
         told_us = np.where(passed.any(axis=1), slower_us, links.base_us[at]) + noise_us
         load = np.round(load_gbps(self._living)[at], 3)
         columns = {"load_gbps": values(load), "oneway_us": values(np.round(told_us, 1))}
-        told = self._living.link_names if len(at) == len(links.ids) else names(links.ids[at])
+        told = self._living.link_names if len(at) == len(links.ids) else strings(links.ids[at])
         return StateRows("link_states", told, columns)

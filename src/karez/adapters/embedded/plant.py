@@ -13,7 +13,7 @@ import numpy as np
 
 from karez.twin import World
 from karez.twin.graph import bystanders
-from karez.twin.table import Array, texts
+from karez.twin.table import Array, strings, texts
 
 # Delay of light in fibre, and of a hop by the kind of its link (us).
 FIBRE_US_PER_KM = 4.9
@@ -242,7 +242,7 @@ def _sections(world: World, links: Links, devices: Devices) -> Sections:
         device=rows(devices.ids, table["equipment"][at]),
         link=rows(links.ids, table["link"][at]),
         section=table["section"][at],
-        value=tuple(value.decode() for value in table["value"][at].tolist()),
+        value=strings(table["value"][at]),
         restores=states["restores"],
     )
 

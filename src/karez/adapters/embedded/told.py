@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from karez.adapters.embedded.living import Living, names
+from karez.adapters.embedded.living import Living
 from karez.adapters.embedded.plant import rows
 from karez.adapters.embedded.stock import ORDER_COLUMNS
 from karez.twin import World
 from karez.twin.schema import Value
-from karez.twin.table import Array, texts
+from karez.twin.table import Array, strings, texts
 from karez.twin.telemetry import StateRows
 
 Columns = dict[str, tuple[Value, ...]]
@@ -28,14 +28,14 @@ def looked(living: Living, table: str, ids: tuple[str, ...]) -> StateRows:
     if table == "daemon_states":
         # Nobody knows of programs on a device that does not answer.
         at = at[~np.append(living.effects.silent, False)[living.plant.programs.device[at]]]
-    return StateRows(table, names(known[at]), columns(living, at))
+    return StateRows(table, strings(known[at]), columns(living, at))
 
 
 def differing(living: Living, world: World) -> Iterator[tuple[str, Array]]:
     """By table, the ids of the rows that are not as the actual twin has them; loads are measured all the time."""
     for table in TOLD:
         was = world[table]
-        told = looked(living, table, names(was.ids))
+        told = looked(living, table, strings(was.ids))
         differs = np.zeros(len(told.ids), bool)
         for column, values_ in told.columns.items():
             if column != "load_gbps":

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from karez.measure.routes import Case, Flows, flows, observed, routes
+from karez.measure.routes import Case, Flows, flows, routes
 from karez.plan.heal.trouble import Trouble, late_us
 from karez.plan.reads import Read
 from karez.twin.table import Array
@@ -72,14 +72,14 @@ def untold(trouble: Trouble, leave: Flows) -> str:
 def coming_back(trouble: Trouble) -> str:
     """The same, where an act brings back what is meant to be: all that links do not carry now and are meant to."""
     now = trouble.stay.load_gbps.copy()
-    rows, states = observed(trouble.world)
+    rows, states = trouble.world.observed("links")
     now[rows] = np.minimum(now[rows], states["load_gbps"])
     return _untold(trouble, trouble.unhurt, trouble.unhurt.load_gbps - now > LEFT_GBPS)
 
 
 def _untold(trouble: Trouble, then: Flows, more: Array) -> str:
     links = trouble.world["links"]
-    rows, states = observed(trouble.world)
+    rows, states = trouble.world.observed("links")
     told = np.zeros(len(links), bool)
     told[rows] = np.isfinite(states["capacity_gbps"])
     doubtful = more & ~told & (then.used_share > UNTOLD_SHARE)
