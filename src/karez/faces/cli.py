@@ -65,7 +65,12 @@ GROUPS = {
 }
 # Commands of two words: what comes first.
 FAMILIES = ("plan", "heal")
-OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"}
+# What stands until it is told to end.
+STANDING = {
+    "guard": "own a living network, and act only on what is recorded",
+    "lead": "lead a guarded network, or stand by to take over",
+}
+OTHERS = {"demo": "all of it on a synthetic network", "serve": "offer every operation over HTTP"} | STANDING
 EXAMPLE = "example: karez generate mynet --stations 20000 && karez circles mynet --budget-us 1000"
 CSV = "one table of the answer as CSV (RFC 4180, UTF-8, lines end in a line feed)"
 SEE_TO_IT = "see to the cause, then try again"
@@ -170,6 +175,8 @@ def _command(argv: list[str]) -> int:
         return _demo(rest)
     if name == "serve":
         return _serve(rest)
+    if name in STANDING:
+        return _stand(name, rest)
     if name in FAMILIES:
         return _family(name, rest)
     if name in OPERATIONS and "_" not in name:
@@ -331,6 +338,17 @@ def _serve(argv: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise KarezError(f"the service needs {error.name}; install karez[web]") from error
     service.serve(root, host=given["host"], port=given["port"], allow_writes=given["allow_writes"])
+    return OK
+
+
+def _stand(name: str, argv: list[str]) -> int:
+    standing = import_module("karez.faces.standing")
+    _tell_of_waits()
+    made = _parser(name, description=STANDING[name], epilog="Ctrl-C ends it; another may then go on where it was.")
+    getattr(standing, f"{name}_words")(made)
+    given = _wholly_parsed(made, argv)
+    if given is not None:
+        getattr(standing, name)(given)
     return OK
 
 

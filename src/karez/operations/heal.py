@@ -157,7 +157,7 @@ def setting_of(network: str, record: str, works: Rows, freezes: Rows) -> Setting
 def timeline(decided: Iterable[Decisions], start_s: float) -> tuple[Event, ...]:
     """All that was found and done in turns that began at `start_s`."""
     acts: dict[str, str] = {}
-    return tuple(event for decisions in decided for event in _events(decisions, start_s, acts))
+    return tuple(event for decisions in decided for event in events_of(decisions, start_s, acts))
 
 
 def acts_of(actions: tuple[Action, ...]) -> str:
@@ -166,7 +166,7 @@ def acts_of(actions: tuple[Action, ...]) -> str:
     return f"{actions[0].kind} {actions[0].subject}{more}" if actions else "nothing"
 
 
-def _events(decisions: Decisions, start_s: float, acts: dict[str, str]) -> Iterator[Event]:
+def events_of(decisions: Decisions, start_s: float, acts: dict[str, str]) -> Iterator[Event]:
     """What one turn found and did; `acts` remembers what a plan is about for the turns after it."""
     after_s = decisions.at_s - start_s
     for found in decisions.found:

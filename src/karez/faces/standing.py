@@ -1,0 +1,67 @@
+"""Commands that stand until they are told to end, and tell what happens a line each."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from argparse import ArgumentParser
+from threading import Event
+from typing import Any
+
+from karez.faces import text
+from karez.operations import standing
+from karez.operations.faults import Breaking
+
+LEVELS = ("observe", "advise", "act")
+FOLDER = "folder that the guard and its controllers share; only its owner may enter it"
+
+
+def guard_words(made: ArgumentParser) -> None:
+    """What `karez guard` takes."""
+    made.add_argument("folder", help=f"{FOLDER}; made where there is none")
+    made.add_argument("network", help="folder of the network, which lives embedded in the guard")
+    made.add_argument("--fault", default="none", help="kind of fault that comes, such as link_slow (default none)")
+    made.add_argument("--subject", default="", help="id of what it befalls; drawn when empty")
+    made.add_argument("--after-s", type=_seconds, default=30.0, help="seconds until it comes (default %(default)g)")
+    made.add_argument("--seed", type=int, default=1, help="seed of chance in the network (default %(default)s)")
+
+
+def lead_words(made: ArgumentParser) -> None:
+    """What `karez lead` takes."""
+    made.add_argument("folder", help=FOLDER)
+    made.add_argument("network", help="folder of the same network and revision")
+    made.add_argument("--name", default=socket.gethostname(), help="name of this controller (default %(default)s)")
+    made.add_argument("--level", choices=LEVELS, default="observe", help="what it may do alone (default %(default)s)")
+    made.add_argument("--every-s", type=_seconds, default=1.0, help="seconds between turns (default %(default)g)")
+    made.add_argument("--lease-s", type=_seconds, default=3.0, help="seconds that a lease runs (default %(default)g)")
+
+
+def guard(given: dict[str, Any]) -> None:
+    """Be the guard until SIGINT or SIGTERM."""
+    standing.guard(given["folder"], given["network"], _breaking(given), _told)
+
+
+def lead(given: dict[str, Any]) -> None:
+    """Be a controller until SIGINT or SIGTERM."""
+    ended = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    place = standing.Place.made(given["folder"])
+    controller = standing.Controller(place, given["network"], given["name"], given["level"], given["lease_s"], _told)
+    controller.run(given["every_s"], ended)
+
+
+def _breaking(given: dict[str, Any]) -> Breaking:
+    return Breaking(given["fault"], given["subject"], given["seed"], given["after_s"])
+
+
+def _told(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text.clean(line)}", flush=True)
+
+
+def _seconds(word: str) -> float:
+    value = float(word)
+    if not 0.0 < value < 1e9:
+        raise ValueError(word)
+    return value
