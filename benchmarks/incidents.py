@@ -7,7 +7,7 @@ network lives a second time without the loop, and that is the yardstick of harm.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -15,7 +15,7 @@ from benchmarks import Figure
 from benchmarks.instances.mesh import mesh
 from karez.loop.state import Policy
 from karez.scenario.incidents import Outcome, incident, played
-from karez.scenario.score import f1, times_of
+from karez.scenario.score import calibration_error, f1, reliability, times_of
 
 NAME = "incidents"
 INCIDENTS = int(os.environ.get("KAREZ_INCIDENTS", "10000"))
@@ -32,16 +32,16 @@ F1_BAR = 0.9
 def run() -> list[Figure]:
     """Harm, localisation and times, over all incidents."""
     networks = range(1, INCIDENTS // PER_NETWORK + 1)
+    outcomes: list[Outcome] = []
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        outcomes = [outcome for made in pool.map(_of_network, networks) for outcome in made]
+        for made in pool.map(_of_network, networks):
+            _tell_failures(made)
+            outcomes += made
     return figures(outcomes)
 
 
 def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
-    """What the outcomes add up to; what failed is printed as tokens."""
-    for outcome in outcomes:
-        if outcome.harmed or outcome.unsettled:
-            print(f"  {outcome.token} {outcome.kind} ({outcome.mismatch}): {', '.join(outcome.acts)}")
+    """What the outcomes add up to."""
     matched = [outcome for outcome in outcomes if outcome.mismatch == "none"]
     return [
         _figure("incidents", len(outcomes), "", better="higher"),
@@ -52,8 +52,21 @@ def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
         _figure("acts neither verified nor undone at the end", sum(one.unsettled for one in outcomes), "", 0.0),
         _figure("localisation, F1 of (cause, subject), belief and world the same", _f1(matched), "", F1_BAR, "higher"),
         _figure("localisation, F1 of (cause, subject), all incidents", _f1(outcomes), "", better="higher"),
+        _figure("confidence and the share that was right apart, on average", _miscalibrated(outcomes), ""),
         *(figure for name, (kinds, bar) in SOON.items() for figure in _times(name, kinds, bar, matched)),
     ]
+
+
+def _tell_failures(outcomes: Iterable[Outcome]) -> None:
+    """Print a token for each incident that did not go well, as soon as it was played."""
+    for outcome in outcomes:
+        if outcome.harmed or outcome.unsettled:
+            acts = ", ".join(outcome.acts)
+            print(f"  {outcome.token} {outcome.kind} ({outcome.mismatch}): {acts}", flush=True)
+
+
+def _miscalibrated(outcomes: Sequence[Outcome]) -> float:
+    return calibration_error(reliability(outcomes)) or 0.0
 
 
 def _f1(outcomes: Sequence[Outcome]) -> float:

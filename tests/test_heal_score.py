@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from karez.scenario.incidents import Outcome
-from karez.scenario.score import confusion, f1, failures, score, times_of
+from karez.scenario.score import calibration_error, confusion, f1, failures, reliability, score, times_of
 from tests.healing import meshed
 from tests.test_networks import TABLES, asked, imported, refused
 
@@ -21,6 +21,7 @@ DEAD: Pairs = (("router_dead", "r1"),)
 
 def outcome(label: Pairs, found: Pairs, *, kind: str = "", **more: object) -> Outcome:
     name = kind or (label[0][0] if label else "none")
+    more = {"sure": (1.0,) * len(found)} | more
     return Outcome(token="t", kind=name, mismatch="none", label=label, found=found, **more)  # type: ignore[arg-type]
 
 
@@ -151,3 +152,17 @@ def test_a_network_without_anything_to_break_is_played_without_fault(tmp_path: P
 )
 def test_what_is_no_token_or_kind_is_refused_in_a_sentence(net: Path, values: dict[str, str], told: str) -> None:
     assert told in refused("heal_score", network=net, **values)
+
+
+def test_confidence_is_held_against_the_share_that_was_right() -> None:
+    outcomes = [
+        *(outcome(SLOW, SLOW, sure=(sure,)) for sure in (0.95, 0.91)),
+        *(outcome(SLOW, DEAD, sure=(sure,)) for sure in (0.93, 0.55)),
+    ]
+    low, high = reliability(outcomes)
+    assert (low.least_confidence, low.findings, low.right_share) == (0.5, 1, 0.0)
+    assert (high.least_confidence, high.findings) == (0.9, 3)
+    assert high.confidence_share == pytest.approx(0.93)
+    assert high.right_share == pytest.approx(2 / 3)
+    assert calibration_error([low, high]) == pytest.approx((0.55 + 3 * (0.93 - 2 / 3)) / 4)
+    assert calibration_error([]) is None

@@ -19,7 +19,7 @@ from karez.operations.heal import Event, timeline
 from karez.operations.networks import counted, load_living, provenance, share
 from karez.operations.story import sure_of
 from karez.scenario.incidents import KINDS, Incident, Outcome, incident, played
-from karez.scenario.score import Confusion, Failure, KindScore, Score, Times, failures, score
+from karez.scenario.score import Confusion, Failure, KindScore, Reliability, Score, Times, failures, score
 from karez.twin import World
 from karez.twin.store import Revision
 
@@ -62,6 +62,7 @@ class HealScoreAnswer(Answer, frozen=True, kw_only=True):
     """The score of all incidents with the tokens of those that went wrong; or one incident: outcome and course.
 
     `f1` is of pairs (kind, subject) over incidents whose fault leaves a trace; `false_findings` are of the others.
+    `calibration_error` says how far confidence and the share that was right are apart, on average.
     """
 
     incidents: int
@@ -80,6 +81,8 @@ class HealScoreAnswer(Answer, frozen=True, kw_only=True):
     times: tuple[Times, ...] = ()
     kinds: tuple[KindScore, ...] = ()
     confusion: tuple[Confusion, ...] = ()
+    reliability: tuple[Reliability, ...] = ()
+    calibration_error: float | None = None
     failures: tuple[Failure, ...] = ()
     incident: Outcome | None = None
     fault: Befell | None = None

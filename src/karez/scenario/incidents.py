@@ -24,7 +24,7 @@ from karez.record.log import Record
 from karez.scenario.mismatch import MISMATCHES, Mismatch, Setting, mismatched
 from karez.twin import Table, World
 from karez.twin.schema import Value
-from karez.twin.table import Array, texts
+from karez.twin.table import Array, strings, texts
 
 # The loop learns what is normal for so long before the fault (s), and turns so often while something is going on.
 LEARN_S, TURN_S, QUIET_TURN_S = 8.0, 0.2, 1.0
@@ -78,9 +78,10 @@ class Incident(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an incident; times are seconds after the fault began, None where it did not come to that.
 
-    `found` has what was told when it is judged, `first_s` when the true cause was first told, `act_s` the first act,
-    `healed_s` when an act for the true cause was verified. `single_s` is when the first signal of it was raised.
-    `harm_share` is the users' loss above that of doing nothing; `broken` the protected demands that only the loop cut.
+    `found` has what was told when it is judged, `sure` how sure that was (0..1 each), `first_s` when the true cause was
+    first told, `act_s` the first act, `healed_s` when an act for the true cause was verified. `single_s` is when the
+    first signal of it was raised. `harm_share` is the users' loss above that of doing nothing; `broken` the protected
+    demands that only the loop cut.
     """
 
     token: str
@@ -88,6 +89,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     mismatch: str
     label: tuple[tuple[str, str], ...]
     found: tuple[tuple[str, str], ...]
+    sure: tuple[float, ...]
     single_s: float | None = None
     first_s: float | None = None
     act_s: float | None = None
@@ -249,13 +251,15 @@ def _label(one: Incident, setting: Setting) -> Label:
 def _outcome(one: Incident, setting: Setting, course: _Course, runner: Runner, alone: Alone) -> Outcome:
     begun_s, judged, signalled_s = one.begun_s, course.judged(one), course.signalled_s(one)
     acts, label = list(_acts(course)), _label(one, setting)
+    found = _found(judged, course, setting.besides)
     harm_share, harmed, broken = _harm(setting, course, alone, acts)
     return Outcome(
         token=one.token,
         kind=one.fault.kind if one.fault else "none",
         mismatch=one.mismatch,
         label=tuple(sorted(label)),
-        found=tuple(sorted(_pairs(judged.take(judged["open"] | _mended(judged, course))) - setting.besides)),
+        found=tuple(found),
+        sure=tuple(found.values()),
         single_s=None if signalled_s is None else signalled_s - begun_s,
         first_s=_first_told(label, course, begun_s),
         act_s=acts[0][0] - begun_s if acts else None,
@@ -270,9 +274,12 @@ def _outcome(one: Incident, setting: Setting, course: _Course, runner: Runner, a
     )
 
 
-def _pairs(findings: Table) -> Label:
-    kinds, subjects = findings["kind"].tolist(), findings["subject"].tolist()
-    return frozenset((kind.decode(), subject.decode()) for kind, subject in zip(kinds, subjects, strict=True))
+def _found(judged: Table, course: _Course, besides: Label) -> dict[tuple[str, str], float]:
+    """The pairs of cause and subject that were told when it was judged, in order, and how sure each was."""
+    told = judged.take(judged["open"] | _mended(judged, course))
+    pairs = zip(strings(told["kind"]), strings(told["subject"]), strict=True)
+    sure = dict(zip(pairs, told["confidence"].tolist(), strict=True))
+    return {pair: sure[pair] for pair in sorted(sure.keys() - besides)}
 
 
 def _mended(judged: Table, course: _Course) -> Array:

@@ -52,6 +52,15 @@ class Confusion(msgspec.Struct, frozen=True):
     times: int
 
 
+class Reliability(msgspec.Struct, frozen=True):
+    """Findings whose confidence is in the same tenth: how sure they were on average, and the share that was right."""
+
+    least_confidence: float
+    findings: int
+    confidence_share: float
+    right_share: float
+
+
 class Failure(msgspec.Struct, frozen=True):
     """An incident that did not go as it should: its token plays it again."""
 
@@ -80,8 +89,12 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     unsettled: int
     kinds: tuple[KindScore, ...]
     confusion: tuple[Confusion, ...]
+    reliability: tuple[Reliability, ...]
+    calibration_error: float | None
 
 
+# In so many classes findings are put by how sure they were.
+CLASSES = 10
 # What is timed: the first signal of all alone, the true cause told, the first act, the true cause's act verified.
 TIMED: dict[str, Time] = {
     "first signal": lambda one: one.single_s,
@@ -112,6 +125,8 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         unsettled=sum(one.unsettled > 0 for one in outcomes),
         kinds=tuple(_kind(kind, outcomes) for kind in sorted({one.kind for one in outcomes})),
         confusion=confusion(outcomes),
+        reliability=(found := reliability(outcomes)),
+        calibration_error=calibration_error(found),
     )
 
 
@@ -163,6 +178,32 @@ def confusion(outcomes: Iterable[Outcome]) -> tuple[Confusion, ...]:
     return tuple(Confusion(true, told, times) for (true, told), times in order)
 
 
+def reliability(outcomes: Iterable[Outcome]) -> tuple[Reliability, ...]:
+    """By tenth of confidence, how many findings were right; a confidence is calibrated where both shares are the same.
+
+    Source: Niculescu-Mizil and Caruana, "Predicting good probabilities with supervised learning", ICML 2005.
+    """
+    told = [(sure, pair in one.label) for one in outcomes for pair, sure in zip(one.found, one.sure, strict=True)]
+    classes: dict[int, list[tuple[float, bool]]] = {}
+    for sure, right in told:
+        classes.setdefault(min(int(sure * CLASSES), CLASSES - 1), []).append((sure, right))
+    return tuple(
+        Reliability(
+            least_confidence=number / CLASSES,
+            findings=len(those),
+            confidence_share=sum(sure for sure, _ in those) / len(those),
+            right_share=sum(right for _, right in those) / len(those),
+        )
+        for number, those in sorted(classes.items())
+    )
+
+
+def calibration_error(classes: Sequence[Reliability]) -> float | None:
+    """How far confidence and the share of right findings are apart, on average over all findings (0..1)."""
+    apart = sum(one.findings * abs(one.confidence_share - one.right_share) for one in classes)
+    return _share(apart, sum(one.findings for one in classes))
+
+
 def _kind(kind: str, outcomes: Sequence[Outcome]) -> KindScore:
     mine = [one for one in outcomes if one.kind == kind]
     return KindScore(
@@ -180,5 +221,5 @@ def _kind(kind: str, outcomes: Sequence[Outcome]) -> KindScore:
     )
 
 
-def _share(part: int, whole: int) -> float | None:
+def _share(part: float, whole: int) -> float | None:
     return part / whole if whole else None
