@@ -19,9 +19,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks import Figure
-from benchmarks.instances.ring import ring
-from karez.plan import Action, Cell, Plan, Proof
+from benchmarks import MEMORY, Figure
+from benchmarks.instances.ring import DRAIN, ring
+from karez.plan import Plan, Proof
 from karez.record.approvals import COUNTED, Box
 from karez.record.principals import Approval, Judge, approval_of, judged, key_of, public_key, signed
 from karez.twin import Table, Twin
@@ -31,8 +31,6 @@ SEEDS = (1,)
 RUNS = 10_000
 # What the yardstick does wrong shows in fewer plans.
 NAIVE_RUNS = 1_000
-# What races here is not the disk.
-FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 PERSONS, APPROVERS, TAKERS = 5, 8, 4
 LONGEST_PAUSE_S = 1e-3
 NOW_S = 1_000.0
@@ -216,7 +214,7 @@ def run() -> list[Figure]:
 
 def trial(seed: int, runs: int, *, naive: bool = False) -> Trial:
     """The outcome of `runs` races, in a new file."""
-    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         return Race(seed, runs, str(Path(folder) / "box"), naive=naive).trial()
 
 
@@ -245,20 +243,13 @@ def _approval(plan: Plan, who: int, chance: random.Random) -> Approval:
 
 
 def _plan(made_at_s: float) -> Plan:
-    drain = Action(
-        kind="drain_link",
-        subject="l03",
-        sets=(Cell("links", "l03", "drained", False, True),),
-        blast_radius=("l03",),
-        expires_at_s=2_000.0,
-    )
     return Plan(
         planner="person",
         question={},
         revision="",
         made_at_s=made_at_s,
         reads=(),
-        actions=(drain,),
+        actions=(DRAIN,),
         price_cny=0.0,
         proof=Proof(value=0.0, bound=0.0, unit="CNY", how="benchmark"),
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.coverage import BUDGETS_US, asked, ground, limits
 from benchmarks.instances.nation import SEEDS
 from karez.measure.circles import points
@@ -59,7 +59,7 @@ def run() -> list[Figure]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         by_seed = list(pool.map(_of_seed, SEEDS))
     return [
-        max(same, key=lambda figure: figure.value if figure.better == "lower" else -figure.value)
+        max(same, key=lambda one: one.value if one.better == "lower" else -one.value)
         for same in zip(*by_seed, strict=True)
     ]
 
@@ -83,9 +83,9 @@ def _of_seed(seed: int) -> list[Figure]:
         trial = _trial(world, asked(twin, number, seed, BUDGETS_US[0]), limit_s)
         plans.append(trial)
         figures.append(
-            _figure(f"{number // 1000}k, 500 us, random prices: gap by {limit_s:g} CPU s", _gap(trial), "share", bar)
+            figure(f"{number // 1000}k, 500 us, random prices: gap by {limit_s:g} CPU s", _gap(trial), "share", bar)
         )
-        figures.append(_figure(f"{number // 1000}k, 500 us, random prices: CPU", trial.seconds, "CPU s"))
+        figures.append(figure(f"{number // 1000}k, 500 us, random prices: CPU", trial.seconds, "CPU s"))
     for name, (budget_us, terms) in KINDS.items():
         ask = msgspec.structs.replace(asked(twin, 2_000, seed, budget_us), **terms)
         if name == LIMITED:
@@ -94,14 +94,14 @@ def _of_seed(seed: int) -> list[Figure]:
         plans.append(trial)
         what = f"2k, {budget_us:g} us, {name}"
         kind_bar = None if ask.serves else KINDS_BAR
-        figures.append(_figure(f"{what}: gap by {GIVEN_UP_S:g} CPU s", _gap(trial), "share", kind_bar))
-        figures.append(_figure(f"{what}: gap that duals alone prove", trial.found.plan.proof.gap_share, "share"))
+        figures.append(figure(f"{what}: gap by {GIVEN_UP_S:g} CPU s", _gap(trial), "share", kind_bar))
+        figures.append(figure(f"{what}: gap that duals alone prove", trial.found.plan.proof.gap_share, "share"))
     problems = sum(trial.problems for trial in plans)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [
-        _figure("plans whose certificate the independent checker refused", problems, "", 0.0),
+        figure("plans whose certificate the independent checker refused", problems, "", 0.0),
         *figures,
-        _figure("peak memory of the whole process, nation and all plans", peak_mb, "MB", PEAK_BAR_MB),
+        figure("peak memory of the whole process, nation and all plans", peak_mb, "MB", PEAK_BAR_MB),
     ]
 
 
@@ -132,7 +132,7 @@ def _soon(name: str, trial: Trial, *, has_bars: bool) -> list[Figure]:
         by = [rung.seconds for rung in trial.found.rungs if _share(rung) <= gap]
         closed_s = [trial.seconds] if trial.found.is_closed else [GIVEN_UP_S]
         what = f"gap <= {gap:.1%}" if gap else "proven to be the best"
-        found.append(_figure(f"{name}: {what}", min(by + closed_s), "CPU s", bar_s if has_bars else None))
+        found.append(figure(f"{name}: {what}", min(by + closed_s), "CPU s", bar_s if has_bars else None))
     return found
 
 
@@ -147,8 +147,4 @@ def _against_highs(name: str, world: Any, ask: Ask, trial: Trial) -> list[Figure
     mine = [_share(rung) for rung in trial.found.rungs if rung.seconds <= ALONE_S]
     gap = 0.0 if trial.found.is_closed and trial.seconds <= ALONE_S else min(mine)
     theirs = (value - bound) / value if value else 1.0
-    return [_figure(f"{name}: gap by {ALONE_S:g} CPU s; yardstick HiGHS alone", gap, "share", yardstick=theirs)]
-
-
-def _figure(what: str, value: float, unit: str, bar: float | None = None, *, yardstick: float | None = None) -> Figure:
-    return Figure(what=what, value=value, unit=unit, better="lower", bar=bar, yardstick=yardstick)
+    return [figure(f"{name}: gap by {ALONE_S:g} CPU s; yardstick HiGHS alone", gap, "share", yardstick=theirs)]

@@ -22,15 +22,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
-from benchmarks import Figure
+from benchmarks import MEMORY, Figure
 from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork
-from karez.adapters.guard import Command, Guard, Reply
-from karez.adapters.guarding import Clock, Keeper, Patient, Server, decides
+from karez.adapters.guard import Command, Guard, Reply, decides
+from karez.adapters.guarding import Clock, Keeper, Patient, Server
 from karez.adapters.remote import Line, RemoteGuard, RemoteNetwork
 from karez.adapters.wire import uptime_s
 from karez.errors import KarezError
@@ -180,7 +180,7 @@ def controller(folder: Path, name: str) -> None:
 
     def make(state: State, record: Record, policy: Policy) -> Runner:
         runner = Runner.resume(state, network, record, policy)
-        runner.guard = cast(Guard, guard)
+        runner.guard = guard
         return runner
 
     lease = Lease(folder / f"lease-{name}", "ring", name, for_s=FOR_S)
@@ -269,8 +269,7 @@ def runs(
 
 async def trial(chance: random.Random, fate: Fate, *, fenced: bool, away_s: tuple[float, float]) -> Outcome:
     """One run: a leader meets its fate, the other takes over, the first comes back."""
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as name:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         folder = Path(name)
         async with _Stage(folder, fenced=fenced) as stage:
             await asyncio.wait_for(stage.begun(), PATIENCE_S)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.nation import SEEDS
 
 NAME = "load"
@@ -46,13 +46,13 @@ def run() -> list[Figure]:
     trials = [_trial(seed) for seed in SEEDS]
     worst = {name: max(trial[name] for trial in trials) for name in trials[0]}
     return [
-        _figure("5 M stations loaded, checked and prepared", worst["all"], "CPU s", bar=4.0),
-        _figure("peak memory of the whole process", worst["peak_mb"], "MB", bar=1_500.0),
-        _figure("loading alone, from Parquet with digests verified", worst["load"], "CPU s"),
-        _figure("all checks alone, references resolved", worst["check"], "CPU s"),
-        _figure("preparation alone", worst["prepare"], "CPU s"),
-        _figure("start and imports, not counted above", worst["start"], "CPU s"),
-        _figure("problems found in a sound network", worst["problems"], "", bar=0.0),
+        figure("5 M stations loaded, checked and prepared", worst["all"], "CPU s", bar=4.0),
+        figure("peak memory of the whole process", worst["peak_mb"], "MB", bar=1_500.0),
+        figure("loading alone, from Parquet with digests verified", worst["load"], "CPU s"),
+        figure("all checks alone, references resolved", worst["check"], "CPU s"),
+        figure("preparation alone", worst["prepare"], "CPU s"),
+        figure("start and imports, not counted above", worst["start"], "CPU s"),
+        figure("problems found in a sound network", worst["problems"], "", bar=0.0),
     ]
 
 
@@ -83,7 +83,3 @@ def _measured(folder: Path) -> dict[str, float]:
         "problems": told["problems"],
         "peak_mb": told["peak_mb"],
     }
-
-
-def _figure(what: str, value: float, unit: str, *, bar: float | None = None) -> Figure:
-    return Figure(what=what, value=value, unit=unit, better="lower", bar=bar)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.nation import BUDGET_US, SEEDS
 from benchmarks.load import save
 from karez.measure import reach
@@ -27,7 +27,7 @@ SPOTS = 6
 def run() -> list[Figure]:
     """The worst over the seeds of each."""
     trials = [_trial(seed) for seed in SEEDS]
-    return [max(same, key=lambda figure: figure.value) for same in zip(*trials, strict=True)]
+    return [max(same, key=lambda one: one.value) for same in zip(*trials, strict=True)]
 
 
 def _trial(seed: int) -> list[Figure]:
@@ -46,10 +46,10 @@ def _trial(seed: int) -> list[Figure]:
         reported_s = time.process_time() - begun
         html = Path(answer.html).stat().st_size
     return [
-        _figure("5 M stations to PNG, from arrays to bytes", statistics.median(times), "CPU s", bar=2.0),
-        _figure("the PNG", size / 1e6, "MB"),
-        _figure("the report on 5 M stations, one HTML file", html / 1e6, "MB", bar=4.0),
-        _figure("writing the report, network loaded", reported_s, "CPU s"),
+        figure("5 M stations to PNG, from arrays to bytes", statistics.median(times), "CPU s", bar=2.0),
+        figure("the PNG", size / 1e6, "MB"),
+        figure("the report on 5 M stations, one HTML file", html / 1e6, "MB", bar=4.0),
+        figure("writing the report, network loaded", reported_s, "CPU s"),
     ]
 
 
@@ -69,7 +69,3 @@ def _picture(twin: Twin) -> Picture:
         ],
         synthetic=True,
     )
-
-
-def _figure(what: str, value: float, unit: str, *, bar: float | None = None) -> Figure:
-    return Figure(what=what, value=value, unit=unit, better="lower", bar=bar)

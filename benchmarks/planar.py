@@ -15,7 +15,7 @@ import highspy
 import numpy as np
 from scipy.sparse import csr_array
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.planar import CHEAPEST, DENSE, MOST_COVERED, Setting, drawn, program
 from karez.plan.covering.ladder import Climb, climb, is_closed
 from karez.plan.covering.program import Program
@@ -43,13 +43,13 @@ def run() -> list[Figure]:
     """Seconds until proven, and of dense settings the gap and what is covered; the yardstick is HiGHS alone."""
     _warm()
     runs = [_proven(setting, seed) for setting in (*MOST_COVERED, *CHEAPEST) for seed in SEEDS]
-    dense = [figure for setting in DENSE for figure in _limits(setting)]
-    fewer = sum(1 for figure in dense if figure.yardstick is not None and figure.value < figure.yardstick)
+    dense = [one for setting in DENSE for one in _limits(setting)]
+    fewer = sum(1 for one in dense if one.yardstick is not None and one.value < one.yardstick)
     gaps = [_gap(*each) for each in zip(DENSE, LIMITS_S, GAP_BARS, strict=True)]
     return [
         *_seconds(runs),
         *gaps,
-        Figure(what="dense, limits at which HiGHS alone covers more", value=fewer, unit="", better="lower", bar=0.0),
+        figure("dense, limits at which HiGHS alone covers more", fewer, "", bar=0.0),
         *dense,
     ]
 
@@ -78,20 +78,14 @@ def _seconds(runs: list[Proven]) -> list[Figure]:
     open_runs = sum(not one.is_closed for one in runs)
     seconds = [one.seconds for one in runs]
     figures = [
-        Figure(
-            what=f"planar, not proven optimal of {len(runs)} (settings x seeds)",
-            value=open_runs,
-            unit="",
-            better="lower",
-            bar=0.0,
-        ),
-        _figure("planar, rows and climb until proven, median", statistics.median(seconds), "CPU s", MEDIAN_BAR_S),
-        _figure("planar, rows and climb until proven, worst", max(seconds), "CPU s", WORST_BAR_S),
+        figure(f"planar, not proven optimal of {len(runs)} (settings x seeds)", open_runs, "", bar=0.0),
+        figure("planar, rows and climb until proven, median", statistics.median(seconds), "CPU s", MEDIAN_BAR_S),
+        figure("planar, rows and climb until proven, worst", max(seconds), "CPU s", WORST_BAR_S),
     ]
     for setting in dict.fromkeys(one.setting for one in runs):
         mine = [one.seconds for one in runs if one.setting == setting]
-        figures.append(_figure(f"{setting.name}, median", statistics.median(mine), "CPU s"))
-        figures.append(_figure(f"{setting.name}, worst", max(mine), "CPU s"))
+        figures.append(figure(f"{setting.name}, median", statistics.median(mine), "CPU s"))
+        figures.append(figure(f"{setting.name}, worst", max(mine), "CPU s"))
     return figures
 
 
@@ -102,7 +96,7 @@ def _gap(setting: Setting, limit_s: float, bar: float) -> Figure:
         points = drawn(setting, seed)
         made, _ = _climbed(lambda points=points: program(setting, points), limit_s)  # type: ignore[misc]
         worst = max(worst, gap_share(made))
-    return _figure(f"{setting.name}, proven gap within {limit_s:g} s", worst, "share", bar)
+    return figure(f"{setting.name}, proven gap within {limit_s:g} s", worst, "share", bar)
 
 
 def gap_share(made: Climb) -> float:
@@ -121,10 +115,10 @@ def _limits(setting: Setting) -> list[Figure]:
         theirs = _covered_by_highs(program(setting, points), limit_s)
         total = int(points.demand.sum())
         figures.append(
-            Figure(
-                what=f"{setting.name}, covered within {limit_s:g} s",
-                value=int(made.program.covered(made.chosen).sum()) / total,
-                unit="share",
+            figure(
+                f"{setting.name}, covered within {limit_s:g} s",
+                int(made.program.covered(made.chosen).sum()) / total,
+                "share",
                 better="higher",
                 yardstick=theirs / total,
             )
@@ -178,7 +172,3 @@ def _matrix(whole: Program) -> csr_array:
     column: Array = np.concatenate([whole.choices, choices + np.arange(rows), np.arange(choices)])
     value = np.concatenate([np.ones(len(whole.choices)), -np.ones(rows), whole.price.astype(float)])
     return csr_array((value, (at, column)), shape=(rows + 1, choices + rows))
-
-
-def _figure(what: str, value: float, unit: str, bar: float | None = None) -> Figure:
-    return Figure(what=what, value=value, unit=unit, better="lower", bar=bar)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.nation import BUDGET_US, SEEDS
 from karez.importers.generate import nation
 from karez.measure import reach
@@ -42,7 +42,7 @@ def run() -> list[Figure]:
     trials = [_trial(seed) for seed in SEEDS]
     worst: list[Figure] = []
     for same in zip(*trials, strict=True):
-        worst.append(max(same, key=lambda figure: figure.value if figure.better == "lower" else -figure.value))
+        worst.append(max(same, key=lambda one: one.value if one.better == "lower" else -one.value))
     return worst
 
 
@@ -67,28 +67,24 @@ def _trial(seed: int) -> list[Figure]:
     curve_ms = _median_ms(lambda: ready.curve(targets, STEP_NS, STEPS))
     changes = _what_ifs(twin, ready, seed)
     return [
-        _figure("what-if with the new table by metro, median", float(np.median(changes.every_us)), "us", bar=150.0),
-        _figure(
+        figure("what-if with the new table by metro, median", float(np.median(changes.every_us)), "us", bar=150.0),
+        figure(
             "what-if with the new table by metro, p99", float(np.percentile(changes.every_us, 99)), "us", bar=2_000.0
         ),
-        _figure("what-if of a link in an access chain, median", float(np.median(changes.inner_us)), "us"),
-        _figure("what-if of a link in an access chain, p99", float(np.percentile(changes.inner_us, 99)), "us"),
-        _figure("metros whose table differs after all was undone", changes.left_over, "", bar=0.0),
-        _figure("stations whose delay differs from scipy's, uncontracted", wrong, "", bar=0.0),
-        _figure("one budget, all metros, 5 M stations", covered_ms, "ms", yardstick=limited_ms),
-        _figure("times faster than scipy, one budget", limited_ms / covered_ms, "", "higher", bar=150.0),
-        _figure("the search alone, on the contracted graph", searched_ms, "ms", yardstick=core_ms),
-        _figure("times faster than scipy's search, contracted", core_ms / searched_ms, "", "higher", bar=4.0),
-        _figure("every budget to 2 ms by 10 us, all metros", curve_ms, "ms", bar=20.0),
-        _figure("all 5 M delays written", delays_ms, "ms", yardstick=all_ms),
-        _figure("times faster than scipy, all delays", all_ms / delays_ms, "", "higher", bar=30.0),
-        _figure("preparation, references resolved", prepared_s, "CPU s"),
-        _figure("questions after which preparation has paid", _paid(prepared_s, limited_ms, covered_ms), "", bar=2.0),
+        figure("what-if of a link in an access chain, median", float(np.median(changes.inner_us)), "us"),
+        figure("what-if of a link in an access chain, p99", float(np.percentile(changes.inner_us, 99)), "us"),
+        figure("metros whose table differs after all was undone", changes.left_over, "", bar=0.0),
+        figure("stations whose delay differs from scipy's, uncontracted", wrong, "", bar=0.0),
+        figure("one budget, all metros, 5 M stations", covered_ms, "ms", yardstick=limited_ms),
+        figure("times faster than scipy, one budget", limited_ms / covered_ms, "", better="higher", bar=150.0),
+        figure("the search alone, on the contracted graph", searched_ms, "ms", yardstick=core_ms),
+        figure("times faster than scipy's search, contracted", core_ms / searched_ms, "", better="higher", bar=4.0),
+        figure("every budget to 2 ms by 10 us, all metros", curve_ms, "ms", bar=20.0),
+        figure("all 5 M delays written", delays_ms, "ms", yardstick=all_ms),
+        figure("times faster than scipy, all delays", all_ms / delays_ms, "", better="higher", bar=30.0),
+        figure("preparation, references resolved", prepared_s, "CPU s"),
+        figure("questions after which preparation has paid", _paid(prepared_s, limited_ms, covered_ms), "", bar=2.0),
     ]
-
-
-def _figure(what: str, value: float, unit: str, better: str = "lower", **more: float) -> Figure:
-    return Figure(what=what, value=value, unit=unit, better="higher" if better == "higher" else "lower", **more)
 
 
 def _disagreements(ready: reach.Reach, whole: csr_array, counted: Points, targets: Array) -> int:

@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks import Figure
+from benchmarks import MEMORY, Figure
 from benchmarks.instances.power import Lived, Toll
 from karez.record.log import Reader, Record
 from karez.record.shared import Shared
@@ -97,7 +97,7 @@ def power(seed: int, blackouts: int, *, synchronous: str = "FULL") -> Toll:
     """What so many losses of power cost, each record living through some of them."""
     total = Toll()
     for number in range(0, blackouts, LIVES):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
             toll = Lived(seed + number, Path(folder), synchronous).run(min(LIVES, blackouts - number))
         total.add(toll)
     return total

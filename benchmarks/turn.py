@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.nation import SEEDS
 from benchmarks.instances.ring import ring
 from karez.importers.generate import nation
@@ -34,9 +34,10 @@ def run() -> list[Figure]:
         (_timed(world, np.random.default_rng(1), wrong=False), _timed(world, np.random.default_rng(1), wrong=True))
         for world in worlds
     ]
+    well, wrong = (max(times_ms) for times_ms in zip(*trials, strict=True))
     return [
-        _figure("a turn that sees 1,000 changes of 5 M, nothing wrong", max(well for well, _ in trials), small),
-        _figure("a turn that sees 1,000 changes of 5 M, a link slow", max(wrong for _, wrong in trials), small),
+        figure("a turn that sees 1,000 changes of 5 M, nothing wrong", well, "CPU ms", BAR_MS, yardstick=small),
+        figure("a turn that sees 1,000 changes of 5 M, a link slow", wrong, "CPU ms", BAR_MS, yardstick=small),
     ]
 
 
@@ -79,7 +80,3 @@ def _slow(link: str, at_s: float) -> StateRows:
             "size": (3_000.0 + at_s, 3_000.0 + at_s),
         },
     )
-
-
-def _figure(what: str, value: float, yardstick: float) -> Figure:
-    return Figure(what=what, value=value, unit="CPU ms", better="lower", bar=BAR_MS, yardstick=yardstick)

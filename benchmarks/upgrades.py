@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.upgrades import BUDGET_US, SEEDS, TARGET_SHARE, Instance, instance
 from karez.measure.cover import covering
 from karez.plan.covering.ladder import Climb, climb
@@ -31,8 +31,8 @@ T = TypeVar("T")
 def run() -> list[Figure]:
     """Price, bound, gap and seconds of each seed; and what the integer program finds on the smaller nation."""
     _planned(instance(SEEDS[0], **SMALL))
-    large = [figure for seed in SEEDS for figure in _measured(instance(seed), f"seed {seed}")]
-    return [*large, *(figure for seed in SEEDS for figure in _against_full(seed))]
+    large = [one for seed in SEEDS for one in _measured(instance(seed), f"seed {seed}")]
+    return [*large, *(one for seed in SEEDS for one in _against_full(seed))]
 
 
 def _planned(given: Instance) -> tuple[Ways, Made, int, float, float]:
@@ -56,35 +56,31 @@ def _measured(given: Instance, case: str) -> list[Figure]:
     bought = best[_is_upgrade(given)[best]]
     short = max(demand - _reached(given, made.chosen), demand - _reached(given, best), 0)
     return [
-        _figure(f"{case}: price; yardstick bound of sites alone", made.value, "hundreds", yardstick=alone.bound),
-        _figure(f"{case}: proven gap", (made.value - made.bound) / made.value, "share", bar=0.05),
-        _figure(f"{case}: price over that of the best sites alone", made.value / alone.value, "share", bar=0.999),
-        _figure(f"{case}: weight short of the target, by a search", short, "millionths", bar=0.0),
-        Figure(what=f"{case}: bound", value=made.bound, unit="hundreds", better="higher"),
-        Figure(
-            what=f"{case}: bound where all upgrades are free",
-            value=0.0 if all_free is None else all_free.bound,
-            unit="hundreds",
+        figure(f"{case}: price; yardstick bound of sites alone", made.value, "hundreds", yardstick=alone.bound),
+        figure(f"{case}: proven gap", (made.value - made.bound) / made.value, "share", bar=0.05),
+        figure(f"{case}: price over that of the best sites alone", made.value / alone.value, "share", bar=0.999),
+        figure(f"{case}: weight short of the target, by a search", short, "millionths", bar=0.0),
+        figure(f"{case}: bound", made.bound, "hundreds", better="higher"),
+        figure(
+            f"{case}: bound where all upgrades are free",
+            0.0 if all_free is None else all_free.bound,
+            "hundreds",
             better="higher",
         ),
-        _figure(f"{case}: ways counted out", ways_s, "CPU s"),
-        _figure(f"{case}: plan with its bound", plan_s, "CPU s"),
-        _figure(f"{case}: price by the integer program on what is left", value, "hundreds", yardstick=made.value),
-        Figure(what=f"{case}: bound by its solver's word", value=closed_bound, unit="hundreds", better="higher"),
-        _figure(f"{case}: integer program", closed_s, "CPU s"),
-        Figure(
-            what=f"{case}: money for upgrades",
-            value=float(given.price[bought].sum() / value),
-            unit="share",
-            better="higher",
-            bar=0.2,
+        figure(f"{case}: ways counted out", ways_s, "CPU s"),
+        figure(f"{case}: plan with its bound", plan_s, "CPU s"),
+        figure(f"{case}: price by the integer program on what is left", value, "hundreds", yardstick=made.value),
+        figure(f"{case}: bound by its solver's word", closed_bound, "hundreds", better="higher"),
+        figure(f"{case}: integer program", closed_s, "CPU s"),
+        figure(
+            f"{case}: money for upgrades", float(given.price[bought].sum() / value), "share", bar=0.2, better="higher"
         ),
-        Figure(what=f"{case}: upgrades bought", value=len(bought), unit="", better="higher"),
-        Figure(what=f"{case}: candidates open", value=int((_sites_price(given) == 0).sum()), unit="", better="higher"),
-        Figure(what=f"{case}: rows", value=len(ways.weight), unit="", better="higher"),
-        Figure(what=f"{case}: ways of rows", value=len(ways.ways), unit="", better="higher"),
-        _figure(f"{case}: guesses in the ways", ways.guesses, "", bar=0.0),
-        Figure(what=f"{case}: coverage of open sites", value=_open_share(given), unit="share", better="higher"),
+        figure(f"{case}: upgrades bought", len(bought), "", better="higher"),
+        figure(f"{case}: candidates open", int((_sites_price(given) == 0).sum()), "", better="higher"),
+        figure(f"{case}: rows", len(ways.weight), "", better="higher"),
+        figure(f"{case}: ways of rows", len(ways.ways), "", better="higher"),
+        figure(f"{case}: guesses in the ways", ways.guesses, "", bar=0.0),
+        figure(f"{case}: coverage of open sites", _open_share(given), "share", better="higher"),
     ]
 
 
@@ -97,10 +93,10 @@ def _against_full(seed: int) -> list[Figure]:
     (full, full_bound), full_s = _timed_s(lambda: closed(ways, given.price, demand, everything, _after(FULL_S)))
     value, full_value = int(given.price[best].sum()), int(given.price[full].sum())
     return [
-        _figure(f"{case}: price over the full integer program's", value - full_value, "hundreds", bar=0.0),
-        _figure(f"{case}: what the full integer program left open", full_value - full_bound, "hundreds"),
-        _figure(f"{case}: proven gap", (made.value - made.bound) / max(made.value, 1), "share", bar=0.05),
-        _figure(f"{case}: plan, bound and integer program", plan_s + closed_s, "CPU s", yardstick=full_s),
+        figure(f"{case}: price over the full integer program's", value - full_value, "hundreds", bar=0.0),
+        figure(f"{case}: what the full integer program left open", full_value - full_bound, "hundreds"),
+        figure(f"{case}: proven gap", (made.value - made.bound) / max(made.value, 1), "share", bar=0.05),
+        figure(f"{case}: plan, bound and integer program", plan_s + closed_s, "CPU s", yardstick=full_s),
     ]
 
 
@@ -148,7 +144,3 @@ def _timed_s(ask: Callable[[], T]) -> tuple[T, float]:
     begun = time.process_time()
     found = ask()
     return found, time.process_time() - begun
-
-
-def _figure(what: str, value: float, unit: str, *, bar: float | None = None, yardstick: float | None = None) -> Figure:
-    return Figure(what=what, value=value, unit=unit, better="lower", bar=bar, yardstick=yardstick)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.mesh import mesh
 from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn
 from karez.loop.runner import Runner
@@ -52,14 +52,14 @@ def run() -> list[Figure]:
     """The slowest of the seeds, and what happened in all of them."""
     years = [lived(seed, YEAR_S) for seed in SEEDS]
     return [
-        _figure("a year of 200 routers with faults", max(year.wall_s for year in years), "s", BAR_S),
-        _figure("CPU of it", max(year.cpu_s for year in years), "CPU s"),
-        _figure("faults", sum(year.faults for year in years), ""),
-        _figure("turns", sum(year.turns for year in years), ""),
-        _figure("faults whose cause was told", sum(year.found for year in years), ""),
-        _figure("acts", sum(year.acts for year in years), ""),
-        _figure("acts undone", sum(year.undone for year in years), ""),
-        _figure("findings while nothing was wrong", sum(year.strays for year in years), ""),
+        figure("a year of 200 routers with faults", max(year.wall_s for year in years), "s", BAR_S),
+        figure("CPU of it", max(year.cpu_s for year in years), "CPU s"),
+        figure("faults", sum(year.faults for year in years), ""),
+        figure("turns", sum(year.turns for year in years), ""),
+        figure("faults whose cause was told", sum(year.found for year in years), ""),
+        figure("acts", sum(year.acts for year in years), ""),
+        figure("acts undone", sum(year.undone for year in years), ""),
+        figure("findings while nothing was wrong", sum(year.strays for year in years), ""),
     ]
 
 
@@ -111,7 +111,3 @@ def _begins(faults: list[Fault], at_s: float, since_s: float) -> bool:
 
 def _step_s(quiet_s: float) -> float:
     return next(step_s for until_s, step_s in PACE if quiet_s <= until_s)
-
-
-def _figure(what: str, value: float, unit: str, bar: float | None = None) -> Figure:
-    return Figure(what=what, value=value, unit=unit, better="lower", bar=bar)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import karez
 from benchmarks import approvals as races
-from benchmarks.instances.ring import ring
+from benchmarks.instances.ring import DRAIN, ORDER, RESTART, ring
 from karez.errors import InputError, Refused
 from karez.faces import cli
 from karez.plan import Plan
@@ -28,7 +28,7 @@ from karez.record.approvals import COUNTED, Box, Waiting
 from karez.record.log import Record
 from karez.record.principals import Approval, approval_of, judged, pem, public_key, signed
 from karez.twin import Twin, store
-from tests.approving import DRAIN, NOW_S, ORDER, PERSONS, RESTART, key, persons, plan_of
+from tests.approving import NOW_S, PERSONS, key, persons, plan_of
 from tests.test_lease import postgres  # noqa: F401
 
 with_ = msgspec.structs.replace

@@ -5,12 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from benchmarks.instances.ring import ring
+from benchmarks.instances.ring import DRAIN, ORDER, ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import GRACE_S, Command, Guard
 from karez.plan import Action, Read
 from karez.plan.kinds import KINDS
-from tests.conformance.test_adapters import DRAIN, ORDER
 
 RECEIPT = b"receipt"
 COMMAND = Command(plan="p", actions=(DRAIN,), reads=(Read("link_states", "l03", "up", "==", True),), epoch=1)

@@ -9,20 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.instances.ring import ring
+from benchmarks.instances.ring import DRAIN, ORDER, ring
 from benchmarks.leaders import switch
 from karez.adapters import wire
 from karez.adapters.embedded import EmbeddedNetwork
-from karez.adapters.guard import GRACE_S, Command, Guard, Kept, Reply
-from karez.adapters.guarding import Clock, Keeper, Patient, Server, decides
+from karez.adapters.guard import GRACE_S, Command, Guard, Kept, Reply, decides
+from karez.adapters.guarding import Clock, Keeper, Patient, Saved, Server
 from karez.adapters.remote import Line, RemoteGuard, RemoteNetwork
 from karez.adapters.wire import LENGTH
 from karez.errors import InputError, Refused
@@ -34,7 +33,7 @@ from karez.record import lineage
 from karez.record.log import Record, read
 from karez.twin.table import Array
 from karez.twin.telemetry import Samples, StateRows
-from tests.conformance.test_adapters import DRAIN, ORDER
+from tests.guarding import Direct
 
 COMMAND = Command(plan="p", actions=(DRAIN,), reads=(Read("link_states", "l03", "up", "==", True),), epoch=1)
 LIMIT_S = KINDS["drain_link"].within_s + GRACE_S
@@ -42,18 +41,6 @@ LIMIT_S = KINDS["drain_link"].within_s + GRACE_S
 
 def _anything(receipt: bytes, command: Command) -> bool:
     return True
-
-
-class Direct(Line):
-    """A line without a socket: all is said in the same bytes."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(Path())
-        self._server, self._theirs = server, dict[str, Array]()
-
-    def _exchanged(self, question: wire.Question, until_s: float) -> wire.Answer:
-        asked = msgspec.msgpack.decode(msgspec.msgpack.encode(question), type=wire.Question)
-        return msgspec.msgpack.decode(self._server.answer(asked, self._theirs), type=wire.Answer)
 
 
 def _people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
@@ -74,7 +61,7 @@ def _run(path: Path, *, remote: bool) -> None:
             guard = Guard(network, lambda receipt, command: decides(body(receipt), command))
             server = Server(guard, Path(), lambda: at_s)
             line = Direct(server)
-            runner.network, runner.guard = RemoteNetwork(line), cast(Guard, RemoteGuard(line))
+            runner.network, runner.guard = RemoteNetwork(line), RemoteGuard(line)
             runner.guard.lead(1)
         for second in range(1, 80):
             at_s = float(second)
@@ -323,7 +310,8 @@ def test_what_was_observed_too_late_is_told_next_time() -> None:
     with pytest.raises(TimeoutError, match="hangs in observe"):
         patient.hear(5.0)
     network.go.set()
-    time.sleep(1.0)
+    assert patient._late is not None
+    patient._late.result.result(10.0)
     assert patient.observe(6.0) == (*plain.observe(5.0), *plain.observe(6.0))
 
 
@@ -372,13 +360,26 @@ class Process:
         return self.network.look("link_states", ["l03"]).columns["drained"][0]
 
 
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Process]:
-    made = Process(tmp_path)
+@contextmanager
+def _process(folder: Path) -> Iterator[Process]:
+    made = Process(folder)
     yield made
     made.record.store.close()
     if made.process.poll() is None:
         made.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Process]:
+    with _process(tmp_path) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A guard process for tests after which it is as before."""
+    with _process(tmp_path_factory.mktemp("untouched")) as process:
+        yield process
 
 
 def _command(**changes: object) -> Command:
@@ -415,6 +416,15 @@ def test_a_guard_that_is_told_to_end_ends_quietly_though_it_is_asked(
     assert capfd.readouterr().err == ""
 
 
+def _limit_comes(path: Path, in_s: float) -> float:
+    """When a guard that was killed was to undo its one open command; from now on, its file says in so many seconds."""
+    saved = msgspec.msgpack.decode(path.read_bytes(), type=Saved)
+    (armed,) = saved.kept.armed.values()
+    was_s, armed.limit_s = armed.limit_s, time.time() + in_s
+    path.write_bytes(msgspec.msgpack.encode(saved))
+    return was_s
+
+
 def test_a_guard_that_is_killed_and_started_again_knows_its_epoch_its_kill_switch_and_what_to_undo(
     process: Process,
 ) -> None:
@@ -425,19 +435,22 @@ def test_a_guard_that_is_killed_and_started_again_knows_its_epoch_its_kill_switc
         assert process.guard.execute(command, process.decided(command), ring(), at_s=0.0).done
         if command is confirmed:
             process.guard.confirm(command.id)
-    acted_s = time.monotonic()
+    acted_s = time.time()
     process.guard.killed = True
     process.end(signal.SIGKILL)
+    limit_s = _limit_comes(process.folder / "guard.kept", 3.0)
+    assert abs(limit_s - acted_s - LIMIT_S) < 2.0
+    due_s = time.monotonic() + 3.0
     process.start()
     assert process.guard.killed
     with pytest.raises(Refused, match="newer leader"):
         process.guard.lead(0)
     process.guard.lead(1)
-    time.sleep(max(0.0, acted_s + LIMIT_S + 1.0 - time.monotonic()))
+    time.sleep(max(0.0, due_s + 1.0 - time.monotonic()))
     assert process.guard.tick(0.0) == (), "the kill switch stops timers"
     process.guard.killed = False
     told: list[Reply] = []
-    while not told and time.monotonic() < acted_s + LIMIT_S + 10.0:
+    while not told and time.monotonic() < due_s + 10.0:
         time.sleep(0.1)
         told += process.guard.tick(0.0)
     assert [(reply.command, reply.done, reply.undone_alone) for reply in told] == [("q", True, True)]
@@ -473,29 +486,29 @@ def test_a_guard_that_is_not_there_has_done_nothing(process: Process) -> None:
     assert process.guard.execute(command, receipt, ring(), at_s=0.0).done
 
 
-def test_nonsense_ends_its_connection_and_harms_nobody_else(process: Process) -> None:
-    process.guard.lead(1)
+def test_nonsense_ends_its_connection_and_harms_nobody_else(untouched: Process) -> None:
+    untouched.guard.lead(1)
     for nonsense in (b"\x00\x00\x00\x03abc", b"\xff" * 64, b"\x00\x00\x01\x00half", LENGTH.pack(0)):
         with socket.socket(socket.AF_UNIX) as other:
             other.settimeout(2.0)
-            other.connect(str(process.folder / "guard"))
+            other.connect(str(untouched.folder / "guard"))
             other.sendall(nonsense)
             other.shutdown(socket.SHUT_WR)
             while other.recv(1 << 16):
                 pass
-    assert process.network.look("link_states", ["l03"]).ids == ("l03",)
+    assert untouched.network.look("link_states", ["l03"]).ids == ("l03",)
 
 
-def test_only_its_own_user_may_ask_a_guard(process: Process) -> None:
-    assert (process.folder / "guard").stat().st_mode & 0o077 == 0
+def test_only_its_own_user_may_ask_a_guard(untouched: Process) -> None:
+    assert (untouched.folder / "guard").stat().st_mode & 0o077 == 0
 
 
-def test_a_second_guard_at_the_same_place_is_refused(process: Process) -> None:
-    command = [sys.executable, "-m", "benchmarks.leaders", str(process.folder), "guard"]
+def test_a_second_guard_at_the_same_place_is_refused(untouched: Process) -> None:
+    command = [sys.executable, "-m", "benchmarks.leaders", str(untouched.folder), "guard"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
     assert "end the guard that has it" in done.stderr
-    process.guard.lead(1)
+    untouched.guard.lead(1)
 
 
 def test_a_guard_whose_timers_break_ends_loudly(tmp_path: Path) -> None:
@@ -519,9 +532,9 @@ def test_a_kill_between_two_acts_stops_the_second_and_the_first_is_undone_once_i
     reply = guard.execute(_two_drains(), b"", ring(), at_s=1.0)
     assert (reply.done, reply.begun, reply.why) == (False, True, "the kill switch is on")
     assert _drained(network) == (True, False)
-    assert guard.tick(1e6) == ()
+    assert guard.tick(2.0 + LIMIT_S) == ()
     guard.killed = False
-    assert [told.done for told in guard.tick(1e6)] == [True]
+    assert [told.done for told in guard.tick(2.0 + LIMIT_S)] == [True]
     assert _drained(network) == (False, False)
 
 

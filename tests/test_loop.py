@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.instances.ring import ring
+from benchmarks.instances.ring import ORDER, ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Command, Guard, Reply
 from karez.adapters.network import seen
@@ -26,7 +26,6 @@ from karez.record.log import Record, read
 from karez.record.verify import verify
 from karez.twin import Twin, World
 from karez.twin.telemetry import StateRows
-from tests.conformance.test_adapters import ORDER
 
 DELAY = Fault("link_slow", "l03", 20.0, 80.0)
 SHORT = Fault("link_slow", "l03", 20.0, 60.0)

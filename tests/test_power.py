@@ -18,7 +18,7 @@ from karez.record.verify import verify
 
 
 def test_no_acknowledged_event_is_lost_when_the_power_goes(proof: bool, turning_seed: int) -> None:
-    toll = bench.power(turning_seed, 10_000 if proof else 200)
+    toll = bench.power(turning_seed, 10_000 if proof else 100)
     assert toll.acknowledged > 10 * toll.blackouts, "too little was recorded to show anything"
     assert (toll.lost, toll.unsound) == (0, 0), (turning_seed, toll)
 
@@ -31,7 +31,7 @@ def test_with_the_sync_that_sqlite_advises_for_wal_acknowledged_events_are_lost(
 def test_no_acknowledged_event_is_lost_when_the_writer_is_killed(
     proof: bool, turning_seed: int, tmp_path: Path
 ) -> None:
-    acknowledged, lost = bench.kills(turning_seed % 1_000, 300 if proof else 10, tmp_path)
+    acknowledged, lost = bench.kills(turning_seed % 1_000, 300 if proof else 6, tmp_path)
     assert acknowledged > 0
     assert lost == 0
 

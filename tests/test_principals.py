@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.instances.ring import ring
+from benchmarks.instances.ring import DRAIN, ORDER, RESTART, START, ring
 from karez.errors import InputError
 from karez.plan import Action, Cell, NewRow, Plan
 from karez.plan.kinds import KINDS
@@ -37,7 +37,7 @@ from karez.record.principals import (
     why_not,
 )
 from karez.twin import Table, Twin
-from tests.approving import DRAIN, NOW_S, ORDER, RESTART, START, plan_of
+from tests.approving import NOW_S, plan_of
 
 with_ = msgspec.structs.replace
 KEY, OTHER_KEY = key_of(bytes([7]) * 32), key_of(bytes([8]) * 32)

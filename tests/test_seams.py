@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.instances.ring import ring
+from benchmarks.instances.ring import DRAIN, ORDER, RESTART, START, ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Command, Guard, Reply
 from karez.adapters.network import seen
@@ -30,7 +30,6 @@ from karez.twin import Table, Twin, World
 from karez.twin.schema import Value
 from karez.twin.telemetry import StateRows
 from karez.twin.twin import merge
-from tests.conformance.test_adapters import DRAIN, ORDER, RESTART, START
 
 with_ = msgspec.structs.replace
 # A drain that is done, and of which something is expected that never comes.

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from benchmarks import MEMORY
 from karez.errors import InputError
 from karez.record.log import Record, read
 from karez.record.seal import seal
@@ -373,7 +374,7 @@ class Lived:
             return set()
         disk = self.disk.after_blackout()
         self._on(disk, lambda connect: self._mend(disk, connect))
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
             files = [Path(folder) / Path(name).name for name in disk.files]
             for file, content in zip(files, disk.files.values(), strict=True):
                 file.write_bytes(content.now)

@@ -1,12 +1,45 @@
-"""A ring of six sites, made by hand: what the loop is tested on, and replayed on."""
+"""A ring of six sites, made by hand: what the loop is tested on, and replayed on; and acts on it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from karez.plan import Action, Cell, NewRow
 from karez.twin import Table, Twin, World
 
 SITES = 6
+# Until when the acts may be started: later than any run on the ring goes on.
+LATER_S = 1e6
+DRAIN = Action(
+    kind="drain_link",
+    subject="l03",
+    sets=(Cell("links", "l03", "drained", False, True),),
+    blast_radius=("l03",),
+    expires_at_s=LATER_S,
+)
+RESTART = Action(
+    kind="restart_device",
+    subject="r2",
+    sets=(Cell("equipment", "r2", "boots", 0, 1),),
+    blast_radius=("c2",),
+    expires_at_s=LATER_S,
+)
+START = Action(
+    kind="start_job",
+    subject="j1",
+    adds=(NewRow("assignments", "j1", {"server": "s0", "chips": 512}),),
+    blast_radius=("s0",),
+    expires_at_s=LATER_S,
+    ends_at_s=20.0,
+)
+ORDER = Action(
+    kind="order_equipment",
+    subject="c1",
+    adds=(NewRow("equipment", "e1", {"site": "c1", "kind": "edge_inference"}),),
+    blast_radius=("c1",),
+    expires_at_s=LATER_S,
+    ends_at_s=30.0,
+)
 
 
 def ring(*, chips: int = 512) -> World:

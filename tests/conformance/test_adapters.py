@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.instances.ring import ring
+from benchmarks.instances.ring import DRAIN, ORDER, RESTART, START, ring
 from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.network import Network, seen
-from karez.plan import Action, Cell, NewRow, changed, expected, inverse
+from karez.plan import changed, expected, inverse
 from karez.plan.kinds import KINDS
 from karez.twin import World
 from karez.twin.telemetry import CHANNELS
@@ -22,36 +22,6 @@ def _embedded(world: World) -> Network:
 
 
 ADAPTERS: dict[str, Callable[[World], Network]] = {"embedded": _embedded}
-DRAIN = Action(
-    kind="drain_link",
-    subject="l03",
-    sets=(Cell("links", "l03", "drained", False, True),),
-    blast_radius=("l03",),
-    expires_at_s=100.0,
-)
-RESTART = Action(
-    kind="restart_device",
-    subject="r2",
-    sets=(Cell("equipment", "r2", "boots", 0, 1),),
-    blast_radius=("c2",),
-    expires_at_s=100.0,
-)
-START = Action(
-    kind="start_job",
-    subject="j1",
-    adds=(NewRow("assignments", "j1", {"server": "s0", "chips": 512}),),
-    blast_radius=("s0",),
-    expires_at_s=100.0,
-    ends_at_s=20.0,
-)
-ORDER = Action(
-    kind="order_equipment",
-    subject="c1",
-    adds=(NewRow("equipment", "e1", {"site": "c1", "kind": "edge_inference"}),),
-    blast_radius=("c1",),
-    expires_at_s=100.0,
-    ends_at_s=30.0,
-)
 
 
 @pytest.fixture(params=ADAPTERS)

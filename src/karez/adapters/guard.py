@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, field
 from itertools import groupby
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -78,6 +78,29 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     begun: bool = False
     stands: tuple[str, ...] = ()
     undone_alone: bool = False
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What a guard reads of a decision: the commands."""
+
+    commands: tuple[Command, ...] = ()
+
+
+class Decisive(msgspec.Struct, frozen=True):
+    """What a guard reads of an event of the record, which holds more than it knows of."""
+
+    decisions: Decided
+
+
+def decides(body: bytes | None, command: Command, shape: type[Any] = Decisive) -> bool:
+    """Whether an event of the record with this body decided the command; what is no such event decided nothing.
+
+    `shape` is what the body must hold to be such an event: `Decisive`, or all of what whoever asks writes there.
+    """
+    try:
+        return body is not None and command in msgspec.json.decode(body, type=shape).decisions.commands
+    except msgspec.MsgspecError:
+        return False
 
 
 class Armed(msgspec.Struct):

@@ -122,22 +122,6 @@ def _synced(folder: Path) -> None:
         os.close(handle)
 
 
-class _Decided(msgspec.Struct):
-    commands: tuple[Command, ...] = ()
-
-
-class _Body(msgspec.Struct):
-    decisions: _Decided
-
-
-def decides(body: bytes | None, command: Command) -> bool:
-    """Whether an event of the record with this body decided the command; what is no such event decided nothing."""
-    try:
-        return body is not None and command in msgspec.json.decode(body, type=_Body).decisions.commands
-    except msgspec.MsgspecError:
-        return False
-
-
 @dataclass(eq=False)
 class _Job:
     """A question to an adapter, and what became of it."""
@@ -354,7 +338,7 @@ def serve(
 ) -> None:
     """Guard a network at the socket `path`, until the process is told to end; what is kept lies beside it.
 
-    `recorded` says whether a receipt stands for an event that decided a command (`decides`).
+    `recorded` says whether a receipt stands for an event that decided a command (`karez.adapters.guard.decides`).
 
     Raises:
         InputError: another guard has this place, or what it kept cannot be read.

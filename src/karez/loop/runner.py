@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from karez.adapters.guard import Command, Guard, Reply
+from karez.adapters.guard import Command, Guard, Reply, WritePath, decides
 from karez.adapters.network import Network, sound
 from karez.detect.ears import Ears
 from karez.errors import InputError, KarezError
@@ -56,7 +56,7 @@ class Runner:
     """
 
     network: Network
-    guard: Guard
+    guard: WritePath
     record: Record
     policy: Policy
     state: State
@@ -152,18 +152,8 @@ class Runner:
 
 
 def decided(record: Record) -> Callable[[bytes, Command], bool]:
-    """Whether the event that a receipt stands for decided a command: what a guard asks."""
-
-    def holds(receipt: bytes, command: Command) -> bool:
-        body = record.body(receipt)
-        if body is None:
-            return False
-        try:
-            return command in msgspec.json.decode(body, type=Turned).decisions.commands
-        except msgspec.MsgspecError:
-            return False
-
-    return holds
+    """Whether the event that a receipt stands for decided a command, and is whole: what a guard asks."""
+    return lambda receipt, command: decides(record.body(receipt), command, Turned)
 
 
 def started(path: Path) -> Start:
