@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks import Figure
 from benchmarks.instances.ring import ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
-from karez.loop.runner import Runner, replay
+from karez.loop.recorded import replay
+from karez.loop.runner import Runner
 from karez.loop.state import Policy
 from karez.record.log import Record
 from karez.record.verify import verify

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -26,12 +26,13 @@ from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.guard import Command, Guard, Reply
 from karez.adapters.network import seen
 from karez.errors import KarezError
-from karez.loop.runner import Runner, Turned, decided
+from karez.loop.recorded import Turned, decided
+from karez.loop.runner import Runner
 from karez.loop.state import Approval, Decisions, Policy, State
 from karez.plan import Action, NewRow, Plan, Proof, Read
 from karez.plan.heal import heal
 from karez.plan.place import place
-from karez.record.log import Record
+from karez.record.log import Entry, Record
 from karez.twin import World
 from karez.twin.schema import Value
 from karez.twin.telemetry import Samples, StateRows
@@ -178,15 +179,15 @@ class AuditedRecord(Record):
 
     trial: Trial
 
-    def append(self, kind: str, at_s: float, body: bytes) -> bytes:
-        """The receipt."""
-        if kind == "turn":
-            turned = msgspec.json.decode(body, type=Turned)
+    def append_all(self, entries: Iterable[Entry]) -> list[bytes]:
+        """The receipts."""
+        entries = list(entries)
+        for turned in (msgspec.json.decode(body, type=Turned) for kind, _, body in entries if kind == "turn"):
             by_the_guard = {reply.command for reply in turned.inputs.replies if not reply.done}
             for verdict in turned.decisions.verdicts:
                 if verdict.verdict in ("refused", "withdrawn") and verdict.plan not in by_the_guard:
                     self.trial.judge(verdict.plan, turned.decisions.commands)
-        return super().append(kind, at_s, body)
+        return super().append_all(entries)
 
 
 @dataclass

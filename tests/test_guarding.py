@@ -25,7 +25,8 @@ from karez.adapters.guarding import Clock, Keeper, Patient, Saved, Server
 from karez.adapters.remote import Line, RemoteGuard, RemoteNetwork
 from karez.adapters.wire import LENGTH
 from karez.errors import InputError, Refused
-from karez.loop.runner import Runner, Turned, encode
+from karez.loop.recorded import Turned, encode
+from karez.loop.runner import Runner
 from karez.loop.state import Approval, Decisions, Inputs, Policy, State
 from karez.plan import Action, Plan, Read, changed
 from karez.plan.kinds import KINDS

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import karez
-from karez.loop.runner import recorded
+from karez.loop.recorded import recorded
 from karez.operations.heal_run import HealRunAnswer
 from karez.plan import Plan
 

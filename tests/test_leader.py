@@ -20,7 +20,8 @@ from karez.adapters.network import Network
 from karez.adapters.remote import RemoteGuard, RemoteNetwork
 from karez.errors import InputError
 from karez.loop.leader import Leader
-from karez.loop.runner import Runner, decided, replay
+from karez.loop.recorded import decided, replay
+from karez.loop.runner import Runner
 from karez.loop.state import Approval, Policy, State
 from karez.plan import Action, Plan
 from karez.record import lineage
@@ -158,7 +159,7 @@ class Stage:
         def make(state: State, record: Record, policy: Policy) -> Runner:
             if own is not None:
                 own.recorded = decided(record)
-            runner = Runner.resume(state, network, cast(Record, Pointed(record, points, "append")), policy)
+            runner = Runner.resume(state, network, cast(Record, Pointed(record, points, "append_all")), policy)
             runner.guard = guard
             return runner
 

@@ -18,7 +18,8 @@ from karez.adapters.guard import Command, Guard, Reply
 from karez.adapters.network import seen
 from karez.detect.ears import Ears
 from karez.errors import KarezError
-from karez.loop.runner import People, Runner, decided, nobody, replay, resumed
+from karez.loop.recorded import decided, replay, resumed
+from karez.loop.runner import People, Runner, nobody
 from karez.loop.state import Approval, Decisions, Inputs, Level, Policy, State
 from karez.loop.turn import turn
 from karez.plan import Plan, Proof

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Command, Guard, Reply
 from karez.adapters.network import seen
 from karez.errors import InputError, KarezError
-from karez.loop.runner import People, Runner, decided, nobody, replay, resumed
+from karez.loop.recorded import decided, replay, resumed
+from karez.loop.runner import People, Runner, nobody
 from karez.loop.state import Approval, Decisions, Found, Inputs, Level, Policy, State
 from karez.loop.turn import turn
 from karez.operations.heal import timeline
 from karez.plan import Action, Cell, NewRow, Plan, Proof, Read
 from karez.plan.check import check
 from karez.plan.heal import heal
-from karez.record.log import Record
+from karez.record.log import Entry, Record
 from karez.record.verify import verify
 from karez.twin import Table, Twin, World
 from karez.twin.schema import Value
@@ -150,10 +151,10 @@ class Full(Record):
 
     full = False
 
-    def append(self, kind: str, at_s: float, body: bytes) -> bytes:
+    def append_all(self, entries: Iterable[Entry]) -> list[bytes]:
         if self.full:
             raise InputError.of("record", "cannot take another event", "make room")
-        return super().append(kind, at_s, body)
+        return super().append_all(entries)
 
 
 def telling(more: StateRows, *, from_s: float = 0.0, until_s: float = math.inf) -> Teller:

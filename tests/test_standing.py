@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 
 from karez.faces import cli
+from karez.operations import standing as stands
 from karez.record import lineage
 from karez.record.verify import verify
 from tests.healing import meshed
@@ -83,6 +85,28 @@ def test_another_controller_takes_over_from_one_that_is_killed_and_all_that_was_
     findings = asked("heal_report", record=record, network=net)
     assert findings.turns > 2
     assert {"link_slow"} <= {one.kind for one in findings.findings}
+
+
+def test_what_was_recorded_is_sealed_and_whoever_takes_over_goes_on_from_there(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stands, "SEALS_TURNS", 4)
+    place = stands.Place.made(str(tmp_path / "ctl"))
+    with standing(tmp_path, "guard", "guard", place.folder, net) as guard:
+        guard.told("guards")
+        for name in ("a", "b"):
+            told, ended = list[str](), Event()
+            timer = Timer(4.0, ended.set)
+            timer.start()
+            stands.Controller(place, str(net), name, "observe", 1.0, told.append).run(0.05, ended)
+            assert any("leads" in line for line in told), told
+            assert not any("could not" in line for line in told), told
+    record = lineage.newest(place.records)
+    assert record is not None
+    assert len(list(place.closed.glob("*.record"))) >= 2
+    events, _ = verify(place.closed, record)
+    assert events > verify(record)[0]
+    assert asked("heal_replay", network=net, record=record).turns < events
 
 
 def test_a_second_guard_does_not_get_the_folder_of_the_first(

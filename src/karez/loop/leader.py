@@ -20,7 +20,9 @@ import msgspec
 from karez.adapters.guard import WritePath
 from karez.adapters.network import Network
 from karez.errors import InputError, KarezError
-from karez.loop.runner import People, Runner, Start, encode, nobody, resumed
+from karez.loop.recorded import encode, resumed, started
+from karez.loop.runner import People, Runner, nobody
+from karez.loop.snapshot import Ground, Start
 from karez.loop.state import Decisions, Policy, State
 from karez.record import lineage
 from karez.record.lease import Lease, now_s
@@ -124,6 +126,7 @@ class Leader:
             for command in _confirmed(where):
                 self.guard.confirm(command)
             runner = self.make(state, record, msgspec.structs.replace(self.policy, epoch=epoch))
+            runner.ground = Ground(started(where), self.world)
             runner.unheard = self._whole(state)
         except BaseException:
             record.store.close()

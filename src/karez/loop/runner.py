@@ -6,40 +6,29 @@ could not be recorded is as if it had not been: what it was told is told to the 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from karez.adapters.guard import Command, Guard, Reply, WritePath, decides
+from karez.adapters.guard import Guard, Reply, WritePath
 from karez.adapters.network import Network, sound
 from karez.detect.ears import Ears
-from karez.errors import InputError, KarezError
+from karez.errors import InputError
+from karez.loop.recorded import Turned, decided, encode
+from karez.loop.snapshot import Ground, Start, taken
 from karez.loop.state import Approval, Decisions, Inputs, Policy, State
 from karez.loop.turn import turn
 from karez.plan import Plan
-from karez.record.log import GENESIS, Record, chained, read
+from karez.record.log import Entry, Record
+from karez.record.seal import seal
 from karez.twin import World
 from karez.twin.telemetry import StateRows
 
+# After how many turns all that is known is recorded, so that nobody need decide them all again.
+SNAPSHOT_TURNS = 3_600
 People = Callable[[float, State], tuple[tuple[Plan, ...], tuple[Approval, ...]]]
-
-
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """The first event of a record: what the run began with, and the stored revision that held it (0: none)."""
-
-    state: str
-    revision: int = 0
-
-
-class Turned(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of the record: all that came into one turn, the policy of that turn, and all that it decided."""
-
-    inputs: Inputs
-    policy: Policy
-    decisions: Decisions
 
 
 def nobody(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
@@ -51,8 +40,9 @@ def nobody(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval,
 class Runner:
     """A loop over one network, writing to one record.
 
-    `ears` listen to its telemetry. `replies` are what the guard said, `unheard` what the network told, `raised` what
-    the ears noticed, and `plans` and `approvals` what people brought, since the last turn that was recorded.
+    `ears` listen to its telemetry. Where it is known what the run stands on (`ground`), a snapshot is recorded every
+    `SNAPSHOT_TURNS`. `replies` are what the guard said, `unheard` what the network told, `raised` what the ears
+    noticed, and `plans` and `approvals` what people brought, since the last turn that was recorded.
     """
 
     network: Network
@@ -61,11 +51,13 @@ class Runner:
     policy: Policy
     state: State
     ears: Ears
+    ground: Ground | None = None
     replies: tuple[Reply, ...] = ()
     raised: tuple[StateRows, ...] = ()
     unheard: tuple[StateRows, ...] = ()
     plans: tuple[Plan, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    turns: int = 0
 
     @classmethod
     def start(
@@ -73,8 +65,11 @@ class Runner:
     ) -> Runner:
         """A runner that has recorded its start and seen nothing yet."""
         state = State.of(world)
-        record.append("start", at_s, encode(Start(state=state.digest, revision=revision)))
-        return cls._of(state, network, record, policy)
+        start = Start(state=state.digest, revision=revision)
+        record.append("start", at_s, encode(start))
+        runner = cls._of(state, network, record, policy)
+        runner.ground = Ground(start, world)
+        return runner
 
     @classmethod
     def resume(cls, state: State, network: Network, record: Record, policy: Policy) -> Runner:
@@ -100,11 +95,11 @@ class Runner:
         state, decisions = turn(self.state, inputs, self.policy)
         event = Turned(inputs=inputs, policy=self.policy, decisions=decisions)
         try:
-            receipt = self.record.append("turn", at_s, encode(event))
+            receipt = self.record.append_all([*self._snapshot(at_s), ("turn", at_s, encode(event))])[-1]
         except InputError:
             self.replies = (*self.replies, *self.guard.tick(at_s))
             raise
-        self.state, self.replies = state, ()
+        self.state, self.replies, self.turns = state, (), self.turns + 1
         self.unheard, self.raised, self.plans, self.approvals = (), (), (), ()
         for command in decisions.confirmed:
             self.guard.confirm(command)
@@ -115,6 +110,22 @@ class Runner:
     def end(self, at_s: float) -> None:
         """Record that the run has come to its end, so that a record that was cut off can be told from a whole one."""
         self.record.append("end", at_s, b"{}")
+
+    def seal(self, folder: Path, at_s: float) -> Path | None:
+        """The closed file, in `folder`, of all that was recorded before; the run goes on from a snapshot.
+
+        Raises:
+            InputError: the disk took no more, or an event was altered; every event is still in one place at least.
+            ValueError: it is not known what the run stands on.
+        """
+        if self.ground is None:
+            raise ValueError("a run that nobody knows the start of has no snapshot to go on from")
+        return seal(self.record, folder, at_s, state=taken(self.ground, self.state))
+
+    def _snapshot(self, at_s: float) -> Iterator[Entry]:
+        """What is known before this turn, where it is time for that."""
+        if self.ground is not None and self.turns and self.turns % SNAPSHOT_TURNS == 0:
+            yield "snapshot", at_s, taken(self.ground, self.state)
 
     def _told(self, at_s: float, people: People) -> Inputs:
         """All that this turn is told; what cannot be believed or recorded is set aside, and said."""
@@ -149,88 +160,6 @@ class Runner:
         except Exception as error:  # noqa: BLE001  Whatever an adapter or a detector raises, the turn failed.
             return self.unheard, f"{type(error).__name__}: {error}"
         return self.unheard, ""
-
-
-def decided(record: Record) -> Callable[[bytes, Command], bool]:
-    """Whether the event that a receipt stands for decided a command, and is whole: what a guard asks."""
-    return lambda receipt, command: decides(record.body(receipt), command, Turned)
-
-
-def started(path: Path) -> Start:
-    """What the run of a record began with.
-
-    Raises:
-        InputError: the file is no record, or one of something else.
-    """
-    for event in read(path):
-        try:
-            return msgspec.json.decode(event.body, type=Start)
-        except msgspec.MsgspecError as error:
-            what = f"is no record of a run ({error})"
-            raise InputError.of(str(path), what, "name the file that a run wrote") from error
-    raise InputError.of(str(path), "is empty", "name the file that a run wrote")
-
-
-def recorded(path: Path) -> tuple[float, list[Decisions]]:
-    """When a recorded run began (Unix time), and what each of its turns decided, as the record has it.
-
-    Raises:
-        InputError: the file is no record, or one of something else.
-    """
-    started(path)
-    events = list(read(path))
-    turns = [_turned(event.body, event.seq).decisions for event in events if event.kind == "turn"]
-    return events[0].at_s, turns
-
-
-def replay(world: World, path: Path) -> Iterator[Decisions]:
-    """What each turn of a record decides when it is decided again.
-
-    Raises:
-        KarezError: a turn decides otherwise than the record says, or the record does not start from `world`.
-        InputError: the file is no record.
-    """
-    return (decisions for _, decisions in _replayed(world, path))
-
-
-def resumed(world: World, path: Path) -> State:
-    """The state that a record leads to, from the world that it started from.
-
-    Raises:
-        KarezError: the record does not come out again, or does not start from `world`.
-        InputError: the file is no record.
-    """
-    states = deque((state for state, _ in _replayed(world, path)), maxlen=1)
-    return states[0] if states else State.of(world)
-
-
-def encode(value: msgspec.Struct) -> bytes:
-    """The bytes that stand for a value in the record."""
-    return msgspec.json.encode(value, order="deterministic")
-
-
-def _replayed(world: World, path: Path) -> Iterator[tuple[State, Decisions]]:
-    state, head = State.of(world), GENESIS
-    if started(path).state != state.digest:
-        raise KarezError("the record starts from another network; name the network and revision it was made on")
-    for event in read(path):
-        body = event.body
-        if event.kind == "turn":
-            was = _turned(event.body, event.seq)
-            state, decisions = turn(state, was.inputs, was.policy)
-            body = encode(Turned(inputs=was.inputs, policy=was.policy, decisions=decisions))
-        head = chained(head, event.seq, event.at_s, event.kind, body)
-        if head != event.hash:
-            raise KarezError(f"event {event.seq} (at {event.at_s:.0f} s) comes out otherwise than the record says")
-        if event.kind == "turn":
-            yield state, decisions
-
-
-def _turned(body: bytes, seq: int) -> Turned:
-    try:
-        return msgspec.json.decode(body, type=Turned)
-    except msgspec.MsgspecError as error:
-        raise KarezError(f"event {seq} was altered: {error}") from error
 
 
 def _recordable(said: Plan | Approval) -> bool:

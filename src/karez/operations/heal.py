@@ -10,9 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from karez.errors import InputError, KarezError
-from karez.loop.runner import Start, Turned, encode, started
-from karez.loop.state import Decisions, Inputs, Policy, State
-from karez.loop.turn import turn
+from karez.loop.recorded import started
+from karez.loop.snapshot import Start
+from karez.loop.state import Decisions, State
 from karez.operations.networks import load_living, require_readable
 from karez.plan import Action
 from karez.record.log import read
@@ -68,15 +68,6 @@ class Ground(NamedTuple):
     start_s: float
 
 
-class Told(NamedTuple):
-    """One turn: what it was told, what it was allowed, what was known after it, and what it decided."""
-
-    inputs: Inputs
-    policy: Policy
-    state: State
-    decisions: Decisions
-
-
 def ground(record: str, network: str = "") -> Ground:
     """What a record is of, after nothing in it was found altered; where no network is named, the record names it.
 
@@ -87,23 +78,6 @@ def ground(record: str, network: str = "") -> Ground:
     world, revision = began_with(start, network or _named(record), record)
     first = next(read(Path(record)))
     return Ground(world, revision, events, last_hash, first.at_s)
-
-
-def turns(world: World, record: str) -> Iterator[Told]:
-    """Every turn of a record, decided again from `world`.
-
-    Raises:
-        KarezError: a turn decides otherwise than the record says.
-    """
-    state = State.of(world)
-    for event in read(Path(record)):
-        if event.kind != "turn":
-            continue
-        was = _decoded(event.body, event.seq)
-        state, decisions = turn(state, was.inputs, was.policy)
-        if encode(decisions) != encode(was.decisions):
-            raise KarezError(f"event {event.seq} (at {event.at_s:.0f} s) comes out otherwise than the record says")
-        yield Told(was.inputs, was.policy, state, decisions)
 
 
 def whole(record: str) -> tuple[Start, int, str]:
@@ -190,10 +164,3 @@ def _named(record: str) -> str:
         return os.path.relpath(found)
     what = f"was made on a network at {folder / name}, where none is" if name else "does not say where its network lies"
     raise InputError.of(record, what, "say where it is: --network FOLDER")
-
-
-def _decoded(body: bytes, seq: int) -> Turned:
-    try:
-        return msgspec.json.decode(body, type=Turned)
-    except msgspec.MsgspecError as error:
-        raise KarezError(f"event {seq} was altered: {error}") from error

@@ -7,14 +7,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from karez.errors import InputError, KarezError
+from karez.loop.recorded import again
 from karez.operations import Answer, HealAlarmsQuestion
-from karez.operations.heal import Ground, ground, turns
+from karez.operations.heal import Ground, ground
 from karez.operations.networks import counted, provenance, require_new_file, write_new
 from karez.operations.render.alarms import Alarm, alarms, encoded, events_of, facts_of, severity_of
 from karez.operations.story import Episode, story
@@ -64,7 +66,7 @@ def run(question: HealAlarmsQuestion) -> HealAlarmsAnswer:
     if question.to:
         require_address(question.to)
     of = ground(question.record, question.network)
-    whole = story(turns(of.world, question.record), of.start_s)
+    whole = story(again(of.world, Path(question.record)), of.start_s)
     episodes = [episode for episode in whole.episodes if not (question.open_only and episode.closed_s is not None)]
     found = alarms(episodes, [_table_of(of.world.intended, episode) for episode in episodes], end_s=whole.end_s)
     if question.output:

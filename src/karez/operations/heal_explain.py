@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from karez.errors import InputError
+from karez.loop.recorded import Again, again
 from karez.operations import Answer, HealExplainQuestion
-from karez.operations.heal import Event, Ground, Told, acts_of, ground, timeline, turns
+from karez.operations.heal import Event, Ground, acts_of, ground, timeline
 from karez.operations.networks import counted, provenance
 from karez.operations.render.healing import because_of, cause, listed, noticed, sentence, size_of
 from karez.operations.story import SHADOW, Course, Signal, Story, Sure, signals_of, story, sure_of, unix
@@ -121,7 +123,7 @@ def run(question: HealExplainQuestion) -> HealExplainAnswer:
     asked = _Asked(question, ground(question.record, question.network))
     if question.turn is not None:
         return _of_turn(asked, question.turn)
-    whole = story(turns(asked.of.world, question.record), asked.of.start_s)
+    whole = story(again(asked.of.world, Path(question.record)), asked.of.start_s)
     return _of_plan(asked, whole) if question.plan else _overview(asked, whole)
 
 
@@ -356,7 +358,7 @@ def _of_turn(asked: _Asked, at: float) -> HealExplainAnswer:
     start_s = asked.of.start_s
     at_s = unix(at, start_s)
     chosen, last = None, None
-    for told in turns(asked.of.world, asked.question.record):
+    for told in again(asked.of.world, Path(asked.question.record)):
         last = told
         if told.inputs.at_s >= at_s:
             chosen = told
@@ -379,7 +381,7 @@ def _of_turn(asked: _Asked, at: float) -> HealExplainAnswer:
     )
 
 
-def _turn_headline(told: Told) -> str:
+def _turn_headline(told: Again) -> str:
     if told.inputs.failed:
         return f"was blind: {told.inputs.failed}"
     decisions = told.decisions
@@ -393,7 +395,7 @@ def _turn_headline(told: Told) -> str:
     return f"decided: {listed(said)}" if said else "decided nothing new"
 
 
-def _turn(told: Told) -> Turn:
+def _turn(told: Again) -> Turn:
     inputs, state, decisions = told.inputs, told.state, told.decisions
     rows = Counter[str]()
     for change in inputs.changes:
@@ -418,7 +420,7 @@ def _turn(told: Told) -> Turn:
     )
 
 
-def _decided(told: Told, plan: str, verdict: str, why: str) -> str:
+def _decided(told: Again, plan: str, verdict: str, why: str) -> str:
     known = {each.id: each for each in (*told.decisions.plans, *told.state.waiting)}
     acts = {one.command.plan: one.command.actions for one in told.state.running} | {
         name: each.actions for name, each in known.items()
@@ -427,19 +429,19 @@ def _decided(told: Told, plan: str, verdict: str, why: str) -> str:
     return sentence(f"{what}: {verdict}", why)
 
 
-def _newly_noticed(told: Told) -> list[str]:
+def _newly_noticed(told: Again) -> list[str]:
     """The signals that were raised in this turn."""
     ids = [name for change in told.inputs.changes if change.table == "signals" for name in change.ids]
     return [noticed(signal, told.inputs.at_s) for signal in signals_of(told.state.actual, dict.fromkeys(ids))]
 
 
-def _open(told: Told) -> dict[str, Sure]:
+def _open(told: Again) -> dict[str, Sure]:
     findings = told.state.findings
     names = [text(name) for name in findings.ids[np.flatnonzero(findings["open"])].tolist()]
     return {name: sure_of(told.state.actual, name) for name in names}
 
 
-def _plan_of_turn(told: Told, start_s: float) -> Iterable[PlanRow]:
+def _plan_of_turn(told: Again, start_s: float) -> Iterable[PlanRow]:
     for plan in told.decisions.plans:
         last = [verdict.verdict for verdict in told.decisions.verdicts if verdict.plan == plan.id]
         yield PlanRow(

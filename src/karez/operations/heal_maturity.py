@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
+from karez.loop.recorded import again
 from karez.measure.maturity import ALL, By, Done, Maturity, Task, dimension_of, maturity
 from karez.operations import Answer, HealMaturityQuestion
-from karez.operations.heal import Ground, ground, turns
+from karez.operations.heal import Ground, ground
 from karez.operations.networks import counted, provenance
 from karez.operations.story import SHADOW, Course, Episode, Story, story
 from karez.twin.facts import library
@@ -63,7 +65,7 @@ def run(question: HealMaturityQuestion) -> HealMaturityAnswer:
         KarezError: a turn comes out otherwise than the record says.
     """
     of = ground(question.record, question.network)
-    whole = story(turns(of.world, question.record), of.start_s)
+    whole = story(again(of.world, Path(question.record)), of.start_s)
     found = maturity(done(whole))
     return HealMaturityAnswer(
         headline=_headline(found, whole, of),

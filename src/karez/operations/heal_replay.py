@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from pathlib import Path
 
-from karez.loop.runner import replay
+from karez.loop.recorded import replay
 from karez.operations import Answer, HealReplayQuestion
 from karez.operations.heal import began_with, whole
 from karez.operations.networks import counted, provenance

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from karez.errors import InputError
+from karez.loop.recorded import again
 from karez.operations import Answer, HealReportQuestion
-from karez.operations.heal import Ground, acts_of, ground, turns
+from karez.operations.heal import Ground, acts_of, ground
 from karez.operations.networks import counted, provenance
 from karez.operations.story import SHADOW, Course, Episode, Story, median, story
 
@@ -92,7 +94,7 @@ def run(question: HealReportQuestion) -> HealReportAnswer:
         KarezError: a turn comes out otherwise than the record says.
     """
     of = ground(question.record, question.network)
-    whole = story(turns(of.world, question.record), of.start_s)
+    whole = story(again(of.world, Path(question.record)), of.start_s)
     rows = tuple(row_of(episode, whole) for episode in whole.episodes)
     if question.kind and question.kind not in {row.kind for row in rows}:
         kinds = ", ".join(sorted({row.kind for row in rows}))

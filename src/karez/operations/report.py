@@ -15,7 +15,7 @@ import numpy as np
 
 import karez
 from karez.errors import Infeasible, InputError, KarezError
-from karez.loop.runner import recorded
+from karez.loop.recorded import recorded
 from karez.measure import reach
 from karez.measure.circles import Circles, circles, compute_sites, delays_ns, movers, points
 from karez.measure.core import LONGEST_NS

@@ -22,7 +22,8 @@ from karez.adapters.remote import Line, RemoteGuard, RemoteNetwork
 from karez.errors import InputError, KarezError
 from karez.loop.leader import Leader
 from karez.loop.people import ThroughBox
-from karez.loop.runner import Runner, Turned
+from karez.loop.recorded import Turned
+from karez.loop.runner import Runner
 from karez.loop.state import Approval, Decisions, Level, Policy, State
 from karez.operations.faults import Breaking, fault_of, require_kind
 from karez.operations.heal import events_of
@@ -33,9 +34,12 @@ from karez.record.approvals import Box
 from karez.record.lease import Lease
 from karez.record.log import Record
 from karez.record.principals import judged
+from karez.record.seal import forget
 from karez.twin import World
 from karez.twin.store import os_problem
 
+# After how many turns what was recorded is sealed into a closed file, so that whoever takes over reads little.
+SEALS_TURNS = 3_600
 # The longest path of a socket. Source: unix(7).
 LONGEST_PATH = 107
 Told = Callable[[str], None]
@@ -73,6 +77,11 @@ class Place:
     def records(self) -> Path:
         """A record for each term of a leader; the newest holds all before it."""
         return self.folder / "records"
+
+    @property
+    def closed(self) -> Path:
+        """What was recorded long ago, in files that nobody writes to any more."""
+        return self.folder / "closed"
 
     @property
     def leases(self) -> Path:
@@ -169,6 +178,18 @@ class Controller:
             self._say(f"stands by: {leader.why}" if leader.why else "stands by")
         if decisions is not None:
             self._tell(decisions)
+        if leader.runner is not None and leader.runner.turns >= SEALS_TURNS:
+            self._seal(leader.runner, at_s)
+
+    def _seal(self, runner: Runner, at_s: float) -> None:
+        """Put what was recorded into a closed file, and let go of what the law does not ask to be kept any more."""
+        try:
+            runner.seal(self.place.closed, at_s)
+            forget(runner.record, self.place.closed, at_s)
+        except InputError as error:
+            self._say(f"could not seal its record: {error}")
+            return
+        runner.turns = 0
 
     def _tell(self, decisions: Decisions) -> None:
         for event in events_of(decisions, self._began_s, self._acts):

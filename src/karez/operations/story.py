@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from karez.adapters.guard import Command, Reply
+from karez.loop.recorded import Again
 from karez.loop.state import Level, Policy, State, Verdict, Word
-from karez.operations.heal import Told
 from karez.plan import Plan, changed, taken
 from karez.twin import Twin
 
@@ -128,7 +128,7 @@ class Story:
     levels: list[str] = field(default_factory=list)
 
 
-def story(turns: Iterable[Told], start_s: float) -> Story:
+def story(turns: Iterable[Again], start_s: float) -> Story:
     """What all turns of a run tell."""
     whole = Story(start_s=start_s, end_s=start_s)
     open_now: dict[str, Episode] = {}
@@ -164,7 +164,7 @@ def signals_of(actual: Twin, ids: Iterable[str]) -> tuple[Signal, ...]:
     )
 
 
-def _findings(whole: Story, told: Told, open_now: dict[str, Episode]) -> None:
+def _findings(whole: Story, told: Again, open_now: dict[str, Episode]) -> None:
     at_s, actual = told.inputs.at_s, told.state.actual
     for found in told.decisions.found:
         if found.open:
@@ -179,7 +179,7 @@ def _findings(whole: Story, told: Told, open_now: dict[str, Episode]) -> None:
             episode.at_best = sure_of(actual, episode.id)
 
 
-def _plans(whole: Story, told: Told, open_now: dict[str, Episode]) -> None:
+def _plans(whole: Story, told: Again, open_now: dict[str, Episode]) -> None:
     brought = [_undated(plan) for plan in told.inputs.plans]
     for plan in told.decisions.plans:
         if plan.id in whole.courses:
@@ -204,7 +204,7 @@ def _about(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*plan.because, *([named] if named else []))))
 
 
-def _course(whole: Story, told: Told) -> None:
+def _course(whole: Story, told: Again) -> None:
     """What this turn says of plans that were made by now."""
     at_s = told.inputs.at_s
     for approval in told.inputs.approvals:
@@ -222,7 +222,7 @@ def _course(whole: Story, told: Told) -> None:
             whole.courses[command.plan].commands.append((at_s, command))
 
 
-def _by_others(told: Told, open_now: dict[str, Episode]) -> None:
+def _by_others(told: Again, open_now: dict[str, Episode]) -> None:
     """Note for what is open, and was until now, whether somebody else has done what the loop only proposed."""
     for course in (course for episode in open_now.values() for course in episode.courses):
         if course.seen_s is None and not course.commands and _is_done(course.plan, told.state):

@@ -53,7 +53,7 @@ class Column:
     @classmethod
     def of(cls, values: Array) -> Column:
         """A column that holds a copy of `values` (one dimension)."""
-        return cls.owning(_narrowed(np.array(values, order="C")))
+        return cls.owning(narrowed(np.array(values, order="C")))
 
     @classmethod
     def owning(cls, values: Array) -> Column:
@@ -127,7 +127,7 @@ class Column:
         if not len(rows):
             return self
         order = np.argsort(rows, kind="stable")
-        rows, values = rows[order], _narrowed(values[order])
+        rows, values = rows[order], narrowed(values[order])
         owner = rows >> CHUNK_SHIFT
         starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
         chunks, leaves = list(self.chunks), list(self._leaves)
@@ -430,7 +430,7 @@ def _frozen(array: Array) -> Array:
     return array
 
 
-def _narrowed(array: Array) -> Array:
+def narrowed(array: Array) -> Array:
     """Text in the narrowest width that holds it, floats with one zero and one nan."""
     if array.dtype.kind == "S":
         width = int(np.strings.str_len(array).max(initial=1))
@@ -447,7 +447,7 @@ def _cut(array: Array) -> tuple[Array, ...]:
 
 def _leaf(chunk: Array) -> bytes:
     if chunk.dtype.kind == "S":
-        chunk = _narrowed(chunk)
+        chunk = narrowed(chunk)
         return hashlib.sha256(chunk.dtype.str.encode() + chunk.tobytes()).digest()
     return hashlib.sha256(np.ascontiguousarray(chunk).data).digest()
 
