@@ -290,12 +290,12 @@ def test_where_there_is_no_way_around_nothing_is_best() -> None:
     assert _healed(world, "link_loss", "AB", _both("loss", "counter", "AB", 0.5)) is None
 
 
-def test_where_the_users_would_lose_more_nothing_is_best() -> None:
-    links = {"AB": 10.0, "AC": 2_000.0, "CB": 2_000.0}
-    late = [_both("delay", "probe", "AB", us) for us in (19_000.0, 22_000.0)]
-    world = _world(links, {"d": Demand("A", "B")})
-    assert _healed(world, "link_slow", "AB", late[0]) is None
-    assert _acts(_healed(world, "link_slow", "AB", late[1])) == [("drain_link", "AB")]
+@pytest.mark.parametrize(("late_us", "best"), [(19_000.0, []), (25_000.0, []), (28_000.0, [("drain_link", "AB")])])
+def test_where_the_users_would_lose_more_or_hardly_less_nothing_is_best(
+    late_us: float, best: list[tuple[str, str]]
+) -> None:
+    world = _world({"AB": 10.0, "AC": 2_000.0, "CB": 2_000.0}, {"d": Demand("A", "B")})
+    assert _acts(_healed(world, "link_slow", "AB", _both("delay", "probe", "AB", late_us))) == best
 
 
 def test_what_spares_next_to_nobody_anything_is_not_worth_an_act() -> None:

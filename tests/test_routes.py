@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.instances.ring import ring
 from karez.measure import spread
-from karez.measure.routes import DRAINED_COST, Case, case_of, flows, plant_of, routes, way_cost
+from karez.measure.routes import DRAINED_COST, Case, case_of, flows, meant_up, plant_of, routes, way_cost
 from karez.twin import Table, Twin, World
 from karez.twin.states import initial_states
 
@@ -212,3 +212,16 @@ def test_a_demand_without_a_way_is_lost_whole_and_what_is_limited_in_part() -> N
 def test_the_plant_is_made_once_for_the_same_tables() -> None:
     world = _square()
     assert plant_of(world) is plant_of(World(world.intended, world.actual))
+
+
+@pytest.mark.parametrize("told", [(), (0, 2), (0, 1, 2)], ids=["none tells", "one is silent", "all tell"])
+def test_a_link_that_tells_nothing_while_others_tell_their_speed_is_believed_not_to_be_there(
+    told: tuple[int, ...],
+) -> None:
+    world = _world([(0, 1, 1, 0), (1, 2, 1, 0), (0, 2, 5, 0)], [(0, 2, 1.0)])
+    states = world["link_states"]
+    if told:
+        states = states.set(np.array(told), capacity_gbps=100.0)
+    world = World(world.intended, world.actual.replace(states))
+    assert case_of(world).up.tolist() == [True, told != (0, 2), True]
+    assert meant_up(world).tolist() == case_of(world).up.tolist()

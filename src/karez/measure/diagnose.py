@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from karez.measure.routes import Case, Crossing, Routed, case_of, routes
+from karez.measure.routes import Case, Crossing, Routed, case_of, meant_up, routes
 from karez.measure.signatures import (
     WAYS,
     Hypothesis,
@@ -315,7 +315,7 @@ def _crowded(world: World, signs: dict[Trait, list[Sign]], at_s: float) -> dict[
 def _passed(world: World) -> tuple[Passed, ...]:
     """Where demands pass now, and where they would if nothing were wrong: what is cut has been left already."""
     now = case_of(world)
-    meant = replace(now, up=world["links"]["up"], drained=world["links"]["drained"], cost=world["links"]["cost"])
+    meant = replace(now, up=meant_up(world), drained=world["links"]["drained"], cost=world["links"]["cost"])
     cases = [now]
     if (meant.up != now.up).any() or (meant.drained != now.drained).any() or (meant.cost != now.cost).any():
         cases.append(meant)

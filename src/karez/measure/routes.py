@@ -254,7 +254,7 @@ def case_of(world: World) -> Case:
     told = np.isfinite(states["capacity_gbps"])
     via, limited = _led(world)
     return Case(
-        up=_overlaid(links["up"], rows, links["up"][rows] & states["up"]),
+        up=_overlaid(meant_up(world), rows, meant_up(world)[rows] & states["up"]),
         cost=_overlaid(links["cost"], rows, states["cost"]),
         drained=_overlaid(links["drained"], rows, states["drained"]),
         site_drained=_drained_sites(world),
@@ -268,6 +268,21 @@ def case_of(world: World) -> Case:
         offered_gbps=demands["gbps"],
         background_gbps=np.zeros(len(links)),
     )
+
+
+def meant_up(world: World) -> Array:
+    """Which links are meant to be up, and are there: where links tell their speed, one that never did is believed not.
+
+    A link that tells nothing while others do may stand in the plans alone.
+    """
+    up = world["links"]["up"]
+    rows, states = world.observed("links")
+    told = np.isfinite(states["capacity_gbps"])
+    if told.all() or not told.any():
+        return up
+    there: Array = up.copy()
+    there[rows[~told]] = False
+    return there
 
 
 def _overlaid(meant: Array, rows: Array, seen: Array) -> Array:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from karez.measure.routes import Case, case_of
+from karez.measure.routes import Case, case_of, meant_up
 from karez.twin import World
 
 # Large packets' share of traffic, where only they are lost.
@@ -42,7 +42,7 @@ def unhurt(world: World, case: Case) -> Case:
     }
     links = world["links"]
     return replace(
-        case, up=links["up"], drained=np.zeros(len(links), bool), cost=links["cost"],
+        case, up=meant_up(world), drained=np.zeros(len(links), bool), cost=links["cost"],
         site_drained=np.zeros(len(case.site_drained), bool), hole=(-1, -1), **nothing,
     )  # fmt: skip
 
