@@ -223,6 +223,21 @@ def test_a_link_that_flaps_is_not_cut_as_well_while_it_is_down() -> None:
     assert [(cause.kind, cause.subject) for cause in found] == [("link_flapping", "l34")]
 
 
+@pytest.mark.parametrize(("sources", "kind"), [(("counter",), "link_large_loss"), (("counter", "probe"), "link_loss")])
+def test_loss_that_probes_see_of_large_packets_alone_is_of_large_packets(sources: tuple[str, ...], kind: str) -> None:
+    lost: list[Signal] = [("loss", source, "l34", way, 0.2, "") for source in sources for way in ("ab", "ba")]
+    large = [_probe("large_loss", "l34", way, 1.0) for way in ("ab", "ba")]
+    assert [cause.kind for cause in diagnose(_told([*lost, *large]), at_s=LONG_S)] == [kind]
+
+
+def test_what_a_cause_may_leave_says_nothing_for_it_once_what_it_must_leave_is_missing() -> None:
+    dim: list[Signal] = []
+    for link in ("l34", "l45"):
+        dim += [(kind, "counter", link, way, 0.05, "") for kind in ("errors", "loss") for way in ("ab", "ba")]
+    found = diagnose(_told(dim), at_s=LONG_S)
+    assert not {cause.kind for cause in found} & {"router_booted", "router_dead", "router_hung"}
+
+
 def test_states_that_differ_from_what_should_be_become_signals_and_go_again() -> None:
     world = _world()
     states = world["link_states"]

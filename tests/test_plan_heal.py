@@ -19,6 +19,7 @@ from karez.plan.check import check
 from karez.plan.heal import (
     FULL_SHARE,
     GRAY,
+    GROWS,
     LARGE_SHARE,
     LOST_US,
     SICK,
@@ -310,7 +311,15 @@ def test_what_spares_next_to_nobody_anything_is_not_worth_an_act() -> None:
 
 @pytest.mark.parametrize(("gbps", "fits"), [(10.0 / FULL_SHARE - 0.1, False), (10.0 / FULL_SHARE + 0.1, True)])
 def test_a_detour_that_would_be_full_is_none(gbps: float, fits: bool) -> None:
-    world = _world(TRIANGLE, {"d": Demand("A", "B")}, capacity_gbps={"AC": gbps})
+    world = _world(TRIANGLE, {f"d{at}": Demand("A", "B", 0.5) for at in range(20)}, capacity_gbps={"AC": gbps})
+    plan = _healed(world, "link_loss", "AB", _both("loss", "counter", "AB", 0.5))
+    assert (plan is not None) == fits
+
+
+@pytest.mark.parametrize(("gbps", "fits"), [(5.0 + 4.0 * GROWS - 0.1, False), (5.0 + 4.0 * GROWS + 0.1, True)])
+def test_a_detour_that_would_be_full_if_its_largest_demand_grew_is_none(gbps: float, fits: bool) -> None:
+    demands = {"large": Demand("A", "B", 4.0), "small": Demand("A", "B", 2.0), "there": Demand("A", "C", 3.0)}
+    world = _world(TRIANGLE, demands, capacity_gbps={"AC": gbps})
     plan = _healed(world, "link_loss", "AB", _both("loss", "counter", "AB", 0.5))
     assert (plan is not None) == fits
     if plan is not None:

@@ -84,6 +84,8 @@ CROWDING = frozenset(
     {"link_loss", "link_loss_one_way", "link_slow", "link_slow_one_way", "link_jitter", "link_silent", "queue_small"}
 )
 LADEN_SHARE = 0.4
+# What loses packets, and whether it is large ones only.
+OF_SIZE = {"link_loss": False, "link_loss_one_way": False, "link_large_loss": True}
 # What a link that flaps is now and then.
 BETWEEN_FLAPS = frozenset({"link_cut", "link_cut_one_way", "link_silent", "link_silent_one_way", "state_lies"})
 FEELINGS = ("loss", "delay")
@@ -428,7 +430,7 @@ def _felt_at(scene: Scene) -> set[str]:
 
 def _score(one: Hypothesis, scene: Scene) -> Score:
     seen = [trait for trait in scene.signs if trait in one.traits]
-    gain = sum(HIT[one.traits[trait]] for trait in seen)
+    hits = gain = sum(HIT[one.traits[trait]] for trait in seen)
     felt: tuple[tuple[str, str], ...] = ()
     users_gain, passing = 0.0, scene.passing(one) if scene.users or one.felt else {}
     for demand, kind in scene.users:
@@ -443,6 +445,11 @@ def _score(one: Hypothesis, scene: Scene) -> Score:
         return Score(one, -math.inf, (), ())
     age_s = scene.at_s - _since(scene, seen, felt)
     gain -= sum(MISS[one.traits[trait]] * _ripe(trait, age_s, scene) for trait in one.asked if trait not in scene.signs)
+    if one.musts and scene.signs.keys().isdisjoint(one.musts):
+        # Signs that a cause may leave say nothing for it where none is that it must leave.
+        gain -= hits * min(_ripe(trait, age_s, scene) for trait in one.musts)
+    if one.kind in OF_SIZE:
+        gain -= sum(MISS["likely"] for trait in seen if _only_large(trait, scene) is (not OF_SIZE[one.kind]))
     unfelt = sum(
         FELT_MISS * share
         for demand, share in passing.items()
@@ -451,6 +458,13 @@ def _score(one: Hypothesis, scene: Scene) -> Score:
     )
     gain -= min(unfelt, FELT_WORST) * min(1.0, age_s / USERS_S)
     return Score(one, gain - PRIOR, tuple(seen), felt)
+
+
+def _only_large(trait: Trait, scene: Scene) -> bool | None:
+    """Whether probes say that of the packets that a link loses all are large; None where they do not say."""
+    if trait.kind != "loss" or trait._replace(kind="large_loss") not in scene.signs:
+        return None
+    return all(sign.source != "probe" for sign in scene.signs[trait])
 
 
 def _since(scene: Scene, traits: Iterable[Trait], felt: Iterable[tuple[str, str]]) -> float:

@@ -53,6 +53,11 @@ class Hypothesis:
         """The traits whose absence speaks against it."""
         return tuple(trait for trait, weight in self.traits.items() if weight != MAY)
 
+    @cached_property
+    def musts(self) -> tuple[Trait, ...]:
+        """The traits that the cause must leave."""
+        return tuple(trait for trait, weight in self.traits.items() if weight == MUST)
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from karez.measure.routes import Case, Flows, flows, routes
+from karez.measure.routes import Case, Crossing, Flows, flows, routes
 from karez.plan.heal.trouble import Trouble, late_us
 from karez.plan.reads import Read
 from karez.twin.table import Array
 
 # Above this share of its capacity a link queues; a detour must stay below it.
 FULL_SHARE = 0.9
+# By how much one demand may grow without warning: a detour must hold the largest of its demands, grown so.
+GROWS = 2.5
 # Where nobody tells how fast a link is, it may be as slow as the next lower speed of its kind, a quarter or less.
 UNTOLD_SHARE = 0.2
 # The load below which traffic counts as having left a link: what a counter rounds to.
@@ -21,41 +24,58 @@ LEFT_GBPS = 0.01
 MORE_LOSSES, PATHLESS_SHARE = 32, 0.01
 
 
-def against(trouble: Trouble, leave: Flows, case: Case) -> str:
+class After(NamedTuple):
+    """The network after an act: as a case, what then flows, and which demand passes where."""
+
+    case: Case
+    flows: Flows
+    crossing: Crossing
+
+    @classmethod
+    def of(cls, trouble: Trouble, case: Case) -> After:
+        """The network once it is as in `case`."""
+        found = routes(trouble.world, case)
+        return cls(case, found.flows(), found.crossing())
+
+
+def against(trouble: Trouble, after: After) -> str:
     """Why an act that moves traffic may not be: a full detour, or a protected demand without a path."""
-    full = _detour(trouble, leave) & (leave.used_share > FULL_SHARE)
+    links, detour = trouble.world["links"].ids, _detour(trouble, after.flows)
+    full = detour & (after.flows.used_share > FULL_SHARE)
     if full.any():
-        return f"{trouble.world['links'].ids[int(np.argmax(full))].decode()} would be full"
+        return f"{links[int(np.argmax(full))].decode()} would be full"
+    tight = detour & (after.flows.load_gbps + (GROWS - 1.0) * _largest_gbps(after) > after.case.capacity_gbps)
+    if tight.any():
+        return f"{links[int(np.argmax(tight))].decode()} would be full if its largest demand grew"
     protected = trouble.world["demands"]["protected"]
-    if (protected & _pathless(leave) & ~_pathless(trouble.stay)).any():
+    if (protected & _pathless(after.flows) & ~_pathless(trouble.stay)).any():
         return "a protected demand would have no path"
-    if _unsafe(trouble, leave, case):
+    if _unsafe(trouble, after):
         return "a protected demand would have no path after one more loss"
     return ""
 
 
-def reach(trouble: Trouble, leave: Flows, case: Case) -> tuple[str, ...]:
+def reach(trouble: Trouble, after: After) -> tuple[str, ...]:
     """The links that take over traffic, and every demand that passes them then or would feel another delay."""
     links, demands = trouble.world["links"].ids, trouble.world["demands"].ids
-    detour = _detour(trouble, leave)
-    touched = _moved(trouble, leave)
-    crossing = routes(trouble.world, case).crossing()
-    touched[crossing.demand[detour[crossing.link]]] = True
+    detour = _detour(trouble, after.flows)
+    touched = _moved(trouble, after.flows)
+    touched[after.crossing.demand[detour[after.crossing.link]]] = True
     return tuple(row.decode() for row in (*links[detour].tolist(), *demands[touched].tolist()))
 
 
-def detour_reads(trouble: Trouble, leave: Flows) -> tuple[Read, ...]:
+def detour_reads(trouble: Trouble, after: After) -> tuple[Read, ...]:
     """That the links which take over the traffic are up and have the room for it."""
     world = trouble.world
     links, states = world["links"], world["link_states"]
     reads = []
-    for row in np.flatnonzero(_detour(trouble, leave)):
+    for row in np.flatnonzero(_detour(trouble, after.flows)):
         link = links.ids[row].decode()
         reads.append(Read("links", link, "up", "==", True))
         reads.append(Read("links", link, "drained", "==", bool(links["drained"][row])))
         if not states.has(link):
             continue
-        more = float(leave.load_gbps[row] - trouble.stay.load_gbps[row])
+        more = float(after.flows.load_gbps[row] - trouble.stay.load_gbps[row])
         room = FULL_SHARE * float(trouble.case.capacity_gbps[row]) - more
         reads.append(Read("link_states", link, "up", "==", True))
         # A detour that is full already stays the better way; then only its state is relied on.
@@ -64,9 +84,9 @@ def detour_reads(trouble: Trouble, leave: Flows) -> tuple[Read, ...]:
     return tuple(reads)
 
 
-def untold(trouble: Trouble, leave: Flows) -> str:
+def untold(trouble: Trouble, after: After) -> str:
     """Why a person is asked before traffic is moved: it is much for a link of which nobody tells how fast it is."""
-    return _untold(trouble, leave, _detour(trouble, leave))
+    return _untold(trouble, after.flows, _detour(trouble, after.flows))
 
 
 def coming_back(trouble: Trouble) -> str:
@@ -104,22 +124,30 @@ def _detour(trouble: Trouble, leave: Flows) -> Array:
     return more
 
 
+def _largest_gbps(after: After) -> Array:
+    """What the largest demand on each link takes of it (Gbit/s)."""
+    crossing, largest = after.crossing, np.zeros(len(after.case.up))
+    gbps = (after.case.offered_gbps * after.case.limited_share)[crossing.demand] * crossing.share
+    np.maximum.at(largest, crossing.link, gbps)
+    return largest
+
+
 def _moved(trouble: Trouble, leave: Flows) -> Array:
     """Which demands would feel another delay."""
     moved: Array = np.abs(late_us(leave) - late_us(trouble.stay)) > 1.0
     return moved
 
 
-def _unsafe(trouble: Trouble, leave: Flows, case: Case) -> bool:
+def _unsafe(trouble: Trouble, after: After) -> bool:
     """Whether one more loss of a link would leave a protected demand without a path, and would not have before.
 
     Only those that are moved can lose by the act, and only by the loss of a link that they then pass.
     """
     world = trouble.world
-    moved = world["demands"]["protected"] & _moved(trouble, leave)
+    moved = world["demands"]["protected"] & _moved(trouble, after.flows)
     if not moved.any():
         return False
-    crossing = routes(world, case).crossing()
+    case, crossing = after.case, after.crossing
     for row in np.unique(crossing.link[moved[crossing.demand]])[:MORE_LOSSES]:
         up = case.up.copy()
         up[row] = False

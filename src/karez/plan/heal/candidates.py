@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from karez.measure.routes import Case, flows
-from karez.plan.heal.against import LEFT_GBPS, against, coming_back, detour_reads, reach, untold, while_dark
+from karez.plan.heal.against import LEFT_GBPS, After, against, coming_back, detour_reads, reach, untold, while_dark
 from karez.plan.heal.suffering import GRAY, SICK, links_in
 from karez.plan.heal.trouble import Candidate, Trouble
 from karez.plan.plan import Action, Cell
@@ -41,8 +41,9 @@ def _drained(trouble: Trouble, links: Sequence[str]) -> Iterator[Candidate]:
     rows, drained = world["links"].rows(free), trouble.case.drained.copy()
     drained[rows] = True
     case = replace(trouble.case, drained=drained)
-    if (flows(world, case).load_gbps[rows] > LEFT_GBPS).any():
-        yield Candidate("drain_link", (), (), trouble.loss(flows(world, case)), "there is no way around it")
+    leave = flows(world, case)
+    if (leave.load_gbps[rows] > LEFT_GBPS).any():
+        yield Candidate("drain_link", (), (), trouble.loss(leave), "there is no way around it")
         return
     acts = tuple(
         Action(
@@ -97,19 +98,19 @@ def _moving(trouble: Trouble, name: str, case: Case, acts: Sequence[Action], rea
 
     What speaks against them is looked at first; only what may be done is worked out.
     """
-    leave = flows(trouble.world, case)
-    loss, refused = trouble.loss(leave), against(trouble, leave, case)
+    after = After.of(trouble, case)
+    loss, refused = trouble.loss(after.flows), against(trouble, after)
     if refused:
         return Candidate(name, (), (), loss, refused)
-    radius = reach(trouble, leave, case)
+    radius = reach(trouble, after)
     free = [Read(cell.table, cell.row, cell.column, "==", cell.before) for act in acts for cell in act.sets]
     return Candidate(
         name,
         tuple(msgspec.structs.replace(act, blast_radius=(act.subject, *radius)) for act in acts),
-        (*free, *reads, *detour_reads(trouble, leave)),
+        (*free, *reads, *detour_reads(trouble, after)),
         loss,
-        asks=untold(trouble, leave),
-        foreseen_us=trouble.foreseen_us(leave),
+        asks=untold(trouble, after),
+        foreseen_us=trouble.foreseen_us(after.flows),
     )
 
 
