@@ -131,6 +131,8 @@ def test_a_second_guard_does_not_get_the_folder_of_the_first(
         (["guard", "{ctl}", "{net}", "--after-s", "-1"], "--after-s"),
         (["lead", "{ctl}", "{net}/no"], "no such file or directory"),
         (["lead", "{ctl}", "{net}", "--level", "all"], "--level"),
+        (["lead", "{ctl}", "{net}", "--every-s", "0"], "'0' is wrong; give seconds above 0"),
+        (["lead", "{ctl}", "{net}", "--lease-s", "nan"], "'nan' is wrong; give seconds above 0"),
         (["lead", "{ctl}"], "network"),
     ],
 )

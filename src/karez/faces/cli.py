@@ -344,7 +344,7 @@ def _serve(argv: list[str]) -> int:
 def _stand(name: str, argv: list[str]) -> int:
     standing = import_module("karez.faces.standing")
     _tell_of_waits()
-    made = _parser(name, description=STANDING[name], epilog="Ctrl-C ends it; another may then go on where it was.")
+    made = _parser(name, description=STANDING[name], epilog=standing.ENDS[name])
     getattr(standing, f"{name}_words")(made)
     given = _wholly_parsed(made, argv)
     if given is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from threading import Event
 from typing import Any
 
@@ -13,6 +13,11 @@ from karez.faces import text
 from karez.operations import standing
 from karez.operations.faults import Breaking
 
+MOST_S = 1e9
+ENDS = {
+    "guard": "Ctrl-C ends it, and with it the network; what it had yet to undo it keeps for the next one.",
+    "lead": "Ctrl-C ends it and lets another lead at once.",
+}
 LEVELS = ("observe", "advise", "act")
 FOLDER = "folder that the guard and its controllers share; only its owner may enter it"
 
@@ -61,7 +66,10 @@ def _told(line: str) -> None:
 
 
 def _seconds(word: str) -> float:
-    value = float(word)
-    if not 0.0 < value < 1e9:
-        raise ValueError(word)
+    try:
+        value = float(word)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < MOST_S:
+        raise ArgumentTypeError(f"{word!r} is wrong; give seconds above 0 and below {MOST_S:g}")
     return value
