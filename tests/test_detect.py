@@ -329,6 +329,19 @@ def test_a_fault_raises_its_own_signals_in_time_and_no_other_and_they_close_when
     assert max(closed.values()) <= END_S + 2.0 + 1e-6
 
 
+@pytest.mark.parametrize(("every_s", "found"), [(8, True), (15, False), (200, False)])
+def test_drops_in_bursts_are_found_where_they_come_again_soon(every_s: int, found: bool) -> None:
+    def bursts(world: World, channel: str, columns: dict[str, Array]) -> None:
+        if channel == "counter" and int(world.at_s) % every_s == 0:
+            columns["tx_drops"][0] += np.floor(columns["tx_packets"][0] * 0.02)
+
+    flips = _heard(_between(bursts, WELL_S, 60.0), 150.0)
+    assert [row for _, row, _ in flips] == (["drops/counter/l0@a"] * 2 if found else [])
+    if found:
+        assert flips[0][0] - WELL_S <= 3 * every_s
+        assert flips[1][0] <= 60.0 + 75.0
+
+
 def test_a_small_loss_of_probes_is_found_and_closed_only_when_chance_does_no_longer_explain_the_calm() -> None:
     def lossy(world: World, channel: str, columns: dict[str, Array]) -> None:
         if channel == "probe":

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.instances.ring import SITES, ring
 from karez.detect.deviations import deviating
-from karez.measure.diagnose import diagnose
+from karez.measure.diagnose import FORESEEN, FORESEEN_US, _passed, diagnose
 from karez.plan import Action, Cell, applied
 from karez.twin import Table, World
 from karez.twin.schema import Value
@@ -20,7 +20,7 @@ Signal = tuple[str, str, str, str, float, str]
 
 
 def _world() -> World:
-    """The ring with programs and sections on every router, a second device at c1, and a duct of two links."""
+    """The ring, whose links tell their speed, with programs and sections, a second device at c1, and a duct of two."""
     world = ring()
     routers = [f"r{i}" for i in range(SITES)]
     kinds = ("routing", "bfd", "telemetry", "probe")
@@ -47,7 +47,9 @@ def _world() -> World:
         Table.of("ducts", {"id": ["D"]}),
         Table.of("link_support", {"id": ["s1", "s2"], "link": ["l12", "l23"], "duct": ["D", "D"]}),
     )
-    return World(intended, initial_states(intended))
+    actual = initial_states(intended)
+    told = actual["link_states"].set(np.arange(len(intended["links"])), capacity_gbps=400.0)
+    return World(intended, actual.replace(told))
 
 
 def _told(signals: Sequence[Signal], world: World | None = None, since_s: float = 0.0) -> World:
@@ -210,6 +212,14 @@ def test_what_nothing_explains_is_told_as_unknown_once_it_lasts() -> None:
     assert [(cause.kind, cause.subject) for cause in found] == [("unknown", "l12")]
 
 
+def test_a_link_that_drops_and_does_not_tell_its_speed_may_be_full_and_is_not_said_to_queue_too_little() -> None:
+    world = _told([("drops", "counter", "l12", "ab", 0.02, "")])
+    assert [cause.kind for cause in diagnose(world, at_s=LONG_S)] == ["queue_small"]
+    states = world["link_states"]
+    silent = World(world.intended, world.actual.replace(states.set(states.rows(["l12"]), capacity_gbps=np.nan)))
+    assert [cause.kind for cause in diagnose(silent, at_s=LONG_S)] == ["link_full"]
+
+
 def test_a_full_link_is_a_cause_only_where_there_is_no_other() -> None:
     full: list[Signal] = [("load", "counter", "l12", "ab", 0.99, ""), _probe("delay", "l12", "ab", 300.0)]
     assert [cause.kind for cause in diagnose(_told(full), at_s=LONG_S)] == ["link_full"]
@@ -260,3 +270,13 @@ def test_what_the_loop_intends_is_no_deviation() -> None:
     states = world["link_states"]
     mirrored = world.actual.replace(states.set(states.rows(["l12"]), drained=True))
     assert not len(deviating(World(applied([drain], world.intended), mirrored), 5.0))
+
+
+@pytest.mark.parametrize(("late_us", "told"), [(1_900.0, False), (2_100.0, True)])
+def test_that_demands_are_late_as_was_foreseen_says_nothing(late_us: float, told: bool) -> None:
+    world = _world()
+    through = next(names for (site, way), names in _passed(world)[0].items() if not way and len(names) > 3)
+    late = _told(_felt(world, "delay", late_us, *through), world)
+    foreseen_us = dict.fromkeys(through, (2_000.0 - FORESEEN_US) / FORESEEN)
+    assert bool(diagnose(late, at_s=LONG_S, foreseen_us=foreseen_us)) == told
+    assert diagnose(late, at_s=LONG_S)

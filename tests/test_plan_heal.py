@@ -393,6 +393,26 @@ def test_where_one_link_of_a_dim_duct_cannot_be_left_none_is() -> None:
     assert _healed(world, "duct_dim", "D", dim) is None
 
 
+def test_where_not_all_can_leave_a_link_its_cost_is_raised_so_that_some_do() -> None:
+    links = {"AB": 10.0, "BF": 10.0, "AG": 11.0, "GF": 11.0, "AC": 20.0, "CB": 30.0}
+    demands = {"stays": Demand("A", "B"), "leaves": Demand("A", "F")}
+    world = _world(links, demands, capacity_gbps={"AC": 5.0, "AG": 30.0})
+    plan = _healed(world, "link_loss", "AB", _both("loss", "counter", "AB", 0.1))
+    assert plan is not None
+    assert _acts(plan) == [("set_cost", "AB")]
+    assert _nothing(plan) == pytest.approx(20.0 * 0.1 * LOST_US)
+    longer_us = 2 * (_planned_us(11.0) - _planned_us(10.0))
+    assert plan.proof.value == pytest.approx(10.0 * 0.1 * LOST_US + 10.0 * longer_us, rel=1e-3)
+    assert set(plan.actions[0].blast_radius) == {"AB", "AG", "GF", "leaves"}
+
+
+@pytest.mark.parametrize(("times", "led"), [(1.2, False), (2.0, True)])
+def test_a_demand_that_surges_beyond_a_link_is_led_over_another_site(times: float, led: bool) -> None:
+    world = _world(TRIANGLE, {"d": Demand("A", "B", 6.0)}, capacity_gbps={"AB": 8.0})
+    surge = [_signal("surge", "user", "d", "none", float(np.log2(times)))]
+    assert _acts(_healed(world, "demand_surge", "d", surge)) == ([("steer_demand", "d")] if led else [])
+
+
 def test_whoever_shares_a_link_with_those_that_are_led_over_it_is_within_reach() -> None:
     demands = {"d": Demand("A", "B"), "there already": Demand("A", "C"), "elsewhere": Demand("B", "D")}
     world = _world(TRIANGLE | {"BD": 10.0}, demands)
@@ -513,7 +533,7 @@ def test_what_was_changed_is_put_back_to_what_should_be_which_must_then_be_seen(
 
 def test_a_demand_that_has_grown_is_led_over_another_site() -> None:
     world = _world(TRIANGLE, {"d": Demand("A", "B", 100.0), "e": Demand("A", "B", 350.0)})
-    plan = _healed(world, "demand_surge", "d", [_signal("surge", "user", "d", "none", 3.0)])
+    plan = _healed(world, "demand_surge", "d", [_signal("surge", "user", "d", "none", 1.0)])
     assert plan is not None
     assert _acts(plan) == [("steer_demand", "d")]
     assert [(cell.column, cell.after) for cell in plan.actions[0].sets] == [("via", "C")]

@@ -24,6 +24,9 @@ ERRORS = ShareTest(0.0005, 0.002, 0.02, 8.0, 16.0, least=0.002, breath=0.6, **FL
 # What means the same however often it is read is counted by readings: one stands for one second.
 STUCK = LevelTest(0.5, np.inf, 0.5, 0.9, 0.4)
 FULL = LevelTest(0.95, np.inf, 0.03, 0.05, 0.05)
+# A queue that is too small drops in bursts, as those who send back off and come again: three within twenty seconds.
+BURSTS = LevelTest(0.03, np.inf, 1.0, 2.2, 2.0)
+BURST_SHARE = 0.005
 LATE = LevelTest(5.0, np.inf, np.inf, 1e-9, 1.0)
 CLOCK = LevelTest(1e3, 1e3, 1e3, 1.5e3, 1e3, learn_s=2.0)
 
@@ -66,7 +69,7 @@ class Counters(Channel):
     """Interfaces: losses between both ends, errors, drops, counters that stand still or lie, hosts that are late."""
 
     source = "counter"
-    parts = ("series", "readings", "loss", "surplus", "errors", "drops", "stuck", "full", "late", "clock")
+    parts = ("series", "readings", "loss", "surplus", "errors", "drops", "bursts", "stuck", "full", "late", "clock")
 
     def __init__(self, places: Places) -> None:
         """Start without series."""
@@ -74,6 +77,7 @@ class Counters(Channel):
         self.readings = Readings()
         self.loss, self.surplus, self.errors, self.drops = Shares(LOSS), Shares(LOSS), Shares(ERRORS), Shares(DROPS)
         self.stuck, self.full, self.late, self.clock = Levels(STUCK), Levels(FULL), Levels(LATE), Levels(CLOCK)
+        self.bursts = Levels(BURSTS)
         # The other end of each interface (row; -1 where it has not told yet), its capacity, and its site's device.
         self.peer = np.zeros(0, np.int64)
         self.capacity_gbps = np.zeros(0)
@@ -112,10 +116,25 @@ class Counters(Channel):
         touched = self.errors.step(at_s, every, since_last_s, arrived, grown.rx_errors)
         self._say(self.errors, touched, {OPEN: "errors"}, at_s, board)
         offered = grown.tx_packets + grown.tx_drops
-        touched = self.drops.step(at_s, every, since_last_s, offered, grown.tx_drops)
-        self._say(self.drops, touched, {OPEN: "drops"}, at_s, board)
+        steady = self.drops.step(at_s, every, since_last_s, offered, grown.tx_drops)
+        # What drops all the time is found by its share, and closes with it.
+        told = np.isfinite(offered) & (self.drops.phase[every] != OPEN)
+        burst = np.where(told, grown.tx_drops > BURST_SHARE * offered, np.nan)
+        again = self.bursts.step(at_s, every, self._ones(), burst)
+        for row in np.union1d(steady, again).tolist():
+            self._say_drops(row, at_s, board)
         touched = self.full.step(at_s, every, self._ones(), tx_gbps / self.capacity_gbps)
         self._say(self.full, touched, {ABOVE: "load"}, at_s, board)
+
+    def _say_drops(self, row: int, at_s: float, board: Board) -> None:
+        """Say that an interface drops, all the time or again and again."""
+        said = None
+        if self.drops.phase[row] == OPEN:
+            said = Signal(*self.drops.told(row))
+        elif self.bursts.phase[row] == ABOVE:
+            since_s, _, strength = self.bursts.told(row)
+            said = Signal(since_s, BURST_SHARE, strength)
+        board.put(Voice("drops", self.source, self.series.ids[row]), said, at_s)
 
     def _between(self, at_s: float, every: Array, since_last_s: Array, grown: Grown, board: Board) -> None:
         """What both ends say together, of what travels towards each interface."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from karez.adapters.guard import AGAIN_S, Command, Reply
 from karez.loop.state import Inputs, Policy, Running, Said, State
+from karez.measure.diagnose import is_foreseen
 from karez.plan import Action, applied, changed, expected, inverse, is_reversible, taken
 from karez.plan.kinds import KINDS
 from karez.twin import Twin
@@ -25,8 +26,6 @@ REPLY_S = 30.0
 # How long after it was verified an act is taken back if users who were well are worse off, whatever else is seen; and
 # after how long at the latest those for whose sake it was must be better off.
 WATCH_S, HELPS_S = 8.0, 10.0
-# A delay is as foreseen up to this factor, and so much more (us).
-FORESEEN, FORESEEN_US = 1.5, 500.0
 # How long a finding rests after a person has changed what was held for it.
 RESPECT_S = 600.0
 
@@ -210,7 +209,7 @@ def _helps_nobody(state: State, running: Running, at_s: float) -> bool:
 def _unforeseen(command: Command, signal: Mapping[str, Value]) -> bool:
     """Whether a demand is later than the plan said that it would be."""
     foreseen_us = command.foreseen_us.get(str(signal["subject"]), 0.0)
-    return signal["kind"] == "delay" and float(signal["size"]) > FORESEEN * foreseen_us + FORESEEN_US
+    return signal["kind"] == "delay" and not is_foreseen(float(signal["size"]), foreseen_us)
 
 
 def _given_up(state: State, running: Running, at_s: float, policy: Policy, said: Said, *, why: str = "") -> State:

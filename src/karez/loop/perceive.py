@@ -48,7 +48,8 @@ def found(state: State, at_s: float, said: Said) -> State:
     A finding stays as it is while an act for it, or on its row, is on the way.
     """
     busy, because, asked = _busy(state), _because(state), _asked(state)
-    diagnosed = (_same(state.findings, cause) for cause in diagnose(state.world, at_s=at_s, busy=busy))
+    causes_now = diagnose(state.world, at_s=at_s, busy=busy, foreseen_us=_foreseen_us(state))
+    diagnosed = (_same(state.findings, cause) for cause in causes_now)
     causes = {cause.id: cause for cause in (*diagnosed, *_late(state.actual, at_s))}
     # What was asked for and is not to be seen yet is nothing that somebody left so.
     causes = {name: cause for name, cause in causes.items() if (cause.subject, ECHOES.get(cause.kind, "")) not in asked}
@@ -93,6 +94,15 @@ def _fading(state: State, finding: str, at_s: float, subjects: set[str], said: S
 def _busy(state: State) -> frozenset[str]:
     """The rows that the loop is changing now: what they show is its own doing."""
     return frozenset(row for running in _on_the_way(state) for _, row in running.command.touched)
+
+
+def _foreseen_us(state: State) -> dict[str, float]:
+    """By demand, how late it was to be after what is done and not taken back."""
+    found: dict[str, float] = {}
+    for running in state.running:
+        for demand, late_us in running.command.foreseen_us.items():
+            found[demand] = max(late_us, found.get(demand, 0.0))
+    return found
 
 
 def _because(state: State) -> frozenset[str]:

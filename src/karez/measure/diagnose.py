@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -42,6 +42,8 @@ from karez.twin.table import strings, text
 
 # What a signal that is there adds, and what one that is missing takes, by how much the cause must leave it.
 HIT: dict[Weight, float] = {"must": 4.0, "likely": 3.5, "may": 2.5}
+# What one that no other cause leaves adds besides: what a device itself says that it is told.
+SURE = {"differs": 4.0}
 MISS: dict[Weight, float] = {"must": 8.0, "likely": 2.0, "may": 0.0}
 # What users that should feel it add or take, all together at most.
 FELT_HIT, FELT_MAY, FELT_MISS, FELT_MOST, FELT_WORST = 1.0, 0.5, 0.7, 6.0, 5.0
@@ -84,6 +86,9 @@ CROWDING = frozenset(
     {"link_loss", "link_loss_one_way", "link_slow", "link_slow_one_way", "link_jitter", "link_silent", "queue_small"}
 )
 LADEN_SHARE = 0.4
+# A delay is as foreseen up to this factor, and so much more (us).
+FORESEEN, FORESEEN_US = 1.5, 500.0
+NOTHING: Mapping[str, float] = {}
 # What loses packets, and whether it is large ones only.
 OF_SIZE = {"link_loss": False, "link_loss_one_way": False, "link_large_loss": True}
 # What a link that flaps is now and then.
@@ -138,6 +143,7 @@ class Scene:
     signs: dict[Trait, list[Sign]]
     users: dict[tuple[str, str], Sign]
     passed: tuple[Passed, ...]
+    is_worked_on: bool = False
 
     def passing(self, one: Hypothesis) -> dict[str, float]:
         """The demands that pass what a hypothesis is about, and the share of each that does."""
@@ -164,12 +170,15 @@ class Score(NamedTuple):
     felt: tuple[tuple[str, str], ...]
 
 
-def diagnose(world: World, *, at_s: float, busy: Collection[str] = ()) -> tuple[Cause, ...]:
+def diagnose(
+    world: World, *, at_s: float, busy: Collection[str] = (), foreseen_us: Mapping[str, float] = NOTHING
+) -> tuple[Cause, ...]:
     """The causes of what is open, the surest first.
 
-    Signals on rows in `busy` (being changed by ourselves) and on what is worked on as planned say nothing.
+    Signals on rows in `busy` (being changed by ourselves) and on what is worked on as planned say nothing; nor does it
+    that a demand is late which was to be, by so much (`foreseen_us`), after what we did.
     """
-    scene = _scene(world, at_s, busy)
+    scene = _scene(world, at_s, busy, foreseen_us)
     if scene is None:
         return ()
     scores = [_score(one, scene) for one in _hypotheses(scene)]
@@ -185,8 +194,9 @@ def diagnose(world: World, *, at_s: float, busy: Collection[str] = ()) -> tuple[
         scene = _without(scene, best)
         scores = [_score(one.hypothesis, scene) if _depends(one.hypothesis, best) else one for one in scores]
     first = tuple(cause for cause in causes if not _follows(cause, causes, world))
-    # What nobody can explain while something else is wrong may well follow from it.
-    return first or tuple(causes) or tuple(_unknown(scene))
+    # What nobody can explain while something else is wrong may well follow from it; so may what follows from works.
+    rest = () if scene.is_worked_on else tuple(causes)
+    return first or rest or tuple(_unknown(scene))
 
 
 def _follows(cause: Cause, causes: Iterable[Cause], world: World) -> bool:
@@ -270,19 +280,28 @@ def _frozen(lists: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
     return {key: tuple(values) for key, values in lists.items()}
 
 
-def _scene(world: World, at_s: float, busy: Collection[str]) -> Scene | None:
+def is_foreseen(size_us: float, foreseen_us: float) -> bool:
+    """Whether a demand is late by about as much as was foreseen."""
+    return size_us <= FORESEEN * foreseen_us + FORESEEN_US
+
+
+def _scene(world: World, at_s: float, busy: Collection[str], foreseen_us: Mapping[str, float]) -> Scene | None:
     """What is open and counts; None where nothing is."""
     signals = world["signals"]
     rows = np.flatnonzero(signals["open"])
     if not len(rows):
         return None
     layout = layout_of(world.intended)
-    still = set(busy) | _worked_on(world, layout, at_s)
+    worked_on = _worked_on(world, layout, at_s)
+    still = worked_on | set(busy)
     signs: dict[Trait, list[Sign]] = defaultdict(list)
     users: dict[tuple[str, str], Sign] = {}
     for record in signals.records(rows):
         subject, kind, source = str(record["subject"]), str(record["kind"]), str(record["source"])
         if subject in still:
+            continue
+        was_to_be = (source, kind) == ("user", "delay") and subject in foreseen_us
+        if was_to_be and is_foreseen(float(record["size"]), foreseen_us[subject]):
             continue
         sign = Sign(str(record["id"]), source, str(record["host"]), float(record["since_s"]), float(record["size"]))
         if source == "user" and kind in FEELINGS:
@@ -293,20 +312,25 @@ def _scene(world: World, at_s: float, busy: Collection[str]) -> Scene | None:
     signs |= _crowded(world, signs, at_s)
     if not signs and not users:
         return None
-    scene = Scene(world, layout, at_s, dict(signs), users, _passed(world))
+    scene = Scene(world, layout, at_s, dict(signs), users, _passed(world), bool(worked_on))
     return _spared(scene, still) if still else scene
 
 
 def _crowded(world: World, signs: dict[Trait, list[Sign]], at_s: float) -> dict[Trait, list[Sign]]:
-    """That a link of which something is told is nearly full, or was just now: traffic that is lost comes and goes."""
+    """That a link of which something is told is nearly full, or was just now: traffic that is lost comes and goes.
+
+    One that drops and does not tell how fast it is may well be full.
+    """
     states, signals = world["link_states"], world["signals"]
     links = sorted({trait.subject for trait in signs if states.has(trait.subject)})
     recent = (signals["kind"] == b"load") & (signals["open"] | (signals["since_s"] > at_s - RECENT_S))
     full = set(strings(signals["subject"][recent]))
+    drops = {trait.subject for trait in signs if trait.kind == "drops"}
     found = {}
     for link in links:
+        may_be_full = link in full or (link in drops and np.isnan(float(states.cell(link, "capacity_gbps"))))
         room, load = float(world["links"].cell(link, "capacity_gbps")), float(states.cell(link, "load_gbps"))
-        if link not in full and load < CROWDED_SHARE * room:
+        if not may_be_full and load < CROWDED_SHARE * room:
             continue
         for trait in (Trait("load", link, way) for way in WAYS):
             if trait not in signs:
@@ -430,7 +454,7 @@ def _felt_at(scene: Scene) -> set[str]:
 
 def _score(one: Hypothesis, scene: Scene) -> Score:
     seen = [trait for trait in scene.signs if trait in one.traits]
-    hits = gain = sum(HIT[one.traits[trait]] for trait in seen)
+    hits = gain = sum(HIT[one.traits[trait]] + SURE.get(trait.kind, 0.0) for trait in seen)
     felt: tuple[tuple[str, str], ...] = ()
     users_gain, passing = 0.0, scene.passing(one) if scene.users or one.felt else {}
     for demand, kind in scene.users:

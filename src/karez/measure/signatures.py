@@ -342,5 +342,4 @@ FELT: dict[str, tuple[str, ...]] = {
     "link_errors": ("loss",),
     "link_dim": ("loss",),
     "link_large_loss": ("loss",),
-    "queue_small": ("loss",),
 }

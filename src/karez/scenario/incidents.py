@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
-from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn
+from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, planned_gbps
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy, State
 from karez.plan import Plan
@@ -44,6 +44,8 @@ HARMLESS = frozenset({"none", "noise", "work_link", "work_router"})
 # Kinds of fault that show only where a link carries at least so much (Gbit/s).
 ON_TRAFFIC = frozenset({"counter_stuck", "counter_wild", "queue_small", "link_errors", "link_narrow"})
 SHOWS_GBPS = 0.2
+# Of these, those that are on one way of a link only.
+ONE_WAY, WAYS = frozenset({"counter_wild", "queue_small", "link_errors"}), ("ab", "ba")
 # And a queue that is too small from this share of the capacity on.
 QUEUES_SHARE = 0.35
 NO_FAULT = frozenset({"deaf"})
@@ -112,7 +114,7 @@ def incident(
     for _ in range(20):
         kind = kinds[int(random.integers(len(kinds)))]
         fault = drawn(world, kind, random, LEARN_S + float(random.uniform(0.0, 1.0)))
-        if kind == "none" or (fault is not None and _shows(world, fault, number)):
+        if kind == "none" or (fault is not None and _shows(world, fault)):
             return Incident(name, number, fault, mismatch)
     return Incident(name, number, None, mismatch)
 
@@ -121,17 +123,15 @@ def _mismatch(random: np.random.Generator, matched_share: float) -> Mismatch:
     return "none" if random.random() < matched_share else MISMATCHES[int(random.integers(len(MISMATCHES)))]
 
 
-def _shows(world: World, fault: Fault, seed: int) -> bool:
-    """Whether a fault can leave a trace: what befalls traffic or its counters needs traffic to befall."""
+def _shows(world: World, fault: Fault) -> bool:
+    """Whether a fault can leave a trace: what befalls traffic or its counters needs traffic to befall, on its way."""
     if fault.kind not in ON_TRAFFIC:
         return True
-    network = EmbeddedNetwork(world, seed=seed, start_s=0.0)
-    network.live(1.0)
-    load = float(network.look("link_states", [fault.subject]).columns["load_gbps"][0])
-    least = (
-        QUEUES_SHARE * float(world["links"].cell(fault.subject, "capacity_gbps")) if fault.kind == "queue_small" else 0
-    )
-    return load >= max(least, SHOWS_GBPS)
+    states = world["link_states"]
+    load = planned_gbps(world)[states.rows([fault.subject])[0]]
+    capacity_gbps = float(world["links"].cell(fault.subject, "capacity_gbps"))
+    least = max(QUEUES_SHARE * capacity_gbps if fault.kind == "queue_small" else 0.0, SHOWS_GBPS)
+    return bool((load[WAYS.index(fault.way)] if fault.kind in ONE_WAY else load.max()) >= least)
 
 
 def played(world: World, one: Incident, policy: Policy, told: Told = lambda state, decisions: None) -> Outcome:

@@ -44,7 +44,7 @@ def against(trouble: Trouble, after: After) -> str:
     full = detour & (after.flows.used_share > FULL_SHARE)
     if full.any():
         return f"{links[int(np.argmax(full))].decode()} would be full"
-    tight = detour & (after.flows.load_gbps + (GROWS - 1.0) * _largest_gbps(after) > after.case.capacity_gbps)
+    tight = detour & (after.flows.load_gbps + _growth_gbps(trouble, after) > after.case.capacity_gbps)
     if tight.any():
         return f"{links[int(np.argmax(tight))].decode()} would be full if its largest demand grew"
     protected = trouble.world["demands"]["protected"]
@@ -124,12 +124,13 @@ def _detour(trouble: Trouble, leave: Flows) -> Array:
     return more
 
 
-def _largest_gbps(after: After) -> Array:
-    """What the largest demand on each link takes of it (Gbit/s)."""
-    crossing, largest = after.crossing, np.zeros(len(after.case.up))
-    gbps = (after.case.offered_gbps * after.case.limited_share)[crossing.demand] * crossing.share
-    np.maximum.at(largest, crossing.link, gbps)
-    return largest
+def _growth_gbps(trouble: Trouble, after: After) -> Array:
+    """By how much the load of each link may grow at most, if one demand on it does."""
+    case, crossing, most = after.case, after.crossing, np.zeros(len(after.case.up))
+    # What surges already has grown.
+    more = np.maximum(GROWS * trouble.world["demands"]["gbps"] - case.offered_gbps, 0.0) * case.limited_share
+    np.maximum.at(most, crossing.link, more[crossing.demand] * crossing.share)
+    return most
 
 
 def _moved(trouble: Trouble, leave: Flows) -> Array:

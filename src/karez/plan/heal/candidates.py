@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from karez.measure.routes import Case, flows
+from karez.measure.routes import COST_US, DRAINED_COST, Case, flows, plant_of
 from karez.plan.heal.against import LEFT_GBPS, After, against, coming_back, detour_reads, reach, untold, while_dark
 from karez.plan.heal.suffering import GRAY, SICK, links_in
 from karez.plan.heal.trouble import Candidate, Trouble
@@ -18,6 +18,8 @@ from karez.twin import schema
 
 # How many of the demands that flood a site are led elsewhere, and how many sites are tried for each.
 LED_DEMANDS, WAYPOINTS = 2, 8
+# How many times the cost of a link is tried where not all can leave it.
+COST_TIMES = (1.5, 3.0, 10.0)
 
 
 # ---- what moves traffic
@@ -25,6 +27,7 @@ LED_DEMANDS, WAYPOINTS = 2, 8
 
 def _drains(trouble: Trouble) -> Iterator[Candidate]:
     yield from _drained(trouble, [trouble.subject])
+    yield from _costlier(trouble)
 
 
 def _duct_drains(trouble: Trouble) -> Iterator[Candidate]:
@@ -56,6 +59,32 @@ def _drained(trouble: Trouble, links: Sequence[str]) -> Iterator[Candidate]:
         for link in free
     )
     yield _moving(trouble, "drain_link", case, acts, [Read("link_states", link, "up", "==", True) for link in free])
+
+
+def _costlier(trouble: Trouble) -> Iterator[Candidate]:
+    """Give a link a higher cost, so that those leave it who have another way that is not much longer."""
+    world, link = trouble.world, trouble.subject
+    if not (world["links"].has(link) and world["link_states"].has(link)) or world["links"].cell(link, "drained"):
+        return
+    before, cost = int(world["links"].cell(link, "cost")), _cost_of(trouble, link)
+    for times in COST_TIMES:
+        higher = min(round(times * cost), DRAINED_COST - 1)
+        case = replace(trouble.case, cost=trouble.case.cost.copy())
+        case.cost[world["links"].rows([link])] = higher
+        act = Action(
+            kind="set_cost",
+            subject=link,
+            sets=(Cell("links", link, "cost", before, higher),),
+            expires_at_s=trouble.expires_at_s,
+        )
+        yield _moving(trouble, f"set_cost {higher}", case, (act,), [Read("link_states", link, "up", "==", True)])
+
+
+def _cost_of(trouble: Trouble, link: str) -> float:
+    """The cost that a link has now, by hand or by its delay."""
+    plant, row = plant_of(trouble.world), trouble.world["links"].rows([link])[0]
+    by_hand = float(trouble.case.cost[row])
+    return by_hand if by_hand > 0 else max(1.0, float(np.rint(plant.planned_us[row] / COST_US)))
 
 
 def _router_drains(trouble: Trouble) -> Iterator[Candidate]:

@@ -113,6 +113,16 @@ def _hole(world: World, case: Case, device: str, evidence: Evidence) -> Case:
     return replace(case, hole=(site, int(world["sites"].rows([goal])[0])))
 
 
+def _surge(world: World, case: Case, subject: str, evidence: Evidence) -> Case:
+    """Demands that offer more than they are meant to: a surge is told as the binary logarithm of how many times."""
+    demands, offered = world["demands"], case.offered_gbps.copy()
+    for one in evidence:
+        if one["kind"] == "surge" and demands.has(str(one["subject"])):
+            row = demands.rows([str(one["subject"])])[0]
+            offered[row] = float(demands.cell(str(one["subject"]), "gbps")) * 2.0 ** _size(one)
+    return replace(case, offered_gbps=offered)
+
+
 def _site_of(world: World, device: str) -> int:
     """The row of the site at which a device stands; -1 where nobody knows of it."""
     devices = world["equipment"]
@@ -129,4 +139,5 @@ HURTS: dict[str, Callable[[World, Case, str, Evidence], Case]] = {
     "duct_dim": _duct,
     **dict.fromkeys(SICK, _site),
     "router_fib_stale": _hole,
+    **dict.fromkeys(("demand_surge", "site_flood"), _surge),
 }
