@@ -45,15 +45,13 @@ def followed(state: State, at_s: float, policy: Policy, said: Said) -> State:
         if running.phase == "long" and _ended(state, running.command, at_s):
             said.verdict(running.command.plan, "ended")
             state = _without_rows(_gone(state, running), running.command)
-        elif running.phase == "watching" and _is_let_go(state, running, at_s):
-            state = _gone(state, running)
         elif running.phase in ("verifying", "watching") and (why := _regret(state, running, at_s)):
             state = _given_up(state, running, at_s, policy, said, why=why)
         elif running.phase == "verifying" and not _unseen(state, running.command):
             state = _verified(state, running, at_s, said)
         elif running.phase == "failed" or (running.phase in ("sent", "verifying") and at_s > running.limit_s):
             state = _given_up(state, running, at_s, policy, said)
-    return state
+    return replace(state, running=tuple(one for one in state.running if not _is_let_go(state, one, at_s)))
 
 
 def overtaken(state: State, at_s: float, said: Said) -> State:
@@ -148,18 +146,18 @@ def is_at_rest(running: Running, at_s: float) -> bool:
 
 
 def _is_let_go(state: State, running: Running, at_s: float) -> bool:
-    """Whether an act need not be watched any more: it is not kept, or somebody is about to change the same."""
+    """Whether an act need not be watched any more, as it is not kept."""
     if not is_at_rest(running, at_s):
         return False
-    rows = running.command.touched
     kept = {row for name, acts in held(state) if name in running.because for act in acts for row in act.touched}
-    others = {row for other in state.running if other is not running for row in other.command.touched}
-    return not kept.intersection(rows) or bool(others.intersection(rows))
+    return not kept.intersection(running.command.touched)
 
 
 def _regret(state: State, running: Running, at_s: float) -> str:
-    """Why an act that was done is better taken back; empty where it is not."""
-    if running.command.undoes or running.releases or not running.done_at_s:
+    """Why an act that was done is better taken back; empty where it is not, or somebody is about to change the same."""
+    others = {row for other in state.running if other is not running for row in other.command.touched}
+    is_done = bool(running.done_at_s) and not running.command.undoes and not running.releases
+    if not is_done or others.intersection(running.command.touched):
         return ""
     hurt = _hurt(state, running)
     if hurt and (not is_at_rest(running, at_s) or _crowds(state, running)):

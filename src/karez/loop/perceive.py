@@ -99,7 +99,7 @@ def _busy(state: State) -> frozenset[str]:
 def _foreseen_us(state: State) -> dict[str, float]:
     """By demand, how late it was to be after what is done and not taken back."""
     found: dict[str, float] = {}
-    for running in state.running:
+    for running in (running for running in state.running if running.done_at_s):
         for demand, late_us in running.command.foreseen_us.items():
             found[demand] = max(late_us, found.get(demand, 0.0))
     return found

@@ -144,6 +144,8 @@ class Scene:
     users: dict[tuple[str, str], Sign]
     passed: tuple[Passed, ...]
     is_worked_on: bool = False
+    # The rows of which nothing is heard now: a cause that must show there cannot.
+    still: frozenset[str] = frozenset()
 
     def passing(self, one: Hypothesis) -> dict[str, float]:
         """The demands that pass what a hypothesis is about, and the share of each that does."""
@@ -312,7 +314,7 @@ def _scene(world: World, at_s: float, busy: Collection[str], foreseen_us: Mappin
     signs |= _crowded(world, signs, at_s)
     if not signs and not users:
         return None
-    scene = Scene(world, layout, at_s, dict(signs), users, _passed(world), bool(worked_on))
+    scene = Scene(world, layout, at_s, dict(signs), users, _passed(world), bool(worked_on), frozenset(still))
     return _spared(scene, still) if still else scene
 
 
@@ -468,8 +470,9 @@ def _score(one: Hypothesis, scene: Scene) -> Score:
     if gain < PRIOR + LEAST_GAIN or not (seen or felt):
         return Score(one, -math.inf, (), ())
     age_s = scene.at_s - _since(scene, seen, felt)
-    gain -= sum(MISS[one.traits[trait]] * _ripe(trait, age_s, scene) for trait in one.asked if trait not in scene.signs)
-    if one.musts and scene.signs.keys().isdisjoint(one.musts):
+    missing = [trait for trait in one.asked if trait not in scene.signs and trait.subject not in scene.still]
+    gain -= sum(MISS[one.traits[trait]] * _ripe(trait, age_s, scene) for trait in missing)
+    if one.musts and not any(trait in scene.signs or trait.subject in scene.still for trait in one.musts):
         # Signs that a cause may leave say nothing for it where none is that it must leave.
         gain -= hits * min(_ripe(trait, age_s, scene) for trait in one.musts)
     if one.kind in OF_SIZE:
