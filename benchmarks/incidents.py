@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from benchmarks import Figure
+from benchmarks import Figure, figure
 from benchmarks.instances.mesh import mesh
 from karez.loop.state import Policy
 from karez.scenario.incidents import Outcome, incident, played
@@ -44,16 +44,18 @@ def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
     """What the outcomes add up to."""
     matched = [outcome for outcome in outcomes if outcome.mismatch == "none"]
     return [
-        _figure("incidents", len(outcomes), "", better="higher"),
-        _figure("incidents in which belief and world differ", len(outcomes) - len(matched), "", better="higher"),
-        _figure("incidents in which the loop acted", sum(bool(one.acts) for one in outcomes), "", better="higher"),
-        _figure("incidents with harm", sum(one.harmed for one in outcomes), "", 0.0),
-        _figure("incidents in which an act was undone", sum(one.undone > 0 for one in outcomes), ""),
-        _figure("acts neither verified nor undone at the end", sum(one.unsettled for one in outcomes), "", 0.0),
-        _figure("localisation, F1 of (cause, subject), belief and world the same", _f1(matched), "", F1_BAR, "higher"),
-        _figure("localisation, F1 of (cause, subject), all incidents", _f1(outcomes), "", better="higher"),
-        _figure("confidence and the share that was right apart, on average", _miscalibrated(outcomes), ""),
-        *(figure for name, (kinds, bar) in SOON.items() for figure in _times(name, kinds, bar, matched)),
+        figure("incidents", len(outcomes), "", better="higher"),
+        figure("incidents in which belief and world differ", len(outcomes) - len(matched), "", better="higher"),
+        figure("incidents in which the loop acted", sum(bool(one.acts) for one in outcomes), "", better="higher"),
+        figure("incidents with harm", sum(one.harmed for one in outcomes), "", 0.0),
+        figure("incidents in which an act was undone", sum(one.undone > 0 for one in outcomes), ""),
+        figure("acts neither verified nor undone at the end", sum(one.unsettled for one in outcomes), "", 0.0),
+        figure(
+            "localisation, F1 of (cause, subject), belief and world the same", _f1(matched), "", F1_BAR, better="higher"
+        ),
+        figure("localisation, F1 of (cause, subject), all incidents", _f1(outcomes), "", better="higher"),
+        figure("confidence and the share that was right apart, on average", _miscalibrated(outcomes), ""),
+        *(made for name, (kinds, bar) in SOON.items() for made in _times(name, kinds, bar, matched)),
     ]
 
 
@@ -87,11 +89,7 @@ def _times(name: str, kinds: tuple[str, ...], bar: float, outcomes: Sequence[Out
     )
     single = times_of(f"{name}: median to the first signal, one source", (one.single_s for one in mine))
     return [
-        _figure(times.what, times.median_s, "s", most)
+        figure(times.what, times.median_s, "s", most)
         for times, most in ((healed, bar), (single, None))
         if times.median_s is not None
     ]
-
-
-def _figure(what: str, value: float, unit: str, bar: float | None = None, better: str = "lower") -> Figure:
-    return Figure(what=what, value=value, unit=unit, better=better, bar=bar)  # type: ignore[arg-type]

@@ -129,6 +129,8 @@ def test_a_second_guard_does_not_get_the_folder_of_the_first(
         (["guard", "{ctl}", "{net}/no"], "no such file or directory"),
         (["guard", "{ctl}" + "x" * 120, "{net}"], "too long for a socket"),
         (["guard", "{ctl}", "{net}", "--after-s", "-1"], "--after-s"),
+        (["guard", "{ctl}", "{net}", "--seed", "-1"], "'-1' is wrong; give a whole number"),
+        (["guard", "{ctl}", "{net}", "--seed", "x"], "'x' is wrong; give a whole number"),
         (["lead", "{ctl}", "{net}/no"], "no such file or directory"),
         (["lead", "{ctl}", "{net}", "--level", "all"], "--level"),
         (["lead", "{ctl}", "{net}", "--every-s", "0"], "'0' is wrong; give seconds above 0"),

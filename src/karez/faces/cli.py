@@ -342,13 +342,13 @@ def _serve(argv: list[str]) -> int:
 
 
 def _stand(name: str, argv: list[str]) -> int:
-    standing = import_module("karez.faces.standing")
+    stand = import_module("karez.faces.standing").STANDS[name]
     _tell_of_waits()
-    made = _parser(name, description=STANDING[name], epilog=standing.ENDS[name])
-    getattr(standing, f"{name}_words")(made)
+    made = _parser(name, description=STANDING[name], epilog=stand.ends)
+    stand.add_words(made)
     given = _wholly_parsed(made, argv)
     if given is not None:
-        getattr(standing, name)(given)
+        stand.run(given)
     return OK
 
 

@@ -51,7 +51,7 @@ def followed(state: State, at_s: float, policy: Policy, said: Said) -> State:
             state = _verified(state, running, at_s, said)
         elif running.phase == "failed" or (running.phase in ("sent", "verifying") and at_s > running.limit_s):
             state = _given_up(state, running, at_s, policy, said)
-    return replace(state, running=tuple(one for one in state.running if not _is_let_go(state, one, at_s)))
+    return _without_let_go(state, at_s)
 
 
 def overtaken(state: State, at_s: float, said: Said) -> State:
@@ -145,12 +145,15 @@ def is_at_rest(running: Running, at_s: float) -> bool:
     return running.phase == "watching" and at_s > running.limit_s
 
 
-def _is_let_go(state: State, running: Running, at_s: float) -> bool:
-    """Whether an act need not be watched any more, as it is not kept."""
-    if not is_at_rest(running, at_s):
-        return False
-    kept = {row for name, acts in held(state) if name in running.because for act in acts for row in act.touched}
-    return not kept.intersection(running.command.touched)
+def _without_let_go(state: State, at_s: float) -> State:
+    """The state without acts that need not be watched any more, as they are not kept."""
+    at_rest = [running for running in state.running if is_at_rest(running, at_s)]
+    kept = dict(held(state)) if at_rest else {}
+    for running in at_rest:
+        rows = {row for name in running.because for act in kept.get(name, ()) for row in act.touched}
+        if not rows.intersection(running.command.touched):
+            state = _gone(state, running)
+    return state
 
 
 def _regret(state: State, running: Running, at_s: float) -> str:

@@ -15,7 +15,7 @@ from karez.loop.places import TOWARDS, Places, places, subject_sites
 from karez.loop.state import Approval, Inputs, Level, Policy, Running, Said, State
 from karez.loop.vetting import vetted
 from karez.plan import Action, Plan, applied, changed
-from karez.plan.heal import heal, release
+from karez.plan.heal import evidence_of, heal, release
 from karez.plan.kinds import KINDS
 from karez.twin import Table, World
 from karez.twin.fold import Events
@@ -226,10 +226,9 @@ def _governed(
 
 def _sufferers(state: State, plan: Plan) -> tuple[str, ...]:
     """The signals of users that speak for what the plan answers, which are to go by it."""
-    evidence = [str(state.findings.cell(name, "evidence")) for name in plan.because if state.findings.has(name)]
-    names = {name for text in evidence for name in msgspec.json.decode(text or "[]", type=list[str])}
-    signals = state.actual["signals"]
-    return tuple(sorted(name for name in names if signals.has(name) and signals.cell(name, "source") == "user"))
+    known = [name for name in plan.because if state.findings.has(name)]
+    evidence = [signal for name in known for signal in evidence_of(state.world, name)]
+    return tuple(sorted({str(signal["id"]) for signal in evidence if signal["source"] == "user"}))
 
 
 def _lasting(plan: Plan, at_s: float) -> Plan:

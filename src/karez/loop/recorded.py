@@ -126,9 +126,10 @@ def resumed(world: World, path: Path | str) -> State:
         InputError: the file is no record.
     """
     since = last_snapshot(path)
-    first = State.of(world) if since is None else restored(world, since.body)
     states = deque((one.state for one in again(world, path, since=since)), maxlen=1)
-    return states[0] if states else first
+    if states:
+        return states[0]
+    return State.of(world) if since is None else restored(world, since.body)
 
 
 def _head(path: Path | str, since: Event | None) -> bytes:

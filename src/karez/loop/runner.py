@@ -120,7 +120,9 @@ class Runner:
         """
         if self.ground is None:
             raise ValueError("a run that nobody knows the start of has no snapshot to go on from")
-        return seal(self.record, folder, at_s, state=taken(self.ground, self.state))
+        closed = seal(self.record, folder, at_s, state=taken(self.ground, self.state))
+        self.turns = 0
+        return closed
 
     def _snapshot(self, at_s: float) -> Iterator[Entry]:
         """What is known before this turn, where it is time for that."""

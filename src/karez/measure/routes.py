@@ -251,10 +251,10 @@ def case_of(world: World) -> Case:
     """What is so now: as observed where it was, as intended elsewhere, with nothing lost and no delay added."""
     links, sites, demands = world["links"], world["sites"], world["demands"]
     rows, states = world.observed("links")
-    told = np.isfinite(states["capacity_gbps"])
+    told, up = np.isfinite(states["capacity_gbps"]), meant_up(world)
     via, limited = _led(world)
     return Case(
-        up=_overlaid(meant_up(world), rows, meant_up(world)[rows] & states["up"]),
+        up=_overlaid(up, rows, up[rows] & states["up"]),
         cost=_overlaid(links["cost"], rows, states["cost"]),
         drained=_overlaid(links["drained"], rows, states["drained"]),
         site_drained=_drained_sites(world),

@@ -11,6 +11,7 @@ import numpy as np
 from karez.adapters.embedded import FAULTS, FOREVER_S, Fault, drawn
 from karez.errors import InputError
 from karez.measure.routes import case_of, flows
+from karez.plan.heal.against import LEFT_GBPS
 from karez.scenario.incidents import KINDS
 from karez.twin import World
 
@@ -20,8 +21,8 @@ TABLES = {"link": "links", "duct": "ducts", "router": "equipment", "site": "site
 }
 # What is drawn even where no subject is named: it takes a link that is nearly full.
 ON_FULL_LINKS = frozenset({"queue_small"})
-# The load below which traffic counts as having left a link (Gbit/s), and how many links are tried for it.
-LEFT_GBPS, TRIED = 0.01, 200
+# How many links are tried for one that traffic can be led around.
+TRIED = 200
 
 
 class Breaking(NamedTuple):

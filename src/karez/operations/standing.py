@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Signal
@@ -35,7 +35,6 @@ from karez.record.lease import Lease
 from karez.record.log import Record
 from karez.record.principals import judged
 from karez.record.seal import forget
-from karez.twin import World
 from karez.twin.store import os_problem
 
 # After how many turns what was recorded is sealed into a closed file, so that whoever takes over reads little.
@@ -141,7 +140,8 @@ class Controller:
             InputError: the network cannot be read, or there are no leases to be had.
         """
         world, revision = load_living(self.network)
-        with self._box(world) as box, self._line() as line:
+        opened = Box(str(self.place.box), judged(world.intended), make=True)
+        with opened as box, closing(Line(self.place.socket)) as line:
             lease = Lease(self.place.leases, "network", self.name, for_s=self.lease_s)
             remote, guard = RemoteNetwork(line), RemoteGuard(line)
 
@@ -188,8 +188,6 @@ class Controller:
             forget(runner.record, self.place.closed, at_s)
         except InputError as error:
             self._say(f"could not seal its record: {error}")
-            return
-        runner.turns = 0
 
     def _tell(self, decisions: Decisions) -> None:
         for event in events_of(decisions, self._began_s, self._acts):
@@ -200,16 +198,3 @@ class Controller:
         if said != self._said:
             self._said = said
             self.told(f"{self.name} {said}")
-
-    @contextmanager
-    def _box(self, world: World) -> Iterator[Box]:
-        with Box(str(self.place.box), judged(world.intended), make=True) as box:
-            yield box
-
-    @contextmanager
-    def _line(self) -> Iterator[Line]:
-        line = Line(self.place.socket)
-        try:
-            yield line
-        finally:
-            line.close()

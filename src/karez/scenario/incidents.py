@@ -19,6 +19,7 @@ import numpy as np
 from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, planned_gbps
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy, State
+from karez.measure.signatures import WAYS
 from karez.plan import Plan
 from karez.record.log import Record
 from karez.scenario.mismatch import MISMATCHES, Mismatch, Setting, mismatched
@@ -45,7 +46,7 @@ HARMLESS = frozenset({"none", "noise", "work_link", "work_router"})
 ON_TRAFFIC = frozenset({"counter_stuck", "counter_wild", "queue_small", "link_errors", "link_narrow"})
 SHOWS_GBPS = 0.2
 # Of these, those that are on one way of a link only.
-ONE_WAY, WAYS = frozenset({"counter_wild", "queue_small", "link_errors"}), ("ab", "ba")
+ONE_WAY = frozenset({"counter_wild", "queue_small", "link_errors"})
 # And a queue that is too small from this share of the capacity on.
 QUEUES_SHARE = 0.35
 NO_FAULT = frozenset({"deaf"})

@@ -3,7 +3,7 @@
 from karez.plan.heal.against import FULL_SHARE, GROWS
 from karez.plan.heal.candidates import PLANNERS
 from karez.plan.heal.choice import WORTH_US_PER_GBPS, heal, release
-from karez.plan.heal.suffering import GRAY, LARGE_SHARE, SICK, suffering
+from karez.plan.heal.suffering import GRAY, LARGE_SHARE, SICK, evidence_of, suffering
 from karez.plan.heal.trouble import LOST_US
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PLANNERS",
     "SICK",
     "WORTH_US_PER_GBPS",
+    "evidence_of",
     "heal",
     "release",
     "suffering",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from karez.measure.routes import Case, Crossing, Flows, flows, routes
+from karez.measure.routes import Case, Crossing, Flows, Routes, flows, routes
 from karez.plan.heal.trouble import Trouble, late_us
 from karez.plan.reads import Read
 from karez.twin.table import Array
@@ -24,22 +24,37 @@ LEFT_GBPS = 0.01
 MORE_LOSSES, PATHLESS_SHARE = 32, 0.01
 
 
-class After(NamedTuple):
-    """The network after an act: as a case, what then flows, and which demand passes where."""
+@dataclass(frozen=True)
+class After:
+    """The network after an act: its routes, what then flows, and, where that is asked, which demand passes where."""
 
-    case: Case
-    flows: Flows
-    crossing: Crossing
+    routes: Routes
 
     @classmethod
     def of(cls, trouble: Trouble, case: Case) -> After:
         """The network once it is as in `case`."""
-        found = routes(trouble.world, case)
-        return cls(case, found.flows(), found.crossing())
+        return cls(routes(trouble.world, case))
+
+    @property
+    def case(self) -> Case:
+        """What is so then."""
+        return self.routes.case
+
+    @cached_property
+    def flows(self) -> Flows:
+        """What all demands do then."""
+        return self.routes.flows()
+
+    @cached_property
+    def crossing(self) -> Crossing:
+        """What share of each demand passes where."""
+        return self.routes.crossing()
 
 
-def against(trouble: Trouble, after: After) -> str:
-    """Why an act that moves traffic may not be: a full detour, or a protected demand without a path."""
+def against(trouble: Trouble, after: After, left: Array) -> str:
+    """Why an act that moves traffic may not be: links it cannot leave, a full detour, a protected demand cut off."""
+    if (after.flows.load_gbps[left] > LEFT_GBPS).any():
+        return "there is no way around it"
     links, detour = trouble.world["links"].ids, _detour(trouble, after.flows)
     full = detour & (after.flows.used_share > FULL_SHARE)
     if full.any():

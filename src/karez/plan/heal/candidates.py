@@ -8,18 +8,20 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from karez.measure.routes import COST_US, DRAINED_COST, Case, flows, plant_of
+from karez.measure.routes import COST_US, DRAINED_COST, Case, plant_of
 from karez.plan.heal.against import LEFT_GBPS, After, against, coming_back, detour_reads, reach, untold, while_dark
 from karez.plan.heal.suffering import GRAY, SICK, links_in
 from karez.plan.heal.trouble import Candidate, Trouble
 from karez.plan.plan import Action, Cell
 from karez.plan.reads import Read
 from karez.twin import schema
+from karez.twin.table import Array
 
 # How many of the demands that flood a site are led elsewhere, and how many sites are tried for each.
 LED_DEMANDS, WAYPOINTS = 2, 8
 # How many times the cost of a link is tried where not all can leave it.
 COST_TIMES = (1.5, 3.0, 10.0)
+NO_LINKS = np.zeros(0, np.int64)
 
 
 # ---- what moves traffic
@@ -44,10 +46,6 @@ def _drained(trouble: Trouble, links: Sequence[str]) -> Iterator[Candidate]:
     rows, drained = world["links"].rows(free), trouble.case.drained.copy()
     drained[rows] = True
     case = replace(trouble.case, drained=drained)
-    leave = flows(world, case)
-    if (leave.load_gbps[rows] > LEFT_GBPS).any():
-        yield Candidate("drain_link", (), (), trouble.loss(leave), "there is no way around it")
-        return
     acts = tuple(
         Action(
             kind="drain_link",
@@ -58,7 +56,8 @@ def _drained(trouble: Trouble, links: Sequence[str]) -> Iterator[Candidate]:
         )
         for link in free
     )
-    yield _moving(trouble, "drain_link", case, acts, [Read("link_states", link, "up", "==", True) for link in free])
+    reads = [Read("link_states", link, "up", "==", True) for link in free]
+    yield _moving(trouble, "drain_link", case, acts, reads, left=rows)
 
 
 def _costlier(trouble: Trouble) -> Iterator[Candidate]:
@@ -122,13 +121,16 @@ def _steers(trouble: Trouble) -> Iterator[Candidate]:
             yield _moving(trouble, f"steer_demand over {name}", replace(trouble.case, via=via), (act,), [])
 
 
-def _moving(trouble: Trouble, name: str, case: Case, acts: Sequence[Action], reads: Sequence[Read]) -> Candidate:
+def _moving(
+    trouble: Trouble, name: str, case: Case, acts: Sequence[Action], reads: Sequence[Read], left: Array = NO_LINKS
+) -> Candidate:
     """Acts after which the network is as in `case`, which rely on `reads` and on that nobody has set the same before.
 
-    What speaks against them is looked at first; only what may be done is worked out.
+    No traffic may stay on the links in `left` (rows). What speaks against the acts is looked at first; only what may be
+    done is worked out.
     """
     after = After.of(trouble, case)
-    loss, refused = trouble.loss(after.flows), against(trouble, after)
+    loss, refused = trouble.loss(after.flows), against(trouble, after, left)
     if refused:
         return Candidate(name, (), (), loss, refused)
     radius = reach(trouble, after)

@@ -30,7 +30,7 @@ def suffering(world: World) -> Case:
     for record in findings.records(np.flatnonzero(findings["open"])):
         hurt = HURTS.get(str(record["kind"]))
         if hurt is not None:
-            case = hurt(world, case, str(record["subject"]), _evidence(world, str(record["evidence"])))
+            case = hurt(world, case, str(record["subject"]), evidence_of(world, str(record["id"])))
     return case
 
 
@@ -53,10 +53,15 @@ def links_in(world: World, duct: str) -> list[str]:
     return [link.decode() for link in np.unique(support["link"][support["duct"] == duct.encode()]).tolist()]
 
 
-def _evidence(world: World, text: str) -> Evidence:
-    """The signals that speak for a finding, as they are now."""
-    ids = [row for row in msgspec.json.decode(text or "[]", type=list[str]) if world["signals"].has(row)]
-    return [dict(record) for record in world["signals"].records(world["signals"].rows(ids))]
+def evidence_of(world: World, finding: str) -> Evidence:
+    """The signals that speak for a finding, as they are now.
+
+    Raises:
+        KeyError: there is no such finding.
+    """
+    text, signals = str(world["findings"].cell(finding, "evidence")), world["signals"]
+    ids = [row for row in msgspec.json.decode(text or "[]", type=list[str]) if signals.has(row)]
+    return [dict(record) for record in signals.records(signals.rows(ids))]
 
 
 def _link(world: World, case: Case, link: str, evidence: Evidence) -> Case:
