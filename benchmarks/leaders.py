@@ -4,16 +4,24 @@ Each run has real processes: a guard with the ring in it, and two controllers th
 the lease through a link, both of which can be cut. What the guard did is told by a list of its own, written before the
 guard decides anything. The yardstick is the same guard without fencing, in runs in which the leader stops between its
 decision and its act: there the list must show stale acts.
+
+All processes are forked from one, the nursery, which has loaded and compiled what they need, so that the starts of some
+do not slow the takeovers of others. So no takeover holds what a controller loads at the first turn of its life, some
+0.25 s of CPU time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import random
+import select
 import signal
+import socket
 import statistics
 import sys
 import tempfile
@@ -32,7 +40,7 @@ from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.guard import Command, Guard, Reply, decides
 from karez.adapters.guarding import Clock, Keeper, Patient, Server
 from karez.adapters.remote import Line, RemoteGuard, RemoteNetwork
-from karez.adapters.wire import uptime_s
+from karez.adapters.wire import Answer, Question, uptime_s
 from karez.errors import KarezError
 from karez.loop.leader import Leader
 from karez.loop.runner import Runner
@@ -43,6 +51,7 @@ from karez.record.lease import Lease
 from karez.record.log import Record, read
 from karez.record.verify import verify
 from karez.twin import World
+from karez.twin.table import Array
 
 NAME = "leaders"
 SEEDS = (1,)
@@ -52,8 +61,15 @@ FATES: tuple[Fate, ...] = ("killed", "hung", "stalled", "without its lease", "wi
 # How long a lease runs, how long a controller waits between turns, and how long one hangs or is cut off (s).
 FOR_S, EVERY_S, AWAY_S = 1.0, 0.2, (5.0, 60.0)
 # How long a run waits for what must come, leaves all as it is before it strikes, and goes on once all are well (s).
-PATIENCE_S, READY_S, AFTER_S = 120.0, 1.0, 3.0
+# One that could not lead rests for two lengths of the lease: nobody is to rest any more when a run strikes.
+PATIENCE_S, READY_S, AFTER_S = 120.0, 2.5, 3.0
 LINKS = ("l01", "l12", "l23", "l34", "l45")
+# How many turns each of two leaders takes in the nursery.
+WARM_TURNS = 10
+# How much of why a term ended is told: a line of 4096 bytes (PIPE_BUF) is written whole, whoever else writes.
+WHY_CHARACTERS = 500
+# Source: prctl(2), linux/prctl.h.
+PR_SET_PDEATHSIG = 1
 
 
 def run() -> list[Figure]:
@@ -131,8 +147,8 @@ class Listed(Guard):
 
 def guard(folder: Path, *, fenced: bool) -> None:
     """Be the guard of a run."""
-    world, socket = ring(), folder / "guard"
-    keeper = Keeper(socket.with_suffix(".kept"))
+    world, path = ring(), folder / "guard"
+    keeper = Keeper(path.with_suffix(".kept"))
     keeper.clock = clock = Clock(keeper.saved.at_s)
     embedded = EmbeddedNetwork(world, seed=1, start_s=clock())
     # What has to be compiled is compiled before anybody waits for it.
@@ -141,7 +157,7 @@ def guard(folder: Path, *, fenced: bool) -> None:
     network = Patient(embedded)
     made = Listed(network, partial(recorded, folder), keep=keeper, known=keeper.saved.kept)
     made.listing, made.fenced = folder / "list", fenced
-    Server(made, socket, clock).run()
+    Server(made, path, clock).run()
 
 
 def recorded(folder: Path, receipt: bytes, command: Command) -> bool:
@@ -168,15 +184,14 @@ class Stalling(RemoteGuard):
 
 
 def tell(**words: object) -> None:
-    """Tell the run something, and when it was."""
-    print(json.dumps({"at_s": uptime_s(), **words}), flush=True)
+    """Tell the run something, who says so, and when it was."""
+    # All at once: others write to the same pipe.
+    os.write(1, json.dumps({"at_s": uptime_s(), "pid": os.getpid(), **words}).encode() + b"\n")
 
 
-def controller(folder: Path, name: str) -> None:
-    """Be one of the two controllers of a run, until killed."""
-    line = Line(folder / f"guard-{name}", within_s=5.0)
-    guard, network = Stalling(line), RemoteNetwork(line)
-    signal.signal(signal.SIGUSR1, guard.stall)
+def contender(folder: Path, name: str, line: Line, guard: RemoteGuard) -> Leader:
+    """A controller that reaches the guard by `line`, and the lease by a link of its own."""
+    network = RemoteNetwork(line)
 
     def make(state: State, record: Record, policy: Policy) -> Runner:
         runner = Runner.resume(state, network, record, policy)
@@ -184,18 +199,25 @@ def controller(folder: Path, name: str) -> None:
         return runner
 
     lease = Lease(folder / f"lease-{name}", "ring", name, for_s=FOR_S)
-    leader = Leader(lease, folder / "records", ring(), network, guard, Policy(level="advise", budgets={}), make)
-    led = 0
+    return Leader(lease, folder / "records", ring(), network, guard, Policy(level="advise", budgets={}), make)
+
+
+def controller(folder: Path, name: str) -> None:
+    """Be one of the two controllers of a run, until killed."""
+    line = Line(folder / f"guard-{name}", within_s=5.0)
+    guard = Stalling(line)
+    signal.signal(signal.SIGUSR1, guard.stall)
+    leader, led = contender(folder, name, line, guard), 0
     while True:
         try:
             leader.step(time.time(), switching)
         except KarezError as error:
-            tell(ended=str(error))
+            tell(ended=str(error)[:WHY_CHARACTERS])
         if leader.leads and leader.epoch != led:
             led = leader.epoch
             tell(led=led)
         elif not leader.leads and leader.why:
-            tell(ended=leader.why)
+            tell(ended=leader.why[:WHY_CHARACTERS])
             leader.why = ""
         time.sleep(EVERY_S)
 
@@ -236,6 +258,67 @@ def switch(state: State, links: Sequence[str], drained: bool, *, at_s: float) ->
     )
 
 
+class Near(Line):
+    """A line to a guard in the same process: all is said in the same bytes, by no socket."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server.path)
+        self._server, self._theirs = server, dict[str, Array]()
+
+    def _exchanged(self, question: Question, until_s: float) -> Answer:
+        asked = msgspec.msgpack.decode(msgspec.msgpack.encode(question), type=Question)
+        return msgspec.msgpack.decode(self._server.answer(asked, self._theirs), type=Answer)
+
+
+def warm() -> None:
+    """Play a run in this process, in which one leads after another: what they need is loaded and compiled by then.
+
+    Nothing of it stays open, and no thread goes on: what is forked from this process has only what it opens itself.
+    """
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        folder, at_s = Path(name), time.time()
+        (folder / "records").mkdir()
+        network = EmbeddedNetwork(ring(), seed=1, start_s=at_s)
+        line = Near(Server(Guard(network, partial(recorded, folder)), folder / "guard", lambda: at_s))
+        for leads in "ab":
+            (folder / f"lease-{leads}").symlink_to("leases")
+            leader = contender(folder, leads, line, RemoteGuard(line))
+            for _ in range(WARM_TURNS):
+                at_s += EVERY_S
+                leader.step(at_s, switching)
+            leader.end()
+
+
+def nursing() -> list[str]:
+    """The words of each child, in the child; none in the nursery itself, once nobody asks for another.
+
+    Each line of the input asks for a child. It tells its words first, so that whoever asked knows its number.
+    """
+    warm()
+    # What is there by now is never collected: looking it over would copy all of it into every child.
+    gc.freeze()
+    # Nobody waits for a child that has ended; the kernel takes it away at once.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    parent = os.getpid()
+    for line in sys.stdin:
+        if os.fork() == 0:
+            _end_with(parent)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Each has its own share of the processors, as services have (sched(7), autogroups), whatever else runs.
+            os.setsid()
+            words: list[str] = json.loads(line)
+            tell(began=words)
+            return words
+    return []
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when the parent ends, hung or not; it may have ended already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:
+        sys.exit("the nursery has ended")
+
+
 @dataclass
 class Outcome:
     """What happened in one run: acts, those of a stale leader, what the guard refused it, how long nobody led."""
@@ -260,20 +343,22 @@ def runs(
         async def one(number: int) -> Outcome:
             async with gate:
                 fate = FATES[number % len(FATES)] if fenced else "stalled"
-                return await trial(random.Random(f"{seed}/{number}"), fate, fenced=fenced, away_s=away_s)
+                return await trial(nursery, random.Random(f"{seed}/{number}"), fate, fenced=fenced, away_s=away_s)
 
-        return list(await asyncio.gather(*(one(number) for number in range(count))))
+        async with _Nursery() as nursery:
+            return list(await asyncio.gather(*(one(number) for number in range(count))))
 
     return asyncio.run(all_of_them())
 
 
-async def trial(chance: random.Random, fate: Fate, *, fenced: bool, away_s: tuple[float, float]) -> Outcome:
+async def trial(
+    nursery: _Nursery, chance: random.Random, fate: Fate, *, fenced: bool, away_s: tuple[float, float]
+) -> Outcome:
     """One run: a leader meets its fate, the other takes over, the first comes back."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         folder = Path(name)
-        async with _Stage(folder, fenced=fenced) as stage:
-            await asyncio.wait_for(stage.begun(), PATIENCE_S)
-            await asyncio.sleep(chance.uniform(0.0, 1.0))
+        async with _Stage(nursery, folder, fenced=fenced) as stage:
+            await asyncio.wait_for(stage.begun(READY_S + chance.random()), PATIENCE_S)
             victim, struck_s = await stage.struck(fate)
             tookover_s = await stage.led("b" if victim == "a" else "a", struck_s) - struck_s
             least_s, most_s = away_s
@@ -304,21 +389,93 @@ def audited(folder: Path, fate: Fate, tookover_s: float) -> Outcome:
     return outcome
 
 
+class _Child:
+    """A process of a run, by a handle that never comes to mean another process, as its number may."""
+
+    def __init__(self, number: int) -> None:
+        self._handle = os.pidfd_open(number)
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        signal.pidfd_send_signal(self._handle, number)
+
+    async def gone(self) -> None:
+        """Kill it, unless it has ended, and wait until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self.send(signal.SIGKILL)
+        await _until(lambda: select.select([self._handle], [], [], 0.0)[0])
+        os.close(self._handle)
+
+
+# What one process told, in its order.
+Told = list[dict[str, Any]]
+
+
+class _Nursery:
+    """The process from which all others are forked, and which none outlives; what they tell comes by one pipe."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[str, ...], tuple[asyncio.Future[int], Told]] = {}
+        self._told: dict[int, Told] = {}
+
+    async def __aenter__(self) -> _Nursery:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.leaders", "nursery"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            # Nothing that has threads can be forked and be relied on.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+        self._hearing = asyncio.create_task(self._hear())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        code = await self._process.wait()
+        await self._hearing
+        if code:
+            raise KarezError(f"the nursery ended with {code}, and all processes with it")
+
+    async def start(self, *words: str, told: Told) -> _Child:
+        """A new process that has begun; what it tells comes to be in `told`.
+
+        Raises:
+            KarezError: the nursery has ended, or starts nothing.
+        """
+        born = asyncio.get_running_loop().create_future()
+        self._asked[words] = born, told
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(words).encode() + b"\n")
+        await asyncio.wait((born, self._hearing), timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        if not born.done():
+            raise KarezError("the nursery starts no processes")
+        return _Child(born.result())
+
+    async def _hear(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            said = json.loads(line)
+            if "began" in said:
+                born, self._told[said["pid"]] = self._asked.pop(tuple(said["began"]))
+                born.set_result(said["pid"])
+            self._told[said["pid"]].append(said)
+
+
 class _Stage:
     """The processes of one run, and what lies between them."""
 
-    def __init__(self, folder: Path, *, fenced: bool) -> None:
-        self.folder, self.fenced = folder, fenced
-        self.processes: dict[str, asyncio.subprocess.Process] = {}
+    def __init__(self, nursery: _Nursery, folder: Path, *, fenced: bool) -> None:
+        self.nursery, self.folder, self.fenced = nursery, folder, fenced
+        self.processes: dict[str, _Child] = {}
         self.relays: dict[str, _Relay] = {}
-        self.told: dict[str, list[dict[str, Any]]] = {"a": [], "b": []}
-        self.hearing: list[asyncio.Task[None]] = []
+        self.told: dict[str, Told] = {"guard": [], "a": [], "b": []}
 
     async def __aenter__(self) -> _Stage:
         (self.folder / "records").mkdir()
         Lease(self.folder / "leases", "ring", "nobody", for_s=FOR_S)
         await self._start("guard", "guard", *([] if self.fenced else ["--unfenced"]))
-        await _until(lambda: (self.folder / "guard").exists())
+        await _until(partial(_listens, self.folder / "guard"))
         for name in "ab":
             (self.folder / f"lease-{name}").symlink_to("leases")
             self.relays[name] = _Relay(self.folder / f"guard-{name}", self.folder / "guard")
@@ -326,27 +483,21 @@ class _Stage:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        for process in self.processes.values():
-            await process.wait()
-        for task in self.hearing:
-            await task
+        await asyncio.gather(*(process.gone() for process in self.processes.values()))
         for relay in self.relays.values():
             await relay.close()
 
-    async def begun(self) -> None:
-        """Wait until one leads and has acted, and the other stands by."""
+    async def begun(self, for_s: float) -> None:
+        """Wait until one leads and has acted, the other stands by, and it has stayed so `for_s`."""
         for name in "ab":
             await self._start(name, "controller", name)
         await _until(lambda: b'"done":true' in self._list())
-        while not await self._stays(self._leader()):
+        while not await self._stays(self._leader(), for_s):
             pass
 
-    async def _stays(self, leader: str | None) -> bool:
+    async def _stays(self, leader: str | None, for_s: float) -> bool:
         """Whether there is a leader who still is one after a while."""
-        await asyncio.sleep(READY_S)
+        await asyncio.sleep(for_s)
         return leader is not None and self._leader() == leader
 
     async def struck(self, fate: Fate) -> tuple[str, float]:
@@ -356,7 +507,7 @@ class _Stage:
             raise KarezError("nobody leads")
         process = self.processes[victim]
         if fate == "stalled":
-            process.send_signal(signal.SIGUSR1)
+            process.send(signal.SIGUSR1)
             await _until(lambda: any("stalled" in line for line in self.told[victim]))
             return victim, float(next(line["at_s"] for line in self.told[victim] if "stalled" in line))
         struck_s = uptime_s()
@@ -365,19 +516,20 @@ class _Stage:
         elif fate == "without its guard":
             self.relays[victim].cut = True
         else:
-            process.send_signal(signal.SIGKILL if fate == "killed" else signal.SIGSTOP)
+            process.send(signal.SIGKILL if fate == "killed" else signal.SIGSTOP)
         return victim, struck_s
 
     async def healed(self, victim: str, fate: Fate) -> None:
         """Let the victim be well again, or start it anew."""
         if fate == "killed":
+            await self.processes.pop(victim).gone()
             await self._start(victim, "controller", victim)
         elif fate == "without its lease":
             (self.folder / f"lease-{victim}").symlink_to("leases")
         elif fate == "without its guard":
             self.relays[victim].cut = False
         else:
-            self.processes[victim].send_signal(signal.SIGCONT)
+            self.processes[victim].send(signal.SIGCONT)
 
     async def led(self, name: str, since_s: float) -> float:
         """When a controller first led after `since_s`."""
@@ -402,21 +554,7 @@ class _Stage:
         return path.read_bytes() if path.exists() else b""
 
     async def _start(self, name: str, *words: str) -> None:
-        self.processes[name] = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "benchmarks.leaders",
-            str(self.folder),
-            *words,
-            stdout=asyncio.subprocess.PIPE if name in self.told else None,
-        )
-        if name in self.told:
-            self.hearing.append(asyncio.create_task(self._hear(name, process)))
-
-    async def _hear(self, name: str, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self.told[name].append(json.loads(line))
+        self.processes[name] = await self.nursery.start(str(self.folder), *words, told=self.told[name])
 
 
 class _Relay:
@@ -451,6 +589,12 @@ class _Relay:
                 await target.drain()
 
 
+def _listens(path: Path) -> bool:
+    """Whether somebody listens at a socket: there is a moment in which it is there and nobody does yet."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as asking:
+        return asking.connect_ex(str(path)) == 0
+
+
 async def _until(holds: Any) -> None:
     """Wait until it holds.
 
@@ -465,7 +609,11 @@ async def _until(holds: Any) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Be one of the processes of a run."""
+    """Be one of the processes of a run, or the nursery: each of its children comes to be one here."""
+    if words == ["nursery"]:
+        words = nursing()
+    if not words:
+        return
     folder, role = Path(words[0]), words[1]
     if role == "guard":
         guard(folder, fenced="--unfenced" not in words)
