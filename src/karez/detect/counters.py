@@ -32,6 +32,8 @@ CLOCK = LevelTest(1e3, 1e3, 1e3, 1.5e3, 1e3, learn_s=2.0)
 
 # Reading both ends not at the same moment, and what is on its way, can explain so many seconds of a change of traffic.
 APART_S = 0.002
+# A few packets may be on their way at one reading and not at the next, however little traffic there is.
+ON_THEIR_WAY = 3.0
 # Readings by clocks that are further apart, or that went on by intervals that differ by more, are not compared.
 FAR_APART_S = 0.5
 UNEVEN_S = 0.002
@@ -158,9 +160,11 @@ class Counters(Channel):
     ) -> None:
         """Hold what left an interface against what entered at the other end."""
         arrived = grown.rx_packets + grown.rx_errors
+        # What entered was counted for a little longer, or shorter, than what left.
+        entered = entered * grown.span_s / grown.span_s[self.peer]
         rate_per_s = entered / grown.span_s
         apart_s = APART_S + np.abs(grown.host_at_s - grown.host_at_s[self.peer])
-        doubt = apart_s * np.abs(rate_per_s - self.readings.before_per_s)
+        doubt = ON_THEIR_WAY + apart_s * np.abs(rate_per_s - self.readings.before_per_s)
         self.readings.before_per_s = np.where(np.isfinite(rate_per_s), rate_per_s, self.readings.before_per_s)
         gap = entered - arrived
         touched = self.loss.step(at_s, every, since_last_s, entered, np.maximum(gap - doubt, 0.0))
