@@ -3,7 +3,7 @@ BIN := .venv/bin
 UV ?= $(BIN)/uv
 STAMP := .venv/.stamp
 SPHINX := $(BIN)/sphinx-build -E -W --keep-going -q docs build/docs
-SYSTEM_PACKAGES := chromium iproute2 postgresql
+SYSTEM_PACKAGES := chromium frr iproute2 nftables postgresql
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check proof bench system lock docs hooks clean

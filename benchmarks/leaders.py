@@ -475,7 +475,7 @@ class _Stage:
         (self.folder / "records").mkdir()
         Lease(self.folder / "leases", "ring", "nobody", for_s=FOR_S)
         await self._start("guard", "guard", *([] if self.fenced else ["--unfenced"]))
-        await _until(partial(_listens, self.folder / "guard"))
+        await _until(partial(listens, self.folder / "guard"))
         for name in "ab":
             (self.folder / f"lease-{name}").symlink_to("leases")
             self.relays[name] = _Relay(self.folder / f"guard-{name}", self.folder / "guard")
@@ -589,7 +589,7 @@ class _Relay:
                 await target.drain()
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
     """Whether somebody listens at a socket: there is a moment in which it is there and nobody does yet."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as asking:
         return asking.connect_ex(str(path)) == 0

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.instances.ring import DRAIN, ORDER, ring
-from benchmarks.leaders import switch
+from benchmarks.leaders import listens, switch
 from karez.adapters import wire
 from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.guard import GRACE_S, Command, Guard, Kept, Reply, decides
@@ -339,7 +339,7 @@ class Process:
     def start(self) -> None:
         (self.folder / "guard").unlink(missing_ok=True)
         self.process = subprocess.Popen([sys.executable, "-m", "benchmarks.leaders", str(self.folder), "guard"])
-        while not (self.folder / "guard").exists():
+        while not listens(self.folder / "guard"):
             assert self.process.poll() is None
             time.sleep(0.02)
         self.line = Line(self.folder / "guard", within_s=5.0)

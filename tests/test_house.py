@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PLANTED = {
     "operations/planted.py": "karez.faces",
     "gateway/planted.py": "karez.operations",
+    "lab/planted.py": "karez.scenario",
     "loop/planted.py": "karez.gateway",
     "adapters/planted.py": "karez.loop",
     "detect/planted.py": "karez.adapters",

@@ -62,9 +62,10 @@ GROUPS = {
         "approve",
         "key",
     ),
+    "A lab of real routers": ("lab_up", "lab_status", "lab_fail", "lab_heal", "lab_down"),
 }
 # Commands of two words: what comes first.
-FAMILIES = ("plan", "heal")
+FAMILIES = ("plan", "heal", "lab")
 # What stands until it is told to end.
 STANDING = {
     "guard": "own a living network, and act only on what is recorded",

@@ -21,7 +21,7 @@ from karez.adapters.guard import WritePath
 from karez.adapters.network import Network
 from karez.errors import InputError, KarezError
 from karez.loop.recorded import encode, resumed, started
-from karez.loop.runner import People, Runner, nobody
+from karez.loop.runner import SNAPSHOT_TURNS, People, Runner, nobody
 from karez.loop.snapshot import Ground, Start
 from karez.loop.state import Decisions, Policy, State
 from karez.record import lineage
@@ -128,6 +128,8 @@ class Leader:
             runner = self.make(state, record, msgspec.structs.replace(self.policy, epoch=epoch))
             runner.ground = Ground(started(where), self.world)
             runner.unheard = self._whole(state)
+            # With its first turn it records what it has just read, so that whoever takes over next need not.
+            runner.since_snapshot = SNAPSHOT_TURNS
         except BaseException:
             record.store.close()
             raise

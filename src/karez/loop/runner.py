@@ -26,8 +26,9 @@ from karez.record.seal import seal
 from karez.twin import World
 from karez.twin.telemetry import StateRows
 
-# After how many turns all that is known is recorded, so that nobody need decide them all again.
-SNAPSHOT_TURNS = 3_600
+# After how many turns all that is known is recorded, so that nobody need decide them all again: who takes over does,
+# at a millisecond a turn or more, and nobody leads meanwhile.
+SNAPSHOT_TURNS = 600
 People = Callable[[float, State], tuple[tuple[Plan, ...], tuple[Approval, ...]]]
 
 
@@ -58,6 +59,7 @@ class Runner:
     plans: tuple[Plan, ...] = ()
     approvals: tuple[Approval, ...] = ()
     turns: int = 0
+    since_snapshot: int = 0
 
     @classmethod
     def start(
@@ -94,12 +96,14 @@ class Runner:
         inputs = self._told(at_s, people)
         state, decisions = turn(self.state, inputs, self.policy)
         event = Turned(inputs=inputs, policy=self.policy, decisions=decisions)
+        snapshot = tuple(self._snapshot(at_s))
         try:
-            receipt = self.record.append_all([*self._snapshot(at_s), ("turn", at_s, encode(event))])[-1]
+            receipt = self.record.append_all([*snapshot, ("turn", at_s, encode(event))])[-1]
         except InputError:
             self.replies = (*self.replies, *self.guard.tick(at_s))
             raise
         self.state, self.replies, self.turns = state, (), self.turns + 1
+        self.since_snapshot = 1 if snapshot else self.since_snapshot + 1
         self.unheard, self.raised, self.plans, self.approvals = (), (), (), ()
         for command in decisions.confirmed:
             self.guard.confirm(command)
@@ -121,12 +125,12 @@ class Runner:
         if self.ground is None:
             raise ValueError("a run that nobody knows the start of has no snapshot to go on from")
         closed = seal(self.record, folder, at_s, state=taken(self.ground, self.state))
-        self.turns = 0
+        self.turns = self.since_snapshot = 0
         return closed
 
     def _snapshot(self, at_s: float) -> Iterator[Entry]:
         """What is known before this turn, where it is time for that."""
-        if self.ground is not None and self.turns and self.turns % SNAPSHOT_TURNS == 0:
+        if self.ground is not None and self.since_snapshot >= SNAPSHOT_TURNS:
             yield "snapshot", at_s, taken(self.ground, self.state)
 
     def _told(self, at_s: float, people: People) -> Inputs:

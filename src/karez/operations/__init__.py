@@ -413,6 +413,73 @@ class HealRunQuestion(msgspec.Struct, frozen=True, kw_only=True):
     seed: Seed = 1
 
 
+LabName = Annotated[str, Meta(description="name of the lab; that of the network's folder when empty")]
+LabFault = Annotated[str, Meta(description="kind of fault, such as link_slow or router_dead")]
+SizeUs = Annotated[float, Meta(description="delay that the fault adds, microseconds; drawn when 0", ge=0)]
+SizeShare = Annotated[
+    float, Meta(description="share of packets, or factor, that the fault is of; drawn when 0", ge=0, le=100)
+]
+
+
+class LabUpQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A lab of a network: a real FRR router a site, in namespaces of this machine; needs root."""
+
+    network: Network
+    name: LabName = ""
+    bfd: Annotated[str, Meta(description="interval (ms) x how many may be missed, or off")] = "50x3"
+    tests_per_s: Annotated[float, Meta(description="test packets a second on each way of a link", ge=0, le=1_000)] = 100
+    users_per_s: Annotated[float, Meta(description="packets of all users a second", ge=0, le=50_000)] = 2_000
+    seed: Seed = 1
+
+
+class LabStatusQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """How the lab of a network is."""
+
+    network: Network
+    name: LabName = ""
+
+
+class LabFailQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Something broken in a lab on purpose, for a time or until it is ended."""
+
+    network: Network
+    fault: LabFault
+    subject: Annotated[str, Meta(description="id of what it befalls; drawn when empty")] = ""
+    for_s: Annotated[float, Meta(description="seconds after which it is over; 0 is until it is ended", ge=0)] = 0
+    end: Annotated[bool, Meta(description="end it; all that was broken, where no subject is named")] = False
+    size_us: SizeUs = 0
+    size_share: SizeShare = 0
+    way: Annotated[Literal["", "ab", "ba"], Meta(description="direction of what goes one way; drawn when empty")] = ""
+    name: LabName = ""
+    seed: Seed = 1
+
+
+class LabHealQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The loop on a lab that runs, in real time, and a fault that it has to find."""
+
+    network: Network
+    record: Annotated[PathName, Meta(description="file of the record; must not exist yet")]
+    level: Annotated[Literal["observe", "advise", "act"], Meta(description="what the loop may do without a person")] = (
+        "observe"
+    )
+    fault: Annotated[str, Meta(description="kind of fault, begun once what is normal is learned; none for none")] = (
+        "link_slow"
+    )
+    subject: Annotated[str, Meta(description="id of what it befalls; drawn when empty")] = ""
+    for_s: Annotated[float, Meta(description="seconds that the loop runs", gt=0)] = 30
+    size_us: SizeUs = 0
+    size_share: SizeShare = 0
+    name: LabName = ""
+    seed: Seed = 1
+
+
+class LabDownQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a lab; nothing of it is left."""
+
+    network: Network
+    name: LabName = ""
+
+
 class HealVerifyQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Whether nothing in a record was altered or left out, by code that shares nothing with what wrote it."""
 
@@ -550,6 +617,11 @@ OPERATIONS = {
         Operation("heal_score", "how well the loop finds and mends, over incidents", HealScoreQuestion),
         Operation("heal_maturity", "a level of autonomy for each scenario and task", HealMaturityQuestion),
         Operation("heal_alarms", "findings as TMF642 alarms, to a file or address", HealAlarmsQuestion, writes=True),
+        Operation("lab_up", "start real routers of a network on this machine", LabUpQuestion, writes=True),
+        Operation("lab_status", "how a lab is, and what was lost", LabStatusQuestion),
+        Operation("lab_fail", "break something in a lab, or end that", LabFailQuestion, writes=True),
+        Operation("lab_heal", "the loop on real routers, and a fault", LabHealQuestion, writes=True),
+        Operation("lab_down", "end a lab, and all of it", LabDownQuestion, writes=True),
         Operation("key", "make a pair of keys for a person, service or agent", KeyQuestion, writes=True),
         Operation("approve", "see, approve or refuse what waits for people", ApproveQuestion, writes=True),
         Operation("report", "write an offline HTML report", ReportQuestion, writes=True),

@@ -1,0 +1,141 @@
+"""What FRR daemons are configured with, as the lines of their files.
+
+Timers are those under which a network of a hundred routers converges in seconds and misses a neighbour in four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from karez.adapters.frr.fabric import DRAINED_COST, Port, Router
+
+Igp = Literal["ospf", "isis"]
+# What lists what a router lets through, and what polices, are called.
+PROFILE = "karez"
+ISIS = "karez"
+# What keeps traffic that passes off a router.
+STUB = "max-metric router-lsa administrative"
+# Hello and dead interval of the routing protocols (s); ways of equal cost that traffic is split over at most.
+HELLO_S, DEAD_S, RETRANSMIT_S = 1, 4, 1
+MOST_PATHS = 4
+# When paths are worked out after a change: at once, after a second within so long, at most so seldom (ms).
+SPF_MS = (0, 50, 5_000)
+ORIGINATE_MS, ARRIVE_MS = 0, 100
+# IS-IS keeps traffic off a link by the highest wide metric that still counts.
+ISIS_DRAINED_COST = 16_777_214
+
+
+class Protocols(msgspec.Struct, frozen=True, kw_only=True):
+    """What routers speak: the interior protocol, BFD as an interval (ms) and how many may be missed, BGP besides."""
+
+    igp: Igp = "ospf"
+    bfd_ms: int = 50
+    bfd_times: int = 3
+    bgp: bool = False
+
+    @property
+    def bfd(self) -> bool:
+        """Whether neighbours watch each other by BFD."""
+        return self.bfd_ms > 0
+
+    @property
+    def daemons(self) -> tuple[str, ...]:
+        """The daemons that a router runs, in the order they are started."""
+        routing = {"ospf": "ospfd", "isis": "isisd"}[self.igp]
+        return ("zebra", "staticd", routing, *(["bfdd"] if self.bfd else []), *(["bgpd"] if self.bgp else []))
+
+
+def configuration(router: Router, number: int, protocols: Protocols) -> dict[str, tuple[str, ...]]:
+    """The lines of each daemon's file, by daemon; `number` (from 0) tells routers apart."""
+    written = {
+        "zebra": zebra_lines,
+        "staticd": _nothing,
+        "ospfd": ospf_lines,
+        "isisd": isis_lines,
+        "bfdd": bfd_lines,
+        "bgpd": _nothing,
+    }
+    return {daemon: tuple(written[daemon](router, number, protocols)) for daemon in protocols.daemons}
+
+
+def zebra_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
+    """Forwarding; addresses are given to interfaces by netlink."""
+    del router, number, protocols
+    yield "ip forwarding"
+
+
+def ospf_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
+    """OSPF (RFC 2328) over links between two routers each."""
+    del number
+    for port in router.ports:
+        yield f"interface {port.name}"
+        yield from ospf_port(port, protocols)
+        yield "exit"
+    # A loopback in an area without a neighbour would be known to nobody.
+    yield from ("interface lo", f" ip ospf area {min(port.area for port in router.ports)}", "exit")
+    yield "router ospf"
+    yield f" ospf router-id {router.loopback}"
+    yield f" timers throttle spf {SPF_MS[0]} {SPF_MS[1]} {SPF_MS[2]}"
+    yield f" timers throttle lsa all {ORIGINATE_MS}"
+    yield f" timers lsa min-arrival {ARRIVE_MS}"
+    yield f" maximum-paths {MOST_PATHS}"
+    if router.drained:
+        yield f" {STUB}"
+    yield "exit"
+
+
+def ospf_port(port: Port, protocols: Protocols) -> Iterator[str]:
+    """What OSPF is told of an interface."""
+    yield " ip ospf network point-to-point"
+    yield f" ip ospf cost {DRAINED_COST if port.drained else port.cost}"
+    yield f" ip ospf hello-interval {HELLO_S}"
+    yield f" ip ospf dead-interval {DEAD_S}"
+    yield f" ip ospf retransmit-interval {RETRANSMIT_S}"
+    yield f" ip ospf area {port.area}"
+    if protocols.bfd:
+        yield " ip ospf bfd"
+        yield f" ip ospf bfd profile {PROFILE}"
+
+
+def isis_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
+    """IS-IS (ISO 10589) of level 2 over links between two routers each."""
+    yield f"router isis {ISIS}"
+    yield f" net 49.0001.0000.0000.{number + 1:04x}.00"
+    yield " is-type level-2-only"
+    yield " metric-style wide"
+    yield " spf-delay-ietf init-delay 0 short-delay 20 long-delay 200 holddown 1000 time-to-learn 100"
+    yield " lsp-gen-interval 1"
+    yield "exit"
+    for port in router.ports:
+        yield f"interface {port.name}"
+        yield f" ip router isis {ISIS}"
+        yield " isis circuit-type level-2-only"
+        yield " isis network point-to-point"
+        yield f" isis metric {ISIS_DRAINED_COST if port.drained else port.cost}"
+        yield f" isis hello-interval {HELLO_S}"
+        yield f" isis hello-multiplier {DEAD_S // HELLO_S}"
+        if protocols.bfd:
+            yield " isis bfd"
+            yield f" isis bfd profile {PROFILE}"
+        yield "exit"
+    yield from ("interface lo", f" ip router isis {ISIS}", " isis passive", "exit")
+
+
+def bfd_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
+    """How soon BFD (RFC 5880) misses a neighbour."""
+    del router, number
+    yield "bfd"
+    yield f" profile {PROFILE}"
+    yield f"  detect-multiplier {protocols.bfd_times}"
+    yield f"  receive-interval {protocols.bfd_ms}"
+    yield f"  transmit-interval {protocols.bfd_ms}"
+    yield " exit"
+    yield "exit"
+
+
+def _nothing(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
+    del router, number, protocols
+    yield from ()

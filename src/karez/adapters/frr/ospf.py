@@ -1,0 +1,83 @@
+"""OSPF as FRR speaks it: what a router says of its interfaces and neighbours, and the lines that change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from karez.adapters.frr.config import STUB
+from karez.adapters.frr.fabric import DRAINED_COST, Port
+from karez.adapters.frr.vty import Vty
+
+DAEMON = "ospfd"
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """How routing sees an interface: whether it is up, its cost, area and MTU, whether the neighbour is adjacent."""
+
+    up: bool
+    cost: int
+    area: int
+    mtu: int
+    adjacent: bool
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a router told of itself: its interfaces by name, and whether it keeps traffic that passes off itself."""
+
+    ports: Mapping[str, Seen]
+    drained: bool
+
+
+def told(vty: Vty) -> Told:
+    """How a router is.
+
+    Raises:
+        VtyError: it does not answer.
+    """
+    interfaces = vty.show("show ip ospf interface json").get("interfaces", {})
+    neighbours = vty.show("show ip ospf neighbor json").get("neighbors", {})
+    adjacent = {
+        str(one["ifaceName"]).partition(":")[0]
+        for each in neighbours.values()
+        for one in each
+        if str(one["nbrState"]).startswith("Full")
+    }
+    drained = STUB in vty.ask("show running-config")
+    ports = {name: _seen(said, name in adjacent) for name, said in interfaces.items() if name != "lo"}
+    return Told(ports, drained)
+
+
+def cost_lines(port: Port, cost: int) -> tuple[str, ...]:
+    """What gives an interface a cost."""
+    return (f"interface {port.name}", f"ip ospf cost {cost}", "exit")
+
+
+def drain_lines(port: Port) -> tuple[str, ...]:
+    """What keeps traffic off an interface."""
+    return cost_lines(port, DRAINED_COST)
+
+
+def router_lines(drained: bool) -> tuple[str, ...]:
+    """What keeps traffic that passes off a router, or lets it back."""
+    return ("router ospf", STUB if drained else f"no {STUB}", "exit")
+
+
+def area_lines(port: Port, area: int) -> tuple[str, ...]:
+    """What puts an interface into an area, whichever it is in."""
+    return (f"interface {port.name}", "no ip ospf area", f"ip ospf area {area}", "exit")
+
+
+def _seen(said: Mapping[str, Any], adjacent: bool) -> Seen:
+    area = 0
+    for byte in str(said.get("area", "0.0.0.0")).split("."):
+        area = area * 256 + int(byte)
+    return Seen(
+        up=bool(said.get("ifUp")),
+        cost=int(said.get("cost", 0)),
+        area=area,
+        mtu=int(said.get("mtuBytes", 0)),
+        adjacent=adjacent,
+    )

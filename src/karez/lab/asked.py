@@ -1,0 +1,332 @@
+"""What is said between a lab and those who ask it: the plan it is built from, questions, answers."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+
+from karez.adapters.frr.config import Protocols
+from karez.adapters.frr.fabric import Fabric
+from karez.errors import KarezError
+from karez.lab.hosts import Stream
+
+# A lab listens at an address without a file, which is gone when it is; so many seconds are waited for an answer.
+PREFIX = "\0karez-lab/"
+PATIENCE_S = 30.0
+LENGTH = struct.Struct(">I")
+T = TypeVar("T")
+
+
+class LabError(KarezError):
+    """A lab could not be started, or does not answer."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a lab is built from.
+
+    Of `streams` the first two of each line are its tests, from its ends; the others are of the demands `demands`.
+    """
+
+    name: str
+    network: str
+    fabric: Fabric
+    protocols: Protocols
+    streams: tuple[Stream, ...]
+    demands: tuple[str, ...]
+    seed: int
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lab says once it runs, or why it does not: what took how long (s)."""
+
+    process: int = 0
+    took_s: dict[str, float] = {}
+    failed: str = ""
+
+
+class Status(msgspec.Struct, frozen=True, tag=True):
+    """How is it?"""
+
+
+class Planned(msgspec.Struct, frozen=True, tag=True):
+    """What was it built from?"""
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What was counted so far, of interfaces and routers too?"""
+
+    ports: bool
+
+
+class Running(msgspec.Struct, frozen=True, tag=True):
+    """Which processes run, and how fast do interfaces say that they are?"""
+
+
+class SetWay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Let the wire do something else to ways: columns of `wire.Ways`, with a value each."""
+
+    ways: tuple[int, ...]
+    values: dict[str, float]
+
+
+class SetCarrier(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Give or take the light of lines, at both ends."""
+
+    lines: tuple[int, ...]
+    on: bool
+
+
+class SetHost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Let the host at a router be otherwise: columns of `hosts.Hosts`, with a value each."""
+
+    router: int
+    values: dict[str, float]
+
+
+class SetStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Send so many packets a second from now on."""
+
+    stream: int
+    per_s: float
+
+
+class SetSpeed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Let both interfaces of a line say that they are so fast; what the wire carries is set elsewhere."""
+
+    line: int
+    gbps: float
+
+
+class SetMtu(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Give an interface an MTU (bytes)."""
+
+    router: int
+    port: str
+    mtu: int
+
+
+class SetDaemon(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Do something to a process of a router, or to all where `daemon` is empty."""
+
+    router: int
+    daemon: str
+    to: Literal["kill", "stop", "continue", "start"]
+
+
+class Configure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Change the running configuration of a daemon."""
+
+    router: int
+    daemon: str
+    lines: tuple[str, ...]
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Have a router hold what passes these hooks of netfilter against a rule; none where it is empty."""
+
+    router: int
+    hooks: tuple[str, ...]
+    rule: str
+
+
+Step = SetWay | SetCarrier | SetHost | SetStream | SetSpeed | SetMtu | SetDaemon | Configure | Filter
+
+
+class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Begin a fault: `start` is done now, `stop` when it ends; where `again_s` is given, both take turns so often.
+
+    It ends when somebody says so, or starts the process `mended` (a router and its name, empty: all of them).
+    """
+
+    label: str
+    start: tuple[Step, ...]
+    stop: tuple[Step, ...]
+    again_s: float = 0.0
+    mended: tuple[int, str] | None = None
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """End the fault of a label, or all where it is empty."""
+
+    label: str = ""
+
+
+class ResetGaps(msgspec.Struct, frozen=True, tag=True):
+    """Forget for how long receivers were left without packets."""
+
+
+class Quit(msgspec.Struct, frozen=True, tag=True):
+    """End, and everything with it."""
+
+
+Question = Status | Planned | Count | Running | Step | Begin | End | ResetGaps | Quit
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """How a lab is: its size, its process, what has died, which faults hold, how late frames were.
+
+    `memory_mb` is of all its processes; frames and tests were at most so late.
+    """
+
+    network: str
+    routers: int
+    links: int
+    streams: int
+    process: int
+    memory_mb: float
+    dead: tuple[str, ...]
+    faults: tuple[str, ...]
+    frame_late_ms: float
+    sent_late_ms: float
+    up_s: float
+
+
+class Which(msgspec.Struct, frozen=True):
+    """The processes that run (rows of routers, and names), and the speed of the slower interface of each line."""
+
+    running: tuple[tuple[int, str], ...]
+    speeds_gbps: tuple[float, ...]
+
+
+# The columns of `ports` in `Counted`.
+PORT_COUNTS = ("rx_packets", "rx_errors", "tx_packets", "tx_drops", "tx_bytes")
+COUNTED = ("settled", "lost", "settled_large", "lost_large", "arrived", "delay_ns")
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lab has counted since it began: columns of `hosts.Legs` by leg; and if asked, of interfaces and routers.
+
+    `at_s` is when (Unix). `ports` has the interfaces (2 l: that of line l at its end a), with `PORT_COUNTS` as columns;
+    `answers`, `quiet` and `read_at_s` are of routers: whether each answers, whether it tells nothing, and when its
+    counters were read by the clock of its host (Unix, s).
+    """
+
+    at_s: float
+    settled: np.ndarray
+    lost: np.ndarray
+    settled_large: np.ndarray
+    lost_large: np.ndarray
+    arrived: np.ndarray
+    delay_ns: np.ndarray
+    gap_ns: np.ndarray
+    ports: np.ndarray
+    answers: np.ndarray
+    quiet: np.ndarray
+    read_at_s: np.ndarray
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """It was done: when (Unix, s)."""
+
+    at_s: float
+
+
+def address(name: str) -> str:
+    """Where the lab of a name listens."""
+    return PREFIX + name
+
+
+def running() -> Iterator[str]:
+    """The names of all labs on this machine."""
+    with open("/proc/net/unix") as known:
+        for line in known:
+            at = line.split()[-1]
+            if at.startswith("@" + PREFIX[1:]):
+                yield at[len(PREFIX) :]
+
+
+class Lab:
+    """A running lab, asked over its socket."""
+
+    def __init__(self, name: str, *, patience_s: float = PATIENCE_S) -> None:
+        """Open it.
+
+        Raises:
+            LabError: no lab of that name runs.
+        """
+        self.name = name
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(patience_s)
+        try:
+            self._socket.connect(address(name))
+        except OSError as error:
+            self._socket.close()
+            others = sorted(set(running()))
+            what = f"; these run: {', '.join(others)}" if others else ""
+            raise LabError(f"no lab {name} runs here{what}") from error
+
+    def ask(self, question: Question, answer: type[T] = Done) -> T:  # type: ignore[assignment]
+        """The answer to a question, of the type that it has.
+
+        Raises:
+            LabError: it did not answer, or could not do it.
+        """
+        try:
+            put(self._socket, encode(question))
+            why, told = msgspec.msgpack.decode(taken(self._socket), type=tuple[str, msgspec.Raw])
+        except (OSError, EOFError) as error:
+            raise LabError(f"the lab {self.name} does not answer: {error or type(error).__name__}") from error
+        if why:
+            raise LabError(f"the lab {self.name} could not: {why}")
+        return msgspec.msgpack.decode(told, type=answer, dec_hook=_array)
+
+    def plan(self) -> Plan:
+        """What it was built from."""
+        return self.ask(Planned(), Plan)
+
+    def process(self) -> int:
+        """The process that it lives in."""
+        return self.ask(Status(), State).process
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._socket.close()
+
+
+def encode(said: object) -> bytes:
+    """What is said, as bytes."""
+    return msgspec.msgpack.encode(said, enc_hook=_packed)
+
+
+def _packed(array: Any) -> Any:
+    """An array as its type, its shape and its bytes."""
+    if not isinstance(array, np.ndarray):
+        raise NotImplementedError
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _array(kind: type, packed: Any) -> Any:
+    if kind is not np.ndarray:
+        raise NotImplementedError
+    dtype, shape, values = packed
+    return np.frombuffer(values, dtype).reshape(shape)
+
+
+def put(to: socket.socket, message: bytes) -> None:
+    """Send a message, after its length."""
+    to.sendall(LENGTH.pack(len(message)) + message)
+
+
+def taken(at: socket.socket) -> bytes:
+    """The next message.
+
+    Raises:
+        EOFError: the other end is gone.
+    """
+    (length,) = LENGTH.unpack(_whole(at, LENGTH.size))
+    return _whole(at, length)
+
+
+def _whole(at: socket.socket, length: int) -> bytes:
+    heard = bytearray()
+    while len(heard) < length:
+        more = at.recv(length - len(heard))
+        if not more:
+            raise EOFError("the other end is gone")
+        heard += more
+    return bytes(heard)

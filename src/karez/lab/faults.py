@@ -1,0 +1,376 @@
+"""What can go wrong in a lab: for each kind of fault what is done to begin it and to end it.
+
+Kinds, sizes and labels are those of the embedded network, so that the same fault can be had in both and compared. What
+no kernel shows (light, fabrics that only some packets feel) is left out; `BEGINS` has what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from karez.adapters.embedded import FAULTS, Fault
+from karez.adapters.frr import ospf
+from karez.adapters.frr.fabric import DRAINED_COST, Port
+from karez.errors import InputError
+from karez.lab.asked import (
+    Begin,
+    Configure,
+    Filter,
+    Plan,
+    SetCarrier,
+    SetDaemon,
+    SetHost,
+    SetMtu,
+    SetSpeed,
+    SetStream,
+    SetWay,
+    Step,
+)
+from karez.lab.hosts import USER_PORT
+from karez.twin import World
+
+US_PER_S, US_PER_NS = 1e6, 1e-3
+# What is eaten are packets above so many bytes, and what an interface that is set wrongly takes (bytes).
+MOST_BYTES = 1_300
+# Random numbers of nftables are whole: shares are counted in so many parts.
+PARTS = 10_000
+USERS = f"udp dport {USER_PORT}-65535"
+PROCESSES = {"routing": ospf.DAEMON, "bfd": "bfdd", "telemetry": "telemetry", "probe": "probe"}
+
+
+class Effect(NamedTuple):
+    """What begins a fault and what ends it; where `again_s` is given, both take turns so often.
+
+    `mended` names a router and a process (empty: all) whose start ends it too.
+    """
+
+    start: tuple[Step, ...]
+    stop: tuple[Step, ...]
+    again_s: float = 0.0
+    mended: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The lab that a fault befalls, by the rows of its parts."""
+
+    world: World
+    plan: Plan
+
+    def line(self, link: str) -> int:
+        """The row of a link."""
+        return next(row for row, line in enumerate(self.plan.fabric.lines) if line.link == link)
+
+    def router(self, device: str) -> int:
+        """The row of a router."""
+        return next(row for row, router in enumerate(self.plan.fabric.routers) if router.id == device)
+
+    def router_of(self, table: str, row: str) -> int:
+        """The row of the router that a program or a section is of."""
+        return self.router(str(self.world[table].cell(row, "equipment")))
+
+    def router_at(self, site: str) -> int:
+        """The row of the router at a site."""
+        return next(row for row, router in enumerate(self.plan.fabric.routers) if router.site == site)
+
+    def lines_at(self, router: int) -> tuple[int, ...]:
+        """The rows of the lines that end at a router."""
+        return tuple(port.row for port in self.plan.fabric.routers[router].ports)
+
+    def ends(self, link: str) -> tuple[tuple[int, Port], ...]:
+        """Both interfaces of a link, with the rows of their routers."""
+        return tuple((router, port) for router, port in self.plan.fabric.ports() if port.link == link)
+
+    def port_of(self, section: str) -> tuple[int, Port]:
+        """The interface that a section is about."""
+        ports = self.plan.fabric.ports()
+        return next((router, port) for router, port in ports if section in (port.config_mtu, port.config_area))
+
+    def ways(self, fault: Fault) -> tuple[int, ...]:
+        """Both ways of the link that a fault is about, or that which it is about alone."""
+        row = self.line(fault.subject)
+        if fault.kind.endswith("one_way") or fault.kind in ONE_WAY:
+            return (2 * row + (fault.way == "ba"),)
+        return 2 * row, 2 * row + 1
+
+
+ONE_WAY = frozenset({"link_errors"})
+
+
+def begin(scene: Scene, fault: Fault) -> Begin:
+    """What begins a fault in a lab, and what ends it.
+
+    Raises:
+        InputError: a lab cannot show this kind, or has nothing of that name.
+    """
+    if fault.kind not in BEGINS:
+        known = ", ".join(BEGINS)
+        raise InputError.of("fault", f"a lab cannot show {fault.kind!r}", f"give one of {known}")
+    try:
+        effect = BEGINS[fault.kind](scene, fault)
+    except (StopIteration, KeyError) as error:
+        about = FAULTS[fault.kind].about
+        raise InputError.of("subject", f"the lab has no {about} {fault.subject!r}", "see `karez lab status`") from error
+    label = f"{fault.kind} {fault.subject}"
+    return Begin(label=label, start=effect.start, stop=effect.stop, again_s=effect.again_s, mended=effect.mended)
+
+
+def _way(scene: Scene, fault: Fault, **values: float) -> Effect:
+    """Something else on the ways of a link, and what was planned."""
+    ways, planned_s = scene.ways(fault), scene.plan.fabric.lines[scene.line(fault.subject)].oneway_us / US_PER_S
+    planned = {name: planned_s if name == "delay_s" else 0.0 for name in values}
+    return Effect((SetWay(ways=ways, values=values),), (SetWay(ways=ways, values=planned),))
+
+
+def _dark(rows: tuple[int, ...]) -> Effect:
+    return Effect((SetCarrier(lines=rows, on=False),), (SetCarrier(lines=rows, on=True),))
+
+
+def _link_cut(scene: Scene, fault: Fault) -> Effect:
+    return _dark((scene.line(fault.subject),))
+
+
+def _link_silent(scene: Scene, fault: Fault) -> Effect:
+    return _way(scene, fault, cut=1.0)
+
+
+def _link_slow(scene: Scene, fault: Fault) -> Effect:
+    planned_us = scene.plan.fabric.lines[scene.line(fault.subject)].oneway_us
+    return _way(scene, fault, delay_s=(planned_us + fault.size_us) / US_PER_S)
+
+
+def _link_loss(scene: Scene, fault: Fault) -> Effect:
+    return _way(scene, fault, loss_share=fault.size_share)
+
+
+def _link_errors(scene: Scene, fault: Fault) -> Effect:
+    return _way(scene, fault, error_share=fault.size_share)
+
+
+def _link_large_loss(scene: Scene, fault: Fault) -> Effect:
+    return _way(scene, fault, most_bytes=MOST_BYTES)
+
+
+def _link_jitter(scene: Scene, fault: Fault) -> Effect:
+    return _way(scene, fault, jitter_s=fault.size_us / US_PER_S)
+
+
+def _link_flapping(scene: Scene, fault: Fault) -> Effect:
+    return _link_cut(scene, fault)._replace(again_s=fault.size_s)
+
+
+def _link_narrow(scene: Scene, fault: Fault) -> Effect:
+    row = scene.line(fault.subject)
+    whole = scene.plan.fabric.lines[row].capacity_gbps
+    return Effect((SetSpeed(line=row, gbps=whole * fault.size_share),), (SetSpeed(line=row, gbps=whole),))
+
+
+def _duct_cut(scene: Scene, fault: Fault) -> Effect:
+    support = scene.world["link_support"]
+    links = support["link"][support["duct"] == fault.subject.encode()].tolist()
+    rows = tuple(row for row, line in enumerate(scene.plan.fabric.lines) if line.link.encode() in links)
+    if not rows:
+        raise KeyError(fault.subject)
+    return _dark(rows)
+
+
+def _router_dead(scene: Scene, fault: Fault) -> Effect:
+    return _dead(scene, scene.router(fault.subject))
+
+
+def _dead(scene: Scene, router: int) -> Effect:
+    dark = _dark(scene.lines_at(router))
+    return Effect(
+        (*dark.start, SetDaemon(router=router, daemon="", to="kill")),
+        (*dark.stop, SetDaemon(router=router, daemon="", to="start")),
+        mended=(router, ""),
+    )
+
+
+def _site_power_lost(scene: Scene, fault: Fault) -> Effect:
+    return _dead(scene, scene.router_at(fault.subject))
+
+
+def _router_hung(scene: Scene, fault: Fault) -> Effect:
+    return _process(scene.router(fault.subject), "", "stop")
+
+
+def _router_fib_stale(scene: Scene, fault: Fault) -> Effect:
+    return _process(scene.router(fault.subject), "zebra", "stop")
+
+
+def _router_fabric_loss(scene: Scene, fault: Fault) -> Effect:
+    return _filter(scene.router(fault.subject), ("forward",), _drops(fault.size_share))
+
+
+def _router_clock_wrong(scene: Scene, fault: Fault) -> Effect:
+    router, wrong_ns = scene.router(fault.subject), fault.size_us / US_PER_NS
+    sign = 1.0 if fault.way == "ab" else -1.0
+    return Effect(
+        (SetHost(router=router, values={"clock_ns": sign * wrong_ns}),),
+        (SetHost(router=router, values={"clock_ns": 0.0}),),
+        mended=(router, ""),
+    )
+
+
+def _program_dead(scene: Scene, fault: Fault) -> Effect:
+    return _process(scene.router_of("daemons", fault.subject), _program(scene, fault), "kill")
+
+
+def _program_stuck(scene: Scene, fault: Fault) -> Effect:
+    return _process(scene.router_of("daemons", fault.subject), _program(scene, fault), "stop")
+
+
+def _program(scene: Scene, fault: Fault) -> str:
+    return PROCESSES[str(scene.world["daemons"].cell(fault.subject, "kind"))]
+
+
+def _process(router: int, daemon: str, to: str) -> Effect:
+    back = "start" if to == "kill" else "continue"
+    return Effect(
+        (SetDaemon(router=router, daemon=daemon, to=to),),  # type: ignore[arg-type]
+        (SetDaemon(router=router, daemon=daemon, to=back),),  # type: ignore[arg-type]
+        mended=(router, daemon),
+    )
+
+
+def _probe_slow(scene: Scene, fault: Fault) -> Effect:
+    router = scene.router_of("daemons", fault.subject)
+    slow = {"slow_ns": fault.size_us / US_PER_NS, "slow_loss": fault.size_share}
+    return Effect(
+        (SetHost(router=router, values=slow),),
+        (SetHost(router=router, values=dict.fromkeys(slow, 0.0)),),
+        mended=(router, "probe"),
+    )
+
+
+def _cost_wrong(scene: Scene, fault: Fault) -> Effect:
+    return _costs(scene, fault, lambda port: min(max(round(port.cost * fault.size_share), 1), DRAINED_COST - 1))
+
+
+def _drain_left(scene: Scene, fault: Fault) -> Effect:
+    return _costs(scene, fault, lambda port: DRAINED_COST)
+
+
+def _costs(scene: Scene, fault: Fault, cost: Callable[[Port], int]) -> Effect:
+    ends = scene.ends(fault.subject)
+    wrong = tuple(_told(router, ospf.cost_lines(port, cost(port))) for router, port in ends)
+    right = tuple(_told(router, ospf.cost_lines(port, port.cost)) for router, port in ends)
+    if not ends:
+        raise KeyError(fault.subject)
+    return Effect(wrong, right)
+
+
+def _router_drain_left(scene: Scene, fault: Fault) -> Effect:
+    router = scene.router(fault.subject)
+    return Effect((_told(router, ospf.router_lines(True)),), (_told(router, ospf.router_lines(False)),))
+
+
+def _told(router: int, lines: tuple[str, ...], daemon: str = ospf.DAEMON) -> Configure:
+    return Configure(router=router, daemon=daemon, lines=lines)
+
+
+def _mtu_wrong(scene: Scene, fault: Fault) -> Effect:
+    router, port = scene.port_of(fault.subject)
+    return Effect(
+        (SetMtu(router=router, port=port.name, mtu=MOST_BYTES),), (SetMtu(router=router, port=port.name, mtu=port.mtu),)
+    )
+
+
+def _area_wrong(scene: Scene, fault: Fault) -> Effect:
+    router, port = scene.port_of(fault.subject)
+    wrong, right = ospf.area_lines(port, port.area + 7), ospf.area_lines(port, port.area)
+    return Effect((_told(router, wrong),), (_told(router, right),))
+
+
+def _static_wrong(scene: Scene, fault: Fault) -> Effect:
+    router, goal = scene.router_of("configs", fault.subject), scene.router_at(fault.goal)
+    route = f"ip route {scene.plan.fabric.routers[goal].loopback}/32 blackhole"
+    return Effect((_told(router, (route,), "staticd"),), (_told(router, (f"no {route}",), "staticd"),))
+
+
+def _filter_wrong(scene: Scene, fault: Fault) -> Effect:
+    router = scene.router_of("configs", fault.subject)
+    return _filter(router, ("input", "output"), f"{USERS} {_drops(fault.size_share)}")
+
+
+def _policer_left(scene: Scene, fault: Fault) -> Effect:
+    router = scene.router_of("configs", fault.subject)
+    return _filter(router, ("forward", "output"), f"{USERS} {_drops(1.0 - fault.size_share)}")
+
+
+def _drops(share: float) -> str:
+    return f"numgen random mod {PARTS} < {round(share * PARTS)} counter drop"
+
+
+def _filter(router: int, hooks: tuple[str, ...], rule: str) -> Effect:
+    return Effect((Filter(router=router, hooks=hooks, rule=rule),), (Filter(router=router, hooks=hooks, rule=""),))
+
+
+def _demand_surge(scene: Scene, fault: Fault) -> Effect:
+    return _surge(scene, fault, (scene.plan.demands.index(fault.subject),))
+
+
+def _site_flood(scene: Scene, fault: Fault) -> Effect:
+    demands = scene.world["demands"]
+    goals = {str(row["id"]) for row in demands.records() if row["b"] == fault.subject}
+    return _surge(scene, fault, tuple(row for row, name in enumerate(scene.plan.demands) if name in goals))
+
+
+def _surge(scene: Scene, fault: Fault, demands: tuple[int, ...]) -> Effect:
+    if not demands:
+        raise KeyError(fault.subject)
+    first = 2 * len(scene.plan.fabric.lines)
+    rates = {first + row: scene.plan.streams[first + row].per_s for row in demands}
+    return Effect(
+        tuple(SetStream(stream=stream, per_s=per_s * fault.size_share) for stream, per_s in rates.items()),
+        tuple(SetStream(stream=stream, per_s=per_s) for stream, per_s in rates.items()),
+    )
+
+
+def _nothing(scene: Scene, fault: Fault) -> Effect:
+    return Effect((), ())
+
+
+BEGINS: dict[str, Callable[[Scene, Fault], Effect]] = {
+    "link_cut": _link_cut,
+    "link_silent": _link_silent,
+    "link_silent_one_way": _link_silent,
+    "link_slow": _link_slow,
+    "link_slow_one_way": _link_slow,
+    "link_loss": _link_loss,
+    "link_loss_one_way": _link_loss,
+    "link_large_loss": _link_large_loss,
+    "link_jitter": _link_jitter,
+    "link_flapping": _link_flapping,
+    "link_narrow": _link_narrow,
+    "duct_cut": _duct_cut,
+    "router_dead": _router_dead,
+    "router_booted": _router_dead,
+    "router_hung": _router_hung,
+    "router_fabric_loss": _router_fabric_loss,
+    "router_fib_stale": _router_fib_stale,
+    "router_clock_wrong": _router_clock_wrong,
+    "site_power_lost": _site_power_lost,
+    "routing_dead": _program_dead,
+    "routing_stuck": _program_stuck,
+    "bfd_dead": _program_dead,
+    "telemetry_dead": _program_dead,
+    "probe_dead": _program_dead,
+    "probe_slow": _probe_slow,
+    "cost_wrong": _cost_wrong,
+    "drain_left": _drain_left,
+    "router_drain_left": _router_drain_left,
+    "filter_wrong": _filter_wrong,
+    "mtu_wrong": _mtu_wrong,
+    "area_wrong": _area_wrong,
+    "policer_left": _policer_left,
+    "static_wrong": _static_wrong,
+    "demand_surge": _demand_surge,
+    "site_flood": _site_flood,
+    "work_link": _link_cut,
+    "work_router": _router_dead,
+    "none": _nothing,
+}

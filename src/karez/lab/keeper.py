@@ -1,0 +1,480 @@
+"""The process that a lab lives in: when it ends, however that happens, the whole lab is gone."""
+
+from __future__ import annotations
+
+import math
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import numpy as np
+from pyroute2 import IPRoute, NetlinkError
+
+from karez.adapters.frr.fabric import Router
+from karez.adapters.frr.vty import Vty
+from karez.errors import KarezError
+from karez.lab.asked import (
+    PORT_COUNTS,
+    Begin,
+    Configure,
+    Count,
+    Counted,
+    Done,
+    End,
+    Filter,
+    Plan,
+    Planned,
+    Question,
+    Quit,
+    Ready,
+    ResetGaps,
+    Running,
+    SetCarrier,
+    SetDaemon,
+    SetHost,
+    SetMtu,
+    SetSpeed,
+    SetStream,
+    SetWay,
+    State,
+    Status,
+    Step,
+    Which,
+    address,
+    encode,
+    put,
+    taken,
+)
+from karez.lab.daemons import Daemons, folder, usage_mb
+from karez.lab.hosts import Sending, most_per_s
+from karez.lab.spaces import (
+    PRIVATE,
+    SpaceError,
+    alone,
+    carrier,
+    entered,
+    new_network,
+    number_outside,
+    set_speed,
+    speed_mbps,
+    tap,
+    write_setting,
+)
+from karez.lab.wire import Wire
+
+# What the kernel of every router is told.
+SETTINGS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv6.conf.all.disable_ipv6": "1",
+    "net.ipv4.fib_multipath_hash_policy": "1",
+    "net.ipv4.conf.default.ignore_routes_with_linkdown": "1",
+}
+# How long routing may take until every router knows the way to every other (s), and how often that is looked at.
+CONVERGES_S, LOOKED_S = 120.0, 0.05
+# What runs beside the daemons of a router.
+BESIDE = ("probe", "telemetry")
+# Where /proc/net/dev has PORT_COUNTS.
+DEV_COLUMNS = (1, 2, 9, 11, 8)
+TABLE = "karez"
+MBPS_PER_GBPS, MOST_MBPS = 1e3, (1 << 32) - 2
+LOOPBACK_ENDS, PAGE_BYTES = b"FF0A", 1 << 16
+
+
+class Keeper:
+    """A running lab."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Build it: networks, wire, daemons, hosts.
+
+        Raises:
+            SpaceError: the kernel or a daemon would not.
+        """
+        self.took_s: dict[str, float] = {}
+        self._plan, self._fabric = plan, plan.fabric
+        self._quiet: set[int] = set()
+        self._faults: dict[str, Begin] = {}
+        # Of faults that come and go: when they turn next, and whether they hold then.
+        self._turns: dict[str, tuple[float, bool]] = {}
+        ends = [(row, line, end) for row, line in enumerate(self._fabric.lines) for end in (0, 1)]
+        self._end_of = {(line.routers[end], line.ports[end]): 2 * row + end for row, line, end in ends}
+        self._began_s = time.monotonic()
+        with self._timed("networks"):
+            self.networks = [new_network() for _ in self._fabric.routers]
+            self._taps = self._made_taps()
+            self.wire = Wire(self._taps, seed=plan.seed)
+            self._as_planned()
+            self.wire.start()
+        with self._timed("addresses"):
+            for network, router in zip(self.networks, self._fabric.routers, strict=True):
+                with entered(network):
+                    _addressed(router)
+            self._devices = [self._opened(network, "/proc/thread-self/net/dev") for network in self.networks]
+            self._routes = [self._opened(network, "/proc/thread-self/net/route") for network in self.networks]
+        with self._timed("daemons"):
+            self.daemons = Daemons(self._fabric.routers, self.networks, plan.protocols)
+            self.daemons.start_all()
+        with self._timed("converged"):
+            self._await_routes()
+        with self._timed("hosts"):
+            self.sending = Sending(plan.streams, self.networks)
+            self.sending.start()
+
+    def answer(self, question: Question) -> object:
+        """Do what was asked.
+
+        Raises:
+            KarezError: it cannot be done.
+        """
+        return HANDLERS[type(question)](self, question) or Done(at_s=time.time())
+
+    def status(self, question: Status) -> State:
+        """How it is."""
+        del question
+        return State(
+            network=self._plan.network,
+            routers=len(self._fabric.routers),
+            links=len(self._fabric.lines),
+            streams=len(self._plan.streams),
+            process=number_outside(),
+            memory_mb=round(usage_mb(), 1),
+            dead=self.daemons.dead(),
+            faults=tuple(self._faults),
+            frame_late_ms=round(int(self.wire.state[2]) / 1e6, 3),
+            sent_late_ms=round(int(self.sending.state[1]) / 1e6, 3),
+            up_s=round(time.monotonic() - self._began_s, 1),
+        )
+
+    def planned(self, question: Planned) -> Plan:
+        """What it was built from."""
+        del question
+        return self._plan
+
+    def count(self, question: Count) -> Counted:
+        """What was counted so far."""
+        rows = range(len(self.networks)) if question.ports else range(0)
+        ports, read_at_s = (
+            self._port_counts() if question.ports else (np.zeros((0, len(PORT_COUNTS)), int), np.zeros(0))
+        )
+        quiet = np.array([row in self._quiet for row in rows], bool)
+        return Counted(
+            at_s=time.time(),
+            **self.sending.legs._asdict(),
+            ports=ports,
+            answers=np.array([self.daemons.answers(row) for row in rows], bool),
+            quiet=quiet,
+            read_at_s=read_at_s,
+        )
+
+    def running(self, question: Running) -> Which:
+        """Which processes run."""
+        del question
+        known = [(row, name) for row in range(len(self.networks)) for name in self._plan.protocols.daemons]
+        beside = [(row, "telemetry") for row in range(len(self.networks)) if row not in self._quiet]
+        probing = [(int(row), "probe") for row in np.flatnonzero(self.sending.hosts.mute == 0.0)]
+        running = (*(each for each in known if self.daemons.runs(*each)), *beside, *probing)
+        return Which(running, tuple(self._speed_gbps(row) for row in range(len(self._fabric.lines))))
+
+    def set_way(self, question: SetWay) -> None:
+        """Let the wire do something else."""
+        for name, value in question.values.items():
+            getattr(self.wire.ways, name)[list(question.ways)] = value
+
+    def set_carrier(self, question: SetCarrier) -> None:
+        """Give or take light, and what is in flight with it."""
+        for line in question.lines:
+            self.wire.ways.cut[2 * line : 2 * line + 2] = not question.on
+            for at in (2 * line, 2 * line + 1):
+                carrier(int(self._taps[at]), question.on)
+
+    def set_host(self, question: SetHost) -> None:
+        """Let a host be otherwise."""
+        for name, value in question.values.items():
+            getattr(self.sending.hosts, name)[question.router] = value
+
+    def set_stream(self, question: SetStream) -> None:
+        """Send more, or less.
+
+        Raises:
+            SpaceError: that would be more than is kept account of.
+        """
+        most = most_per_s(self.sending.ring)
+        if not 0.0 <= question.per_s <= most:
+            raise SpaceError(f"a stream of this lab sends 0 to {most:,.0f} packets a second")
+        self.sending.every_ns[question.stream] = round(1e9 / question.per_s) if question.per_s else 0
+
+    def set_speed(self, question: SetSpeed) -> None:
+        """Let both interfaces of a line say that they are so fast."""
+        line = self._fabric.lines[question.line]
+        for router, port in zip(line.routers, line.ports, strict=True):
+            with entered(self.networks[router]):
+                set_speed(port, min(round(question.gbps * MBPS_PER_GBPS), MOST_MBPS))
+
+    def _speed_gbps(self, row: int) -> float:
+        line, told = self._fabric.lines[row], []
+        for router, port in zip(line.routers, line.ports, strict=True):
+            with entered(self.networks[router]):
+                told.append(speed_mbps(port))
+        return min(told) / MBPS_PER_GBPS
+
+    def set_mtu(self, question: SetMtu) -> None:
+        """Give an interface an MTU."""
+        with entered(self.networks[question.router]), IPRoute() as kernel:
+            kernel.link("set", index=kernel.link_lookup(ifname=question.port)[0], mtu=question.mtu)
+
+    def configure(self, question: Configure) -> None:
+        """Change the running configuration of a daemon."""
+        with Vty(folder(question.router) / f"{question.daemon}.vty") as vty:
+            vty.configure(question.lines)
+
+    def filter(self, question: Filter) -> None:
+        """Have a router hold what passes against a rule."""
+        lines = [f"table ip {TABLE}", f"delete table ip {TABLE}"]
+        for hook in question.hooks if question.rule else ():
+            chain = f"type filter hook {hook} priority 0\npolicy accept\n{question.rule}"
+            lines.append(f"table ip {TABLE} {{\nchain {hook} {{\n{chain}\n}}\n}}")
+        with entered(self.networks[question.router]):
+            done = subprocess.run(
+                ["nft", "-f", "-"], input="\n".join(lines), text=True, capture_output=True, check=False
+            )
+        if done.returncode:
+            raise SpaceError(f"nftables refused a rule: {done.stderr.strip()[:200]}")
+
+    def begin(self, question: Begin) -> None:
+        """Begin a fault.
+
+        Raises:
+            SpaceError: one of that label holds already.
+        """
+        if question.label in self._faults:
+            raise SpaceError(f"{question.label} holds already")
+        try:
+            self._do(question.start)
+        except (KarezError, OSError, NetlinkError):
+            self._do(question.stop)
+            raise
+        self._faults[question.label] = question
+        if question.again_s:
+            self._turns[question.label] = time.monotonic() + question.again_s, False
+
+    def end(self, question: End) -> None:
+        """End a fault, or all.
+
+        Raises:
+            SpaceError: none of that label holds.
+        """
+        if question.label and question.label not in self._faults:
+            raise SpaceError(f"{question.label} does not hold")
+        for label in [question.label] if question.label else list(self._faults):
+            self._turns.pop(label, None)
+            self._do(self._faults.pop(label).stop)
+
+    def turn(self) -> float:
+        """Let faults that come and go do so; how long until the next turn (s)."""
+        for label, (due_s, holds) in list(self._turns.items()):
+            if due_s <= time.monotonic():
+                fault = self._faults[label]
+                self._do(fault.start if holds else fault.stop)
+                self._turns[label] = due_s + fault.again_s, not holds
+        return max(0.0, min((due_s for due_s, _ in self._turns.values()), default=math.inf) - time.monotonic())
+
+    def _do(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            HANDLERS[type(step)](self, step)
+
+    def _mended(self, router: int, daemon: str) -> None:
+        """End what ends when a process of a router is started anew."""
+        for label, fault in list(self._faults.items()):
+            if fault.mended and fault.mended[0] == router and (not daemon or daemon == fault.mended[1]):
+                self._faults.pop(label)
+                self._do(fault.stop)
+
+    def set_daemon(self, question: SetDaemon) -> None:
+        """Kill, stop, continue or start what runs at a router."""
+        names = (question.daemon,) if question.daemon else (*self._plan.protocols.daemons, *BESIDE)
+        for name in names:
+            if name == "probe":
+                self.sending.hosts.mute[question.router] = question.to in ("kill", "stop")
+            elif name == "telemetry":
+                (self._quiet.add if question.to in ("kill", "stop") else self._quiet.discard)(question.router)
+            else:
+                self.daemons.set(question.router, name, question.to)
+        if question.to == "start":
+            self._mended(question.router, question.daemon)
+
+    def reset_gaps(self, question: ResetGaps) -> None:
+        """Forget for how long receivers were left without packets."""
+        del question
+        self.sending.legs.gap_ns[:] = 0
+
+    def _port_counts(self) -> tuple[Any, Any]:
+        """What every interface has counted, by line and end; when each router was read, by the clock of its host."""
+        read_at_s = self.sending.hosts.clock_ns / 1e9
+        counted = np.zeros((2 * len(self._fabric.lines), len(PORT_COUNTS)), np.int64)
+        for router, devices in enumerate(self._devices):
+            read_at_s[router] += time.time()
+            for line in _read(devices).decode().splitlines()[2:]:
+                name, _, told = line.partition(":")
+                end = self._end_of.get((router, name.strip()))
+                if end is not None:
+                    counted[end] = [int(told.split()[at]) for at in DEV_COLUMNS]
+        return counted, read_at_s
+
+    def _made_taps(self) -> Any:
+        """Two TAP interfaces a line."""
+        made = np.zeros(2 * len(self._fabric.lines), np.int64)
+        for row, line in enumerate(self._fabric.lines):
+            for side in (0, 1):
+                with entered(self.networks[line.routers[side]]):
+                    made[2 * row + side] = tap(line.ports[side])
+        return made
+
+    def _as_planned(self) -> None:
+        for row, line in enumerate(self._fabric.lines):
+            self.set_speed(SetSpeed(line=row, gbps=line.capacity_gbps))
+            if not line.up:
+                self.set_carrier(SetCarrier(lines=(row,), on=False))
+            self.wire.ways.delay_s[2 * row : 2 * row + 2] = line.oneway_us / 1e6
+
+    def _opened(self, network: int, path: str) -> int:
+        with entered(network):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _await_routes(self) -> None:
+        """Wait until every router has a way to the loopback of every other."""
+        left, until_s = dict(enumerate(self._routes)), time.monotonic() + CONVERGES_S
+        while left:
+            left = {row: fd for row, fd in left.items() if _known(fd) < len(self._routes) - 1}
+            dead = self.daemons.dead()
+            if dead:
+                raise SpaceError(f"these daemons died: {', '.join(dead)}")
+            if left and time.monotonic() > until_s:
+                names = ", ".join(self._fabric.routers[row].id for row in list(left)[:3])
+                raise SpaceError(f"after {CONVERGES_S:g} s {len(left)} routers do not know all others ({names})")
+            time.sleep(LOOKED_S if left else 0.0)
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        before_s = time.monotonic()
+        yield
+        self.took_s[what] = round(time.monotonic() - before_s, 3)
+
+
+HANDLERS: dict[type, Callable[[Keeper, Any], object]] = {
+    Status: Keeper.status,
+    Planned: Keeper.planned,
+    Count: Keeper.count,
+    Running: Keeper.running,
+    SetWay: Keeper.set_way,
+    SetCarrier: Keeper.set_carrier,
+    SetHost: Keeper.set_host,
+    SetStream: Keeper.set_stream,
+    SetSpeed: Keeper.set_speed,
+    SetMtu: Keeper.set_mtu,
+    SetDaemon: Keeper.set_daemon,
+    Configure: Keeper.configure,
+    Filter: Keeper.filter,
+    Begin: Keeper.begin,
+    End: Keeper.end,
+    ResetGaps: Keeper.reset_gaps,
+}
+
+
+def _addressed(router: Router) -> None:
+    """Tell the kernel of this thread's network about a router."""
+    for name, value in SETTINGS.items():
+        write_setting(name, value)
+    with IPRoute() as kernel:
+        loopback = kernel.link_lookup(ifname="lo")[0]
+        kernel.link("set", index=loopback, state="up")
+        kernel.addr("add", index=loopback, address=router.loopback, prefixlen=32)
+        for port in router.ports:
+            index = kernel.link_lookup(ifname=port.name)[0]
+            kernel.addr("add", index=index, address=port.address, prefixlen=31)
+            kernel.link("set", index=index, mtu=port.mtu, state="up")
+
+
+def _known(routes: int) -> int:
+    """To how many loopbacks a routing table knows a way."""
+    goals = {line.split(b"\t", 2)[1] for line in _read(routes).splitlines()[1:]}
+    return sum(goal.endswith(LOOPBACK_ENDS) for goal in goals)
+
+
+def _read(told: int) -> bytes:
+    """All that a file of the kernel says now; it gives a page at a time."""
+    os.lseek(told, 0, os.SEEK_SET)
+    return b"".join(iter(lambda: os.read(told, PAGE_BYTES), b""))
+
+
+def main() -> None:
+    """Build a lab by the plan on standard input, say so on standard output, and answer questions until it shall end."""
+    plan = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Plan)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.bind(address(plan.name))
+    except OSError:
+        _say(Ready(failed=f"a lab {plan.name} runs already; end it, or give this one another name"))
+        return
+    alone()
+    try:
+        keeper = Keeper(plan)
+    except (KarezError, OSError, NetlinkError) as error:
+        _say(Ready(failed=str(error)))
+        # At once: the threads that carry and send wait for nobody.
+        os._exit(1)
+    listening.listen()
+    _say(Ready(process=number_outside(), took_s=keeper.took_s))
+    _serve(keeper, listening)
+
+
+def _say(ready: Ready) -> None:
+    sys.stdout.buffer.write(msgspec.msgpack.encode(ready))
+    sys.stdout.buffer.flush()
+    # Who waits for the end of what this process says shall wait no longer; what it complains of later is kept.
+    kept = os.open(PRIVATE / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(kept, sys.stdout.fileno())
+    os.dup2(kept, sys.stderr.fileno())
+
+
+def _serve(keeper: Keeper, listening: socket.socket) -> None:
+    """Answer whoever asks, one question after the other, until one is to quit."""
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(listening, selectors.EVENT_READ)
+        while True:
+            next_s = keeper.turn()
+            for key, _ in waiting.select(None if math.isinf(next_s) else next_s):
+                if key.fileobj is listening:
+                    asker, _ = listening.accept()
+                    waiting.register(asker, selectors.EVENT_READ)
+                elif not _served(keeper, key.fileobj):  # type: ignore[arg-type]
+                    waiting.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+
+
+def _served(keeper: Keeper, asker: socket.socket) -> bool:
+    """Whether who asked may ask again."""
+    try:
+        question = msgspec.msgpack.decode(taken(asker), type=Question)
+    except (OSError, EOFError, msgspec.MsgspecError):
+        return False
+    if isinstance(question, Quit):
+        put(asker, encode(("", Done(at_s=time.time()))))
+        os._exit(0)
+    try:
+        said = "", keeper.answer(question)
+    except (KarezError, OSError, NetlinkError, LookupError, AttributeError) as error:
+        said = f"{type(error).__name__}: {error}", None
+    put(asker, encode(said))
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Calls of the C library from compiled threads, and a heap: what the wire and the hosts share.
+
+Symbols are named, not addressed, so that compiled code can be kept.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from karez.twin.table import Array
+
+# An event of epoll: how many words of four bytes it has, and which of them is the descriptor. x86-64 packs it.
+EVENT_WORDS, EVENT_FD = (3, 1) if platform.machine() == "x86_64" else (4, 2)
+REALTIME, MONOTONIC = 0, 1
+NS_PER_S = 1_000_000_000
+PRIORITY = 10
+
+read: Any = types.ExternalFunction("read", types.intp(types.intc, types.uintp, types.uintp))
+write: Any = types.ExternalFunction("write", types.intp(types.intc, types.uintp, types.uintp))
+send: Any = types.ExternalFunction("send", types.intp(types.intc, types.uintp, types.uintp, types.intc))
+send_message: Any = types.ExternalFunction("sendmsg", types.intp(types.intc, types.uintp, types.intc))
+receive_message: Any = types.ExternalFunction("recvmsg", types.intp(types.intc, types.uintp, types.intc))
+wait: Any = types.ExternalFunction(
+    "epoll_pwait2", types.intc(types.intc, types.uintp, types.intc, types.uintp, types.uintp)
+)
+_clock: Any = types.ExternalFunction("clock_gettime", types.intc(types.intc, types.uintp))
+
+
+def prefer() -> bool:
+    """Let this thread run before all that have no priority; whether the machine allows it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    except PermissionError:
+        return False
+    return True
+
+
+@njit(cache=True)
+def now_ns(which: int, room: Array) -> int:
+    """The time of a clock; `room` (2, int64) is written over."""
+    _clock(which, room.ctypes.data)
+    return int(room[0] * NS_PER_S + room[1])
+
+
+@njit(cache=True)
+def pushed(keys: Array, values: Array, size: int, key: int, value: int) -> int:
+    """The size of a heap after one more was put in."""
+    at = size
+    while at > 0 and keys[(at - 1) >> 1] > key:
+        keys[at], values[at] = keys[(at - 1) >> 1], values[(at - 1) >> 1]
+        at = (at - 1) >> 1
+    keys[at], values[at] = key, value
+    return size + 1
+
+
+@njit(cache=True)
+def popped(keys: Array, values: Array, size: int) -> int:
+    """The size of a heap after its least, which stands first, was taken out."""
+    size -= 1
+    key, value, at = keys[size], values[size], 0
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and keys[child + 1] < keys[child]:
+            child += 1
+        if keys[child] >= key:
+            break
+        keys[at], values[at] = keys[child], values[child]
+        at = child
+    if size:
+        keys[at], values[at] = key, value
+    return size
+
+
+def events(count: int) -> Array:
+    """Room for so many events of epoll."""
+    return np.zeros(EVENT_WORDS * count, np.int32)

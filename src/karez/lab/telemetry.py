@@ -1,0 +1,126 @@
+"""What a lab counted, as the channels of telemetry that every network tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from karez.lab.asked import COUNTED, PORT_COUNTS, Counted, Plan
+from karez.lab.hosts import LARGE_BYTES, LARGE_EVERY, SMALL_BYTES
+from karez.twin import World
+from karez.twin.table import Array, texts
+from karez.twin.telemetry import Samples
+
+# How often counters and routers are asked (s).
+COUNTERS_EVERY_S = 1.0
+# What a packet has besides its payload on a link: Ethernet, IP and UDP headers (bytes).
+HEADER_BYTES = 42
+US_PER_NS = 1e-3
+
+
+class Telemetry:
+    """The channels of one lab; each call tells what came since the last one."""
+
+    def __init__(self, world: World, plan: Plan, count: Callable[[bool], Counted]) -> None:
+        """`count` asks the lab, and whether for its interfaces too; what was counted so far is told to nobody."""
+        self._count = count
+        lines, links = plan.fabric.lines, [line.link for line in plan.fabric.lines]
+        tests = 2 * len(lines)
+        # Legs by way: those that went there from its end, and the replies of the tests from the other end.
+        own = np.arange(tests)
+        self._legs = np.stack([2 * own, 2 * (own ^ 1) + 1])
+        self._users = 2 * np.arange(tests, len(plan.streams))
+        self._probe_ids = texts(f"{link}{way}" for link in links for way in "><")
+        self._counter_ids = texts(f"{link}@{end}" for link in links for end in "ab")
+        self._user_ids = texts(plan.demands)
+        self._device_ids = texts(router.id for router in plan.fabric.routers)
+        self._router = np.array([line.routers[end] for line in lines for end in (0, 1)], np.int64)
+        demands = world["demands"]
+        self._gbps = demands["gbps"][demands.rows(self._user_ids)] if len(self._user_ids) else np.zeros(0)
+        self._per_s = np.array([stream.per_s for stream in plan.streams[tests:]])
+        self._gbps_per_byte_per_s = _scale(float(self._gbps.sum()), float(self._per_s.sum()))
+        self._before = count(True)
+        self._ports_before = self._before
+        # What links carried and took when interfaces were last read (by line; nan: nobody knows).
+        self.load_gbps, self.oneway_us = np.full((2, len(lines)), np.nan)
+        self._asked_s = -np.inf
+
+    def heard(self, at_s: float) -> tuple[Samples, ...]:
+        """What was counted since last time; interfaces and routers once a second."""
+        due = at_s - self._asked_s >= COUNTERS_EVERY_S
+        now, before = self._count(due), self._before
+        self._before = now
+        came = {name: getattr(now, name) - getattr(before, name) for name in COUNTED}
+        told = [Samples("probe", at_s, self._probe_ids, self._probes(came))]
+        if len(self._user_ids):
+            told.append(Samples("user", at_s, self._user_ids, self._demands(came, now.at_s - before.at_s)))
+        if due:
+            counters = self._counters(now)
+            told.append(Samples("counter", at_s, self._counter_ids, counters))
+            self.load_gbps = counters["tx_gbps"].reshape(-1, 2).max(axis=1)
+            self.oneway_us = told[0].columns["oneway_us"].reshape(-1, 2).max(axis=1)
+            told.append(Samples("ping", at_s, self._device_ids, self._pings(now)))
+            self._asked_s, self._ports_before = at_s, now
+        return tuple(told)
+
+    def _probes(self, came: dict[str, Array]) -> dict[str, Array]:
+        sums = {name: values[self._legs].sum(axis=0) for name, values in came.items()}
+        return {
+            "sent": sums["settled"],
+            "lost": sums["lost"],
+            "sent_large": sums["settled_large"],
+            "lost_large": sums["lost_large"],
+            "oneway_us": _mean_us(sums["delay_ns"], sums["arrived"]),
+        }
+
+    def _demands(self, came: dict[str, Array], span_s: float) -> dict[str, Array]:
+        mine = {name: values[self._users] for name, values in came.items()}
+        sent = mine["settled"] + mine["settled_large"]
+        return {
+            "sent": sent,
+            "lost": mine["lost"] + mine["lost_large"],
+            "oneway_us": _mean_us(mine["delay_ns"], mine["arrived"]),
+            "gbps": sent / span_s / self._per_s * self._gbps,
+        }
+
+    def _counters(self, now: Counted) -> dict[str, Array]:
+        """What interfaces counted; nothing of routers that do not tell."""
+        ports, untold = now.ports.astype(float), now.quiet[self._router]
+        rx_packets, rx_errors, tx_packets, tx_drops, _ = ports.T
+        sent_bytes = _users_bytes(now, self._legs) - _users_bytes(self._ports_before, self._legs)
+        span_s = (now.read_at_s - self._ports_before.read_at_s)[self._router]
+        told = {
+            "tx_packets": tx_packets,
+            "rx_packets": rx_packets,
+            "rx_errors": rx_errors,
+            "tx_drops": tx_drops,
+            "tx_gbps": np.maximum(sent_bytes, 0.0) / span_s * self._gbps_per_byte_per_s,
+            "host_at_s": now.read_at_s[self._router],
+        }
+        for values in told.values():
+            values[untold] = np.nan
+        return told
+
+    def _pings(self, now: Counted) -> dict[str, Array]:
+        answers = now.answers.astype(float)
+        answers[now.quiet] = np.nan
+        return {"answers": answers, "cpu_share": np.full(len(answers), np.nan)}
+
+
+def _mean_us(delay_ns: Array, arrived: Array) -> Array:
+    mean = np.divide(delay_ns * US_PER_NS, arrived, out=np.full(len(arrived), np.nan), where=arrived > 0)
+    return np.asarray(mean)
+
+
+def _users_bytes(counted: Counted, legs: Array) -> Array:
+    """What each interface sent of the users' traffic: all but the tests of its link (bytes)."""
+    small, large = (getattr(counted, name)[legs].sum(axis=0) for name in ("settled", "settled_large"))
+    tests = small * (SMALL_BYTES + HEADER_BYTES) + large * (LARGE_BYTES + HEADER_BYTES)
+    return np.asarray(counted.ports[:, PORT_COUNTS.index("tx_bytes")] - tests)
+
+
+def _scale(gbps: float, per_s: float) -> float:
+    """What a byte a second of the users' packets stands for (Gbit/s)."""
+    mean_bytes = SMALL_BYTES + (LARGE_BYTES - SMALL_BYTES) / LARGE_EVERY + HEADER_BYTES
+    return gbps / (per_s * mean_bytes) if per_s else 0.0

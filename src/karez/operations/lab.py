@@ -1,0 +1,34 @@
+"""What the operations on labs share: how a lab is named, and how one that runs is opened."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from karez.errors import InputError
+from karez.lab.asked import Lab, LabError
+from karez.lab.plan import LONGEST_NAME
+
+
+def name_of(network: str, name: str) -> str:
+    """The name of the lab of a network: what is given, or that of the folder.
+
+    Raises:
+        InputError: it is none, or too long.
+    """
+    made = name or Path(network).resolve().name
+    if not made or len(made.encode()) > LONGEST_NAME:
+        raise InputError.of("name", f"a lab's name has 1 to {LONGEST_NAME} bytes", "give it another by --name")
+    return made
+
+
+def opened(network: str, name: str) -> closing[Lab]:
+    """The running lab of a network, closed at the end of a `with`.
+
+    Raises:
+        InputError: no such lab runs.
+    """
+    try:
+        return closing(Lab(name_of(network, name)))
+    except LabError as error:
+        raise InputError.of(network, str(error), "start one with `karez lab up`, as root") from error

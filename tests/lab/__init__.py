@@ -1,0 +1,1 @@
+"""Tests in a real network on this machine; skipped where it cannot be made."""

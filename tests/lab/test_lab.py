@@ -1,0 +1,235 @@
+"""A lab of real routers: it starts, it is broken and mended, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from benchmarks.instances.mesh import mesh
+from karez.adapters.embedded import FAULTS, Fault, drawn
+from karez.adapters.frr import ospf
+from karez.adapters.frr.config import Protocols
+from karez.errors import InputError
+from karez.lab.asked import Configure, Count, Counted, End, Lab, LabError, SetStream, SetWay, State, Status
+from karez.lab.asked import running as all_running
+from karez.lab.faults import BEGINS, Scene, begin
+from karez.lab.network import network_of
+from karez.lab.plan import plan
+from karez.lab.start import ended, started
+from karez.loop.runner import Runner
+from karez.loop.state import Decisions, Policy
+from karez.record.log import Record
+from karez.twin import World
+from tests.labs import NO_LAB, running
+
+pytestmark = [pytest.mark.lab, NO_LAB]
+SITES = 6
+# Nothing that a fault has left behind is seen any more after so long (s).
+MENDS_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return mesh(5, sites=SITES)
+
+
+@pytest.fixture(scope="module")
+def lab(world: World) -> Iterator[Lab]:
+    with running(world) as name, closing(Lab(name)) as lab:
+        yield lab
+
+
+def _until(holds: Callable[[], bool], within_s: float = MENDS_S) -> bool:
+    until_s = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _lost(lab: Lab, *, over_s: float) -> tuple[int, int]:
+    """The packets of tests and of users that were lost within so many seconds."""
+    legs = 4 * len(lab.plan().fabric.lines)
+    before = lab.ask(Count(ports=False), Counted)
+    time.sleep(over_s)
+    after = lab.ask(Count(ports=False), Counted)
+    lost = after.lost - before.lost + after.lost_large - before.lost_large
+    return int(lost[:legs].sum()), int(lost[legs:].sum())
+
+
+def _processes() -> set[str]:
+    """The daemons of labs that run on this machine."""
+    told = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return {line for line in told.splitlines() if "/usr/lib/frr/" in line}
+
+
+def test_every_packet_of_a_lab_that_is_left_alone_arrives(lab: Lab) -> None:
+    assert _until(lambda: _lost(lab, over_s=1.0) == (0, 0))
+    before = lab.ask(Count(ports=False), Counted)
+    time.sleep(1.0)
+    after = lab.ask(Count(ports=False), Counted)
+    # Tests go both ways of every link, a hundred times a second each.
+    legs = 4 * len(lab.plan().fabric.lines)
+    tests = (after.settled + after.settled_large - before.settled - before.settled_large)[:legs]
+    assert tests.sum() == pytest.approx(200 * len(lab.plan().fabric.lines), rel=0.25)
+
+
+def test_tests_take_what_their_link_takes(lab: Lab) -> None:
+    before = lab.ask(Count(ports=False), Counted)
+    time.sleep(1.0)
+    after = lab.ask(Count(ports=False), Counted)
+    lines = lab.plan().fabric.lines
+    there = slice(0, 4 * len(lines), 2)
+    took_us = (after.delay_ns - before.delay_ns)[there] / (after.arrived - before.arrived)[there] / 1e3
+    planned_us = np.repeat([line.oneway_us for line in lines], 2)
+    assert np.all(took_us >= planned_us)
+    assert np.median(took_us - planned_us) < 1_000.0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BEGINS if FAULTS[kind].about != "nothing"])
+def test_what_a_fault_did_is_gone_when_it_ends(kind: str, world: World, lab: Lab) -> None:
+    fault = drawn(world, kind, np.random.default_rng(1), 0.0)
+    assert fault is not None
+    with closing(network_of(lab, world)) as network:
+        before = {rows.table: rows for rows in network.observe(time.time())}
+        asked = begin(Scene(world, lab.plan()), msgspec.structs.replace(fault, size_s=1.0))
+        lab.ask(asked)
+        assert lab.ask(Status(), State).faults == (asked.label,)
+        lab.ask(End(label=asked.label))
+        assert lab.ask(Status(), State).faults == ()
+        for table, rows in before.items():
+            steady = [name for name in rows.columns if name not in ("load_gbps", "oneway_us", "flaps")]
+
+            def same(table: str = table, ids: tuple[str, ...] = rows.ids, steady: list[str] = steady) -> bool:
+                now = network.look(table, ids)
+                return now.ids == ids and all(now.columns[name] == before[table].columns[name] for name in steady)
+
+            assert _until(same), (table, network.look(table, rows.ids))
+    assert _until(lambda: _lost(lab, over_s=0.5) == (0, 0))
+
+
+def test_a_fault_holds_but_once_and_ends_but_once(world: World, lab: Lab) -> None:
+    fault = drawn(world, "link_loss", np.random.default_rng(1), 0.0)
+    assert fault is not None
+    asked = begin(Scene(world, lab.plan()), fault)
+    lab.ask(asked)
+    with pytest.raises(LabError, match="holds already"):
+        lab.ask(asked)
+    lab.ask(End(label=asked.label))
+    with pytest.raises(LabError, match="does not hold"):
+        lab.ask(End(label=asked.label))
+
+
+def test_what_a_lab_cannot_do_is_said_and_harms_nobody(lab: Lab) -> None:
+    with pytest.raises(LabError, match="refused `cost -3`"):
+        lab.ask(Configure(router=0, daemon="ospfd", lines=("interface e1", "cost -3")))
+    with pytest.raises(LabError, match="colour"):
+        lab.ask(SetWay(ways=(0,), values={"colour": 1.0}))
+    with pytest.raises(LabError):
+        lab.ask(SetStream(stream=1_000_000, per_s=1.0))
+    assert _lost(lab, over_s=0.5) == (0, 0)
+
+
+def test_the_loop_mends_a_slow_link_of_real_routers(world: World, lab: Lab, tmp_path: Path) -> None:
+    busy = lab.plan().fabric.lines[_busy_line(lab)]
+    fault = Fault("link_slow", busy.link, 0.0, size_us=10_000.0)
+    asked = begin(Scene(world, lab.plan()), fault)
+    with Record(tmp_path / "record") as record, closing(network_of(lab, world)) as network:
+        runner = Runner.start(world, network, record, Policy(level="act"), at_s=time.time())
+        began_s = time.time()
+        _turns(runner, lambda said: said.at_s > began_s + 8.0)
+        before = lab.ask(Count(ports=False), Counted)
+        lab.ask(asked)
+        try:
+            said = _turns(runner, lambda said: any(one.verdict == "verified" for one in said.verdicts))
+        finally:
+            lab.ask(End(label=asked.label))
+        _undo_costs(lab, busy.link)
+    after = lab.ask(Count(ports=False), Counted)
+    assert ("link_slow", busy.link) in {(found.kind, found.subject) for one in said for found in one.found}
+    lost = (after.lost + after.lost_large - before.lost - before.lost_large).sum()
+    # Routers that change their minds one after another send some packets in circles until they end.
+    assert lost <= 1e-3 * (after.settled - before.settled).sum()
+
+
+def _undo_costs(lab: Lab, link: str) -> None:
+    for router, port in lab.plan().fabric.ports():
+        if port.link == link:
+            lab.ask(Configure(router=router, daemon=ospf.DAEMON, lines=ospf.cost_lines(port, port.cost)))
+
+
+def _busy_line(lab: Lab) -> int:
+    """The line that carries most."""
+    before = lab.ask(Count(ports=True), Counted).ports
+    time.sleep(1.0)
+    return int(np.argmax((lab.ask(Count(ports=True), Counted).ports - before)[::2, 2]))
+
+
+def _turns(runner: Runner, over: Callable[[Decisions], bool]) -> list[Decisions]:
+    """What was decided until it is over, or for a minute."""
+    until_s, said = time.monotonic() + 60.0, []
+    while time.monotonic() < until_s:
+        said.append(runner.turn(time.time()))
+        if over(said[-1]):
+            return said
+        time.sleep(0.1)
+    raise AssertionError([(one.found, one.verdicts) for one in said if one.found or one.verdicts])
+
+
+def test_a_second_lab_of_the_same_name_is_refused_and_one_of_another_runs_beside_it(world: World, lab: Lab) -> None:
+    with pytest.raises(LabError, match="runs already"):
+        started(plan(world, name=lab.name, protocols=Protocols()))
+    beside = f"{lab.name}-beside"
+    started(plan(mesh(6, sites=4), name=beside, protocols=Protocols()))
+    try:
+        assert {lab.name, beside} <= set(all_running())
+        with closing(Lab(beside)) as other:
+            assert other.ask(Status(), State).routers == 4
+    finally:
+        ended(beside)
+    assert lab.ask(Status(), State).dead == ()
+
+
+def test_a_lab_whose_process_is_killed_leaves_nothing_behind() -> None:
+    name = f"killed-{os.getpid()}"
+    before = _processes()
+    interfaces = Path("/proc/net/dev").read_text().count(":")
+    ready = started(plan(mesh(6, sites=4), name=name, protocols=Protocols()))
+    assert _processes() - before
+    os.kill(ready.process, signal.SIGKILL)
+    assert _until(lambda: not _processes() - before)
+    assert _until(lambda: name not in set(all_running()))
+    assert Path("/proc/net/dev").read_text().count(":") == interfaces
+    assert not list(Path("/run").glob("karez*"))
+
+
+def test_a_lab_whose_daemon_dies_at_its_start_says_so_and_leaves_nothing_behind() -> None:
+    name, before = f"dies-{os.getpid()}", _processes()
+    wrong = plan(mesh(6, sites=4), name=name, protocols=Protocols(bfd_ms=50))
+    routers = (msgspec.structs.replace(wrong.fabric.routers[0], loopback="no address"), *wrong.fabric.routers[1:])
+    fabric = msgspec.structs.replace(wrong.fabric, routers=routers)
+    with pytest.raises(LabError, match="not started"):
+        started(msgspec.structs.replace(wrong, fabric=fabric))
+    assert _until(lambda: not _processes() - before)
+    assert _until(lambda: name not in set(all_running()))
+
+
+def test_a_network_in_two_parts_or_too_large_is_refused(world: World) -> None:
+    links = world["links"]
+    ends = links["a"][0]
+    cut = np.flatnonzero((links["a"] == ends) | (links["b"] == ends))
+    parted = World(world.intended.replace(links.set(cut, up=False)), world.actual)
+    with pytest.raises(InputError, match="2 parts"):
+        plan(parted, name="parted", protocols=Protocols())
+    with pytest.raises(InputError, match="more than"):
+        plan(mesh(1, sites=200), name="large", protocols=Protocols())
