@@ -156,6 +156,10 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     label: str = ""
 
 
+class AsPlanned(msgspec.Struct, frozen=True, tag=True):
+    """End all faults, and give every router the costs and drains that were planned."""
+
+
 class ResetGaps(msgspec.Struct, frozen=True, tag=True):
     """Forget for how long receivers were left without packets."""
 
@@ -164,7 +168,7 @@ class Quit(msgspec.Struct, frozen=True, tag=True):
     """End, and everything with it."""
 
 
-Question = Status | Planned | Count | Running | Step | Begin | End | ResetGaps | Quit
+Question = Status | Planned | Count | Running | Step | Begin | End | AsPlanned | ResetGaps | Quit
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,7 +198,7 @@ class Which(msgspec.Struct, frozen=True):
 
 
 # The columns of `ports` in `Counted`.
-PORT_COUNTS = ("rx_packets", "rx_errors", "tx_packets", "tx_drops", "tx_bytes")
+PORT_COUNTS = ("rx_packets", "rx_errors", "tx_packets", "tx_bytes")
 COUNTED = ("settled", "lost", "settled_large", "lost_large", "arrived", "delay_ns")
 
 
@@ -202,6 +206,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """What a lab has counted since it began: columns of `hosts.Legs` by leg; and if asked, of interfaces and routers.
 
     `at_s` is when (Unix). `ports` has the interfaces (2 l: that of line l at its end a), with `PORT_COUNTS` as columns;
+    `drops` has what the queue of each dropped, and `power_dbm` the light that each receives.
     `answers`, `quiet` and `read_at_s` are of routers: whether each answers, whether it tells nothing, and when its
     counters were read by the clock of its host (Unix, s).
     """
@@ -215,6 +220,8 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     delay_ns: np.ndarray
     gap_ns: np.ndarray
     ports: np.ndarray
+    drops: np.ndarray
+    power_dbm: np.ndarray
     answers: np.ndarray
     quiet: np.ndarray
     read_at_s: np.ndarray

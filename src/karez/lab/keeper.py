@@ -17,11 +17,13 @@ import msgspec
 import numpy as np
 from pyroute2 import IPRoute, NetlinkError
 
+from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import Router
 from karez.adapters.frr.vty import Vty
 from karez.errors import KarezError
 from karez.lab.asked import (
     PORT_COUNTS,
+    AsPlanned,
     Begin,
     Configure,
     Count,
@@ -83,8 +85,10 @@ CONVERGES_S, LOOKED_S = 120.0, 0.05
 # What runs beside the daemons of a router.
 BESIDE = ("probe", "telemetry")
 # Where /proc/net/dev has PORT_COUNTS.
-DEV_COLUMNS = (1, 2, 9, 11, 8)
+DEV_COLUMNS = (1, 2, 9, 8)
 TABLE = "karez"
+# The light that an interface receives over a line that is well, and over one that is cut (dBm).
+POWER_DBM, DARK_DBM = -8.0, -40.0
 MBPS_PER_GBPS, MOST_MBPS = 1e3, (1 << 32) - 2
 LOOPBACK_ENDS, PAGE_BYTES = b"FF0A", 1 << 16
 
@@ -101,6 +105,8 @@ class Keeper:
         self.took_s: dict[str, float] = {}
         self._plan, self._fabric = plan, plan.fabric
         self._quiet: set[int] = set()
+        # By way: whether no light goes it.
+        self._dark = np.zeros(2 * len(self._fabric.lines), bool)
         self._faults: dict[str, Begin] = {}
         # Of faults that come and go: when they turn next, and whether they hold then.
         self._turns: dict[str, tuple[float, bool]] = {}
@@ -111,7 +117,7 @@ class Keeper:
             self.networks = [new_network() for _ in self._fabric.routers]
             self._taps = self._made_taps()
             self.wire = Wire(self._taps, seed=plan.seed)
-            self._as_planned()
+            self._lay()
             self.wire.start()
         with self._timed("addresses"):
             for network, router in zip(self.networks, self._fabric.routers, strict=True):
@@ -169,6 +175,8 @@ class Keeper:
             at_s=time.time(),
             **self.sending.legs._asdict(),
             ports=ports,
+            drops=self.wire.counts.queued_out,
+            power_dbm=np.where(self._dark, DARK_DBM, POWER_DBM)[np.arange(len(self._dark)) ^ 1],
             answers=np.array([self.daemons.answers(row) for row in rows], bool),
             quiet=quiet,
             read_at_s=read_at_s,
@@ -192,6 +200,7 @@ class Keeper:
         """Give or take light, and what is in flight with it."""
         for line in question.lines:
             self.wire.ways.cut[2 * line : 2 * line + 2] = not question.on
+            self._dark[2 * line : 2 * line + 2] = not question.on
             for at in (2 * line, 2 * line + 1):
                 carrier(int(self._taps[at]), question.on)
 
@@ -310,6 +319,16 @@ class Keeper:
         if question.to == "start":
             self._mended(question.router, question.daemon)
 
+    def as_planned(self, question: AsPlanned) -> None:
+        """End all faults, and give every router the costs and drains that were planned."""
+        del question
+        self.end(End())
+        for row, router in enumerate(self._fabric.routers):
+            lines = [line for port in router.ports for line in ospf.planned_lines(port)]
+            self.configure(
+                Configure(router=row, daemon=ospf.DAEMON, lines=(*lines, *ospf.router_lines(router.drained)))
+            )
+
     def reset_gaps(self, question: ResetGaps) -> None:
         """Forget for how long receivers were left without packets."""
         del question
@@ -337,7 +356,7 @@ class Keeper:
                     made[2 * row + side] = tap(line.ports[side])
         return made
 
-    def _as_planned(self) -> None:
+    def _lay(self) -> None:
         for row, line in enumerate(self._fabric.lines):
             self.set_speed(SetSpeed(line=row, gbps=line.capacity_gbps))
             if not line.up:
@@ -384,6 +403,7 @@ HANDLERS: dict[type, Callable[[Keeper, Any], object]] = {
     Filter: Keeper.filter,
     Begin: Keeper.begin,
     End: Keeper.end,
+    AsPlanned: Keeper.as_planned,
     ResetGaps: Keeper.reset_gaps,
 }
 

@@ -12,11 +12,15 @@ from karez.twin import World
 from karez.twin.table import Array, texts
 from karez.twin.telemetry import Samples
 
-# How often counters and routers are asked (s).
-COUNTERS_EVERY_S = 1.0
+# How often counters and routers are asked, and users tell what came: over less, few packets would be none (s).
+COUNTERS_EVERY_S, USERS_EVERY_S = 1.0, 0.5
 # What a packet has besides its payload on a link: Ethernet, IP and UDP headers (bytes).
 HEADER_BYTES = 42
 US_PER_NS = 1e-3
+# What routers say to each other over a link: packets of BFD, up to a quarter sooner than their interval (RFC 5880,
+# 6.8.7), and of the routing protocol, with updates now and then (bytes, bytes a second).
+BFD_BYTES, ROUTING_BYTES_PER_S = 66, 300.0
+SOONEST_SHARE = 0.75
 
 
 class Telemetry:
@@ -39,11 +43,14 @@ class Telemetry:
         demands = world["demands"]
         self._gbps = demands["gbps"][demands.rows(self._user_ids)] if len(self._user_ids) else np.zeros(0)
         self._per_s = np.array([stream.per_s for stream in plan.streams[tests:]])
+        bfd_s = plan.protocols.bfd_ms / 1e3
+        self._routing_bytes_per_s = ROUTING_BYTES_PER_S + (BFD_BYTES / (SOONEST_SHARE * bfd_s) if bfd_s else 0.0)
         self._gbps_per_byte_per_s = _scale(float(self._gbps.sum()), float(self._per_s.sum()))
         self._before = count(True)
         self._ports_before = self._before
         # What links carried and took when interfaces were last read (by line; nan: nobody knows).
         self.load_gbps, self.oneway_us = np.full((2, len(lines)), np.nan)
+        self._users_before = self._before
         self._asked_s = -np.inf
 
     def heard(self, at_s: float) -> tuple[Samples, ...]:
@@ -52,9 +59,13 @@ class Telemetry:
         now, before = self._count(due), self._before
         self._before = now
         came = {name: getattr(now, name) - getattr(before, name) for name in COUNTED}
-        told = [Samples("probe", at_s, self._probe_ids, self._probes(came))]
-        if len(self._user_ids):
-            told.append(Samples("user", at_s, self._user_ids, self._demands(came, now.at_s - before.at_s)))
+        told = [
+            Samples("probe", at_s, self._probe_ids, self._probes(came)),
+            Samples("optical", at_s, self._counter_ids, {"power_dbm": now.power_dbm.copy()}),
+        ]
+        if len(self._user_ids) and now.at_s - self._users_before.at_s >= USERS_EVERY_S:
+            told.append(Samples("user", at_s, self._user_ids, self._demands(now)))
+            self._users_before = now
         if due:
             counters = self._counters(now)
             told.append(Samples("counter", at_s, self._counter_ids, counters))
@@ -74,8 +85,10 @@ class Telemetry:
             "oneway_us": _mean_us(sums["delay_ns"], sums["arrived"]),
         }
 
-    def _demands(self, came: dict[str, Array], span_s: float) -> dict[str, Array]:
-        mine = {name: values[self._users] for name, values in came.items()}
+    def _demands(self, now: Counted) -> dict[str, Array]:
+        before = self._users_before
+        span_s = now.at_s - before.at_s
+        mine = {name: (getattr(now, name) - getattr(before, name))[self._users] for name in COUNTED}
         sent = mine["settled"] + mine["settled_large"]
         return {
             "sent": sent,
@@ -87,15 +100,15 @@ class Telemetry:
     def _counters(self, now: Counted) -> dict[str, Array]:
         """What interfaces counted; nothing of routers that do not tell."""
         ports, untold = now.ports.astype(float), now.quiet[self._router]
-        rx_packets, rx_errors, tx_packets, tx_drops, _ = ports.T
+        rx_packets, rx_errors, tx_packets, _ = ports.T
         sent_bytes = _users_bytes(now, self._legs) - _users_bytes(self._ports_before, self._legs)
         span_s = (now.read_at_s - self._ports_before.read_at_s)[self._router]
         told = {
             "tx_packets": tx_packets,
             "rx_packets": rx_packets,
             "rx_errors": rx_errors,
-            "tx_drops": tx_drops,
-            "tx_gbps": np.maximum(sent_bytes, 0.0) / span_s * self._gbps_per_byte_per_s,
+            "tx_drops": now.drops.astype(float),
+            "tx_gbps": np.maximum(sent_bytes / span_s - self._routing_bytes_per_s, 0.0) * self._gbps_per_byte_per_s,
             "host_at_s": now.read_at_s[self._router],
         }
         for values in told.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from karez.adapters.embedded import Fault
-from karez.lab.asked import End, Lab
+from karez.lab.asked import AsPlanned, End, Lab
 from karez.lab.faults import Scene, begin
 from karez.lab.network import network_of
 from karez.loop.runner import Runner
@@ -26,6 +27,8 @@ from karez.twin.store import Revision
 
 # What is normal is learned for so long before a fault is begun; turns come so often (s).
 LEARN_S, TURN_S = 8.0, 0.1
+# Of the time after that the fault lasts for this share, so that the loop takes back what it did for it.
+LASTS_SHARE = 0.5
 
 
 class LabHealAnswer(Answer, frozen=True, kw_only=True):
@@ -101,7 +104,7 @@ def _played(
     """When it began, when the fault did, and all that was decided until the end; the fault is over by then."""
     start_s, broke_s = time.time(), 0.0
     decided: list[Decisions] = []
-    asked = begin(Scene(world, lab.plan()), fault) if fault else None
+    asked, ends_s = begin(Scene(world, lab.plan()), fault) if fault else None, math.inf
     with Record(Path(question.record)) as record, closing(network_of(lab, world)) as network:
         runner = Runner.start(
             world, network, record, Policy(level=question.level), at_s=start_s, revision=revision.number
@@ -114,12 +117,16 @@ def _played(
             start_s = time.time()
             while (at_s := time.time()) < start_s + question.for_s:
                 if asked and not broke_s and at_s >= start_s + LEARN_S:
-                    broke_s = lab.ask(asked).at_s
-                decided.append(runner.turn(at_s))
+                    broke_s, asked = lab.ask(asked).at_s, None
+                    ends_s = at_s + LASTS_SHARE * (start_s + question.for_s - at_s)
+                if broke_s and at_s >= ends_s:
+                    lab.ask(End())
+                    ends_s = math.inf
+                decided.append(runner.turn(time.time()))
                 time.sleep(max(0.0, at_s + TURN_S - time.time()))
         finally:
-            if asked and broke_s:
-                lab.ask(End())
+            # What comes next finds the lab as it was.
+            lab.ask(AsPlanned())
         runner.end(time.time())
     return start_s, broke_s, decided
 

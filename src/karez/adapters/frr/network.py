@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
 from karez.adapters.frr.ospf import Seen, Told
@@ -162,10 +164,20 @@ class FrrNetwork:
     def _ask(self, router: int) -> Told | None:
         """How a router is; None where it does not answer."""
         try:
-            return ospf.told(self._session(router, ospf.DAEMON))
+            told = ospf.told(self._session(router, ospf.DAEMON))
         except VtyError:
             self._drop(router, ospf.DAEMON)
             return None
+        # Routing says nothing of an interface without light: it is as it was, and down.
+        before = self._seen[router]
+        dark = {
+            port.name: msgspec.structs.replace(
+                before.ports[port.name] if before else _planned(port), up=False, adjacent=False
+            )
+            for port in self._fabric.routers[router].ports
+            if port.name not in told.ports
+        }
+        return Told({**told.ports, **dark}, told.drained)
 
     def _session(self, router: int, daemon: str) -> Vty:
         key = router, daemon
@@ -215,8 +227,7 @@ class FrrNetwork:
 
     def _link_rows(self) -> Iterator[tuple[str, Row]]:
         for link, ends in self._ports.items():
-            seen = [(port, told.ports.get(port.name)) for router, port in ends if (told := self._seen[router])]
-            known = [(port, one) for port, one in seen if one is not None]
+            known = [(port, told.ports[port.name]) for router, port in ends if (told := self._seen[router])]
             if known:
                 yield link, self._link_row(link, known)
 
@@ -264,8 +275,8 @@ class FrrNetwork:
     def _section_rows(self) -> Iterator[tuple[str, Row]]:
         for router, port in self._fabric.ports():
             told = self._seen[router]
-            seen = told.ports.get(port.name) if told else None
-            if seen is not None:
+            if told is not None:
+                seen = told.ports[port.name]
                 yield port.config_mtu, {"value": str(seen.mtu), "restores": self._taken_of("restores", port.config_mtu)}
                 yield (
                     port.config_area,
@@ -360,6 +371,12 @@ ACTS: dict[str, Callable[[FrrNetwork, Action], str]] = {
     "restart_device": FrrNetwork._restart_device,
     "restore_config": FrrNetwork._restore,
 }
+
+
+def _planned(port: Port) -> Seen:
+    """How an interface should be."""
+    cost = DRAINED_COST if port.drained else port.cost
+    return Seen(up=True, cost=cost, area=port.area, mtu=port.mtu, adjacent=True)
 
 
 def _said(action: Action, table: str, states: str) -> Iterator[tuple[str, Any]]:

@@ -60,6 +60,11 @@ def drain_lines(port: Port) -> tuple[str, ...]:
     return cost_lines(port, DRAINED_COST)
 
 
+def planned_lines(port: Port) -> tuple[str, ...]:
+    """What gives an interface the cost that was planned."""
+    return drain_lines(port) if port.drained else cost_lines(port, port.cost)
+
+
 def router_lines(drained: bool) -> tuple[str, ...]:
     """What keeps traffic that passes off a router, or lets it back."""
     return ("router ospf", STUB if drained else f"no {STUB}", "exit")
