@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import closing
 from pathlib import Path
@@ -10,11 +9,11 @@ from pathlib import Path
 import msgspec
 
 from karez.adapters.embedded import Fault
-from karez.lab.asked import AsPlanned, End, Lab
+from karez.lab.asked import Lab
 from karez.lab.faults import Scene, begin
 from karez.lab.network import network_of
 from karez.loop.runner import Runner
-from karez.loop.state import Decisions, Policy
+from karez.loop.state import Policy
 from karez.operations import Answer, LabFailQuestion, LabHealQuestion
 from karez.operations.heal import SETTING, Event, setting_of, timeline
 from karez.operations.lab import opened
@@ -22,12 +21,11 @@ from karez.operations.lab_fail import chosen
 from karez.operations.networks import counted, load_living, provenance, require_new_file
 from karez.record.log import Record
 from karez.record.verify import verify
+from karez.scenario.real import LEARN_S, TURN_S, Course, played
 from karez.twin import World
 from karez.twin.store import Revision
 
-# What is normal is learned for so long before a fault is begun; turns come so often (s).
-LEARN_S, TURN_S = 8.0, 0.1
-# Of the time after that the fault lasts for this share, so that the loop takes back what it did for it.
+# Of the time after what is normal was learned the fault lasts for this share.
 LASTS_SHARE = 0.5
 
 
@@ -61,23 +59,25 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
     world, revision = load_living(question.network)
     with opened(question.network, question.name) as lab:
         fault = _fault(world, question)
-        start_s, broke_s, decided = _played(question, world, revision, lab, fault)
-    course = timeline(decided, start_s)
-    after_s = {what: _first(course, what, broke_s - start_s) for what in ("found", "verified")}
-    right_s = _first([one for one in course if fault and one.subject == fault.subject], "found", broke_s - start_s)
+        course = _played(question, world, revision, lab, fault)
+    found_s, right_s, mended_s = (
+        course.first_s(lambda said: bool(said.found)),
+        course.first_s(lambda said: any(fault is not None and one.subject == fault.subject for one in said.found)),
+        course.first_s(lambda said: any(one.verdict == "verified" for one in said.verdicts)),
+    )
     events, last_hash = verify(Path(question.record))
     return LabHealAnswer(
-        headline=_headline(fault, after_s, len(decided)),
+        headline=_headline(fault, found_s, mended_s, len(course.decided)),
         citation=f"real FRR routers in a lab, turns of {TURN_S:g} s, level {question.level}, seed {question.seed}; "
         f"record {last_hash[:12]}; {provenance(revision)}",
         level=question.level,
         fault=question.fault,
         subject=fault.subject if fault else "",
-        found_after_s=after_s["found"] if fault else None,
-        right_after_s=right_s if fault else None,
-        mended_after_s=after_s["verified"] if fault else None,
-        timeline=course,
-        turns=len(decided),
+        found_after_s=found_s,
+        right_after_s=right_s,
+        mended_after_s=mended_s,
+        timeline=timeline(course.decided, course.start_s),
+        turns=len(course.decided),
         record=question.record,
         events=events,
         last_hash=last_hash,
@@ -98,48 +98,24 @@ def _fault(world: World, question: LabHealQuestion) -> Fault | None:
     return chosen(world, asked)
 
 
-def _played(
-    question: LabHealQuestion, world: World, revision: Revision, lab: Lab, fault: Fault | None
-) -> tuple[float, float, list[Decisions]]:
-    """When it began, when the fault did, and all that was decided until the end; the fault is over by then."""
-    start_s, broke_s = time.time(), 0.0
-    decided: list[Decisions] = []
-    asked, ends_s = begin(Scene(world, lab.plan()), fault) if fault else None, math.inf
+def _played(question: LabHealQuestion, world: World, revision: Revision, lab: Lab, fault: Fault | None) -> Course:
+    """What was played, all of it in the record; the fault is over by then."""
+    asked = begin(Scene(world, lab.plan()), fault) if fault else None
     with Record(Path(question.record)) as record, closing(network_of(lab, world)) as network:
-        runner = Runner.start(
-            world, network, record, Policy(level=question.level), at_s=start_s, revision=revision.number
-        )
+        start_s, policy = time.time(), Policy(level=question.level)
+        runner = Runner.start(world, network, record, policy, at_s=start_s, revision=revision.number)
         setting = setting_of(question.network, question.record, works=(), freezes=())
         record.append(SETTING, start_s, msgspec.json.encode(setting, order="deterministic"))
-        try:
-            # The first turn loads what is compiled.
-            runner.turn(time.time())
-            start_s = time.time()
-            while (at_s := time.time()) < start_s + question.for_s:
-                if asked and not broke_s and at_s >= start_s + LEARN_S:
-                    broke_s, asked = lab.ask(asked).at_s, None
-                    ends_s = at_s + LASTS_SHARE * (start_s + question.for_s - at_s)
-                if broke_s and at_s >= ends_s:
-                    lab.ask(End())
-                    ends_s = math.inf
-                decided.append(runner.turn(time.time()))
-                time.sleep(max(0.0, at_s + TURN_S - time.time()))
-        finally:
-            # What comes next finds the lab as it was.
-            lab.ask(AsPlanned())
+        lasts_s = LASTS_SHARE * max(0.0, question.for_s - LEARN_S)
+        course = played(runner, lab, asked, for_s=question.for_s, lasts_s=lasts_s)
         runner.end(time.time())
-    return start_s, broke_s, decided
+    return course
 
 
-def _first(course: tuple[Event, ...] | list[Event], what: str, since_s: float) -> float | None:
-    return next((one.after_s - since_s for one in course if one.what == what and one.after_s >= since_s), None)
-
-
-def _headline(fault: Fault | None, after_s: dict[str, float | None], turns: int) -> str:
+def _headline(fault: Fault | None, found_s: float | None, mended_s: float | None, turns: int) -> str:
     if fault is None:
         return f"No fault in {counted(turns, 'turn')} on real routers"
     what = f"The fault {fault.kind.replace('_', ' ')} {fault.subject} was"
-    found_s, mended_s = after_s["found"], after_s["verified"]
     if found_s is None:
         return f"{what} not found (real routers)"
     found = f"{what} found after {found_s:.2f} s"
