@@ -91,16 +91,11 @@ def _figures(case: Case, healed: list[Healed]) -> list[Figure]:
     took_s = [one.healed_s for one in healed if one.healed_s is not None]
     of = f"{case.what} ({len(took_s)} of {len(healed)} healed)"
     found_s = [one.found_s for one in healed if one.found_s is not None]
+    right = sum(one.right for one in healed) / len(healed)
     return [
         *([figure(f"{of}: median to verified heal", statistics.median(took_s), "s", case.bar_s)] if took_s else []),
         *([figure(f"{case.what}: median to the true cause", statistics.median(found_s), "s")] if found_s else []),
-        figure(
-            f"{case.what}: the right link",
-            float(np.mean([one.right for one in healed])),
-            "share",
-            0.95,
-            better="higher",
-        ),
+        figure(f"{case.what}: the right link", right, "share", 0.95, better="higher"),
     ]
 
 

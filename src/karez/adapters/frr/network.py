@@ -7,17 +7,20 @@ costs once it is not. What changed is found by asking for all of it and comparin
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
 from karez.adapters.frr.ospf import Seen, Told
 from karez.adapters.frr.vty import Vty, VtyError
 from karez.errors import KarezError
+from karez.measure.hitless import steps
 from karez.plan import Action
 from karez.twin import World
 from karez.twin.schema import Value
@@ -27,6 +30,8 @@ from karez.twin.telemetry import Samples, StateRows
 PATIENCE_S, RETRY_S = 0.3, 1.0
 # The process of each kind of program; those of other kinds run on the hosts beside the routers.
 PROCESSES = {"routing": ospf.DAEMON, "bfd": "bfdd"}
+# How long routers have to settle between two costs of a link (s), and how many there may be on the way to one.
+SETTLES_S, MOST_STEPS = 0.15, 12
 # What flaps is counted over so long (s).
 FLAPS_S = 60.0
 # Acts that put back what should be, which their expectations name.
@@ -304,10 +309,26 @@ class FrrNetwork:
             drained = bool(value) if column == "drained" else drained
             cost = int(value) if column == "cost" else cost
         self._cost[action.subject] = cost
-        for router, port in ends:
-            derived = port.cost if cost == self._intended_cost(action.subject) else cost
-            self._tell(router, ospf.drain_lines(port) if drained else ospf.cost_lines(port, derived))
+        derived = ends[0][1].cost if cost == self._intended_cost(action.subject) else cost
+        for place, each in enumerate(self._stepped(ends, DRAINED_COST if drained else derived)):
+            time.sleep(SETTLES_S if place else 0.0)
+            for router, port in ends:
+                self._tell(router, ospf.cost_lines(port, each))
         return ""
+
+    def _stepped(self, ends: Sequence[tuple[int, Port]], goal: int) -> tuple[int, ...]:
+        """What a link must cost one after another until it costs `goal`, so that nothing is sent in circles."""
+        routers, link = [router for router, _ in ends], ends[0][1].row
+        cost = np.zeros(len(self._fabric.lines), np.int64)
+        for router, port in self._fabric.ports():
+            told = self._seen[router]
+            seen = told.ports[port.name] if told else _planned(port)
+            cost[port.row] = max(cost[port.row], seen.cost) if seen.up else 0
+        if not cost[link] or any(self._seen[router] is None for router in routers):
+            return (goal,)
+        joined = np.array([line.routers for line in self._fabric.lines])
+        stepped = steps(len(self._fabric.routers), joined, cost, link, goal)
+        return stepped if len(stepped) <= MOST_STEPS else (goal,)
 
     def _set_router(self, action: Action) -> str:
         router = self._router_of.get(action.subject)
