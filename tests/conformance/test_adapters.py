@@ -50,10 +50,12 @@ class Stand:
         """What a link carries."""
         return float(self.network.look("link_states", [link]).columns["load_gbps"][0])
 
-    def require(self, action: Action) -> None:
-        """Skip the test where the network does not do such acts."""
-        if action.kind not in self.network.kinds:
-            pytest.skip(f"this network does no {action.kind}")
+    def refuses(self, action: Action) -> bool:
+        """Whether the network does no such acts; then it says so."""
+        if action.kind in self.network.kinds:
+            return False
+        assert action.kind in self.apply(action)
+        return True
 
 
 @contextmanager
@@ -138,7 +140,8 @@ def test_a_restarted_device_is_away_and_comes_back_with_one_boot_more(stand: Sta
 
 
 def test_a_job_holds_its_chips_until_its_end_and_no_second_job_gets_them(stand: Stand) -> None:
-    stand.require(START)
+    if stand.refuses(START):
+        return
     stand.pass_s(1.0)
     assert stand.apply(START) == ""
     assert stand.network.look("server_states", ["s0"]).columns["free_chips"] == (0,)
@@ -150,7 +153,8 @@ def test_a_job_holds_its_chips_until_its_end_and_no_second_job_gets_them(stand: 
 
 
 def test_an_order_is_seen_at_once_and_delivered_when_it_is_due(stand: Stand) -> None:
-    stand.require(ORDER)
+    if stand.refuses(ORDER):
+        return
     stand.pass_s(1.0)
     assert stand.apply(ORDER) == ""
     stand.until(lambda world: True, every_s=1.0)
