@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.instances.ring import DRAIN, ORDER, ring
-from benchmarks.leaders import listens, switch
+from benchmarks.leaders import Near, listens, switch
 from karez.adapters import wire
 from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.guard import GRACE_S, Command, Guard, Kept, Reply, decides
@@ -34,7 +34,6 @@ from karez.record import lineage
 from karez.record.log import Record, read
 from karez.twin.table import Array
 from karez.twin.telemetry import Samples, StateRows
-from tests.guarding import Direct
 
 COMMAND = Command(plan="p", actions=(DRAIN,), reads=(Read("link_states", "l03", "up", "==", True),), epoch=1)
 LIMIT_S = KINDS["drain_link"].within_s + GRACE_S
@@ -61,7 +60,7 @@ def _run(path: Path, *, remote: bool) -> None:
             body: Callable[[bytes], bytes | None] = record.body
             guard = Guard(network, lambda receipt, command: decides(body(receipt), command))
             server = Server(guard, Path(), lambda: at_s)
-            line = Direct(server)
+            line = Near(server)
             runner.network, runner.guard = RemoteNetwork(line), RemoteGuard(line)
             runner.guard.lead(1)
         for second in range(1, 80):
@@ -126,7 +125,7 @@ def test_only_an_event_that_decided_the_command_is_its_receipt() -> None:
 def test_a_stale_leader_is_told_no_news_confirms_nothing_and_does_nothing() -> None:
     network = EmbeddedNetwork(ring(), seed=1, start_s=0.0)
     server = Server(Guard(network, _anything), Path(), lambda: 1.0)
-    old, new = (RemoteGuard(Direct(server)) for _ in range(2))
+    old, new = (RemoteGuard(Near(server)) for _ in range(2))
     old.lead(1)
     assert old.execute(COMMAND, b"", ring(), at_s=1.0).done
     new.lead(2)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from karez.lab import wire
-from karez.lab.kernel import popped, pushed
 from karez.lab.wire import ETHERNET_BYTES, Counts, Ways, Wire, counts, due_ns, ways
+from karez.twin.heap import popped, pushed
 from karez.twin.table import Array
 
 NS_PER_S = 10**9

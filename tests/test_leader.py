@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import MEMORY, leaders
 from benchmarks.instances.ring import ring
-from benchmarks.leaders import switch
+from benchmarks.leaders import Near, switch
 from karez.adapters.embedded import EmbeddedNetwork
 from karez.adapters.guard import Guard, WritePath, decides
 from karez.adapters.guarding import Server
@@ -30,7 +30,6 @@ from karez.record.log import Record, read
 from karez.record.verify import verify
 from karez.twin.schema import Value
 from karez.twin.telemetry import Samples
-from tests.guarding import Direct
 
 FOR_S = 3.0
 LINKS = ("l03", "l45")
@@ -178,7 +177,7 @@ class Stage:
         """The guard and the network as a controller reaches them; a guard that does not outlive it is its own."""
         own: Guard | None = None
         if self.outlives:
-            line = Direct(self.server)
+            line = Near(self.server)
             guard: WritePath = RemoteGuard(line)
             network = cast(Network, Pointed(RemoteNetwork(line), points, "observe", "look"))
         else:

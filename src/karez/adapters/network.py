@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,8 @@ from karez.twin.schema import ColumnSpec, Value
 from karez.twin.table import Array, resolve, texts
 from karez.twin.telemetry import Samples, StateRows
 
+# Acts that put back what should be, which their expectations name.
+RESTORES = frozenset({"restore_link", "restore_router"})
 KINDS_OF = {"text": "US", "bool": "b", "int": "iu", "float": "iuf"}
 
 
@@ -81,6 +83,13 @@ def seen(actual: Twin, changes: Iterable[StateRows]) -> Twin:
             table = table.add({"id": ids[~known]} | {name: array[~known] for name, array in columns.items()})
         actual = actual.replace(table)
     return actual
+
+
+def said(action: Action, table: str, states: str) -> Iterator[tuple[str, Value]]:
+    """The columns that an act sets, and those that it puts back to what it says must be seen."""
+    yield from ((cell.column, cell.after) for cell in action.sets if cell.table == table)
+    if action.kind in RESTORES:
+        yield from ((read.column, read.value) for read in action.expects if read.table == states)
 
 
 def _believable(table: str, name: str, values: Sequence[Value], aside: list[str]) -> Array:

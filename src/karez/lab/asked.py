@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
@@ -12,13 +11,13 @@ import numpy as np
 
 from karez.adapters.frr.config import Protocols
 from karez.adapters.frr.fabric import Fabric
+from karez.adapters.wire import LENGTH
 from karez.errors import KarezError
 from karez.lab.hosts import Stream
 
 # A lab listens at an address without a file, which is gone when it is; so many seconds are waited for an answer.
 PREFIX = "\0karez-lab/"
 PATIENCE_S = 30.0
-LENGTH = struct.Struct(">I")
 T = TypeVar("T")
 
 

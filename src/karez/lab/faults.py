@@ -13,6 +13,7 @@ from typing import NamedTuple
 from karez.adapters.embedded import FAULTS, Fault
 from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import DRAINED_COST, Port
+from karez.adapters.frr.network import process_of
 from karez.errors import InputError
 from karez.lab.asked import (
     Begin,
@@ -37,7 +38,6 @@ MOST_BYTES = 1_300
 # Random numbers of nftables are whole: shares are counted in so many parts.
 PARTS = 10_000
 USERS = f"udp dport {USER_PORT}-65535"
-PROCESSES = {"routing": ospf.DAEMON, "bfd": "bfdd", "telemetry": "telemetry", "probe": "probe"}
 
 
 class Effect(NamedTuple):
@@ -224,7 +224,7 @@ def _program_stuck(scene: Scene, fault: Fault) -> Effect:
 
 
 def _program(scene: Scene, fault: Fault) -> str:
-    return PROCESSES[str(scene.world["daemons"].cell(fault.subject, "kind"))]
+    return process_of(str(scene.world["daemons"].cell(fault.subject, "kind")))
 
 
 def _process(router: int, daemon: str, to: str) -> Effect:

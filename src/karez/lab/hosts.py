@@ -25,9 +25,7 @@ from karez.lab.kernel import (
     REALTIME,
     events,
     now_ns,
-    popped,
     prefer,
-    pushed,
     receive_message,
     send,
     send_message,
@@ -35,6 +33,7 @@ from karez.lab.kernel import (
 )
 from karez.lab.spaces import entered
 from karez.lab.stamp import LEAST_BYTES, PORT, SENT_AT, SEQUENCE, reflect, taken, time_ns, write_test
+from karez.twin.heap import popped, pushed
 from karez.twin.table import Array
 
 # What a packet holds besides IP and UDP headers (bytes), and every how many is a large one.

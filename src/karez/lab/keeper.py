@@ -303,8 +303,7 @@ class Keeper:
         """End what ends when a process of a router is started anew."""
         for label, fault in list(self._faults.items()):
             if fault.mended and fault.mended[0] == router and (not daemon or daemon == fault.mended[1]):
-                self._faults.pop(label)
-                self._do(fault.stop)
+                self.end(End(label=label))
 
     def set_daemon(self, question: SetDaemon) -> None:
         """Kill, stop, continue or start what runs at a router."""
@@ -324,7 +323,7 @@ class Keeper:
         del question
         self.end(End())
         for row, router in enumerate(self._fabric.routers):
-            lines = [line for port in router.ports for line in ospf.planned_lines(port)]
+            lines = [line for port in router.ports for line in ospf.cost_lines(port, port.planned_cost)]
             self.configure(
                 Configure(router=row, daemon=ospf.DAEMON, lines=(*lines, *ospf.router_lines(router.drained)))
             )

@@ -1,4 +1,4 @@
-"""Calls of the C library from compiled threads, and a heap: what the wire and the hosts share.
+"""Calls of the C library from compiled threads: what the wire and the hosts share.
 
 Symbols are named, not addressed, so that compiled code can be kept.
 """
@@ -45,37 +45,6 @@ def now_ns(which: int, room: Array) -> int:
     """The time of a clock; `room` (2, int64) is written over."""
     _clock(which, room.ctypes.data)
     return int(room[0] * NS_PER_S + room[1])
-
-
-@njit(cache=True)
-def pushed(keys: Array, values: Array, size: int, key: int, value: int) -> int:
-    """The size of a heap after one more was put in."""
-    at = size
-    while at > 0 and keys[(at - 1) >> 1] > key:
-        keys[at], values[at] = keys[(at - 1) >> 1], values[(at - 1) >> 1]
-        at = (at - 1) >> 1
-    keys[at], values[at] = key, value
-    return size + 1
-
-
-@njit(cache=True)
-def popped(keys: Array, values: Array, size: int) -> int:
-    """The size of a heap after its least, which stands first, was taken out."""
-    size -= 1
-    key, value, at = keys[size], values[size], 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and keys[child + 1] < keys[child]:
-            child += 1
-        if keys[child] >= key:
-            break
-        keys[at], values[at] = keys[child], values[child]
-        at = child
-    if size:
-        keys[at], values[at] = key, value
-    return size
 
 
 def events(count: int) -> Array:

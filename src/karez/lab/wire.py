@@ -20,13 +20,12 @@ from karez.lab.kernel import (
     NS_PER_S,
     events,
     now_ns,
-    popped,
     prefer,
-    pushed,
     read,
     wait,
     write,
 )
+from karez.twin.heap import popped, pushed
 from karez.twin.table import Array
 
 # Frames that are on their way at most, and the longest (bytes).

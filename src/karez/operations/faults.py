@@ -1,4 +1,4 @@
-"""What a user asks to break in the embedded network: kinds, and the fault that comes of it."""
+"""What a user asks to break, in the embedded network or in a lab: kinds, and the fault that comes of it."""
 
 from __future__ import annotations
 
@@ -57,21 +57,29 @@ def fault_of(world: World, network: str, asked: Breaking) -> Fault | None:
     kind = FAULTS[asked.kind]
     if kind.about == "nothing":
         return None
-    if asked.subject:
-        _require_subject(world, network, asked)
-    fault = drawn(world, asked.kind, np.random.default_rng(asked.seed), asked.at_s)
-    if fault is None:
-        raise _nothing_to_break(network, asked)
+    fault = drawn_fault(world, network, asked)
     if kind.lasts_s is None:
         fault = msgspec.structs.replace(fault, until_s=FOREVER_S if kind.mended else asked.until_s)
-    if asked.subject:
-        return _moved(world, fault, asked.subject)
-    if kind.about != "link" or asked.kind in ON_FULL_LINKS:
+    if asked.subject or kind.about != "link" or asked.kind in ON_FULL_LINKS:
         return fault
     subject = _busiest_link(world)
     if not subject:
         raise _nothing_to_break(network, asked)
     return msgspec.structs.replace(fault, subject=subject)
+
+
+def drawn_fault(world: World, network: str, asked: Breaking) -> Fault:
+    """What goes wrong, when, where and how much; where no subject is named, it is drawn like all else.
+
+    Raises:
+        InputError: the network has nothing that it could befall, or not what is named.
+    """
+    if asked.subject:
+        _require_subject(world, network, asked)
+    fault = drawn(world, asked.kind, np.random.default_rng(asked.seed), asked.at_s)
+    if fault is None:
+        raise _nothing_to_break(network, asked)
+    return _moved(world, fault, asked.subject) if asked.subject else fault
 
 
 def _nothing_to_break(network: str, asked: Breaking) -> InputError:

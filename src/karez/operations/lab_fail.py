@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 
 import msgspec
-import numpy as np
 
 import karez
-from karez.adapters.embedded import FAULTS, Fault, drawn
+from karez.adapters.embedded import Fault
 from karez.errors import InputError
 from karez.lab.asked import Begin, Done, End, Lab, LabError
 from karez.lab.faults import BEGINS, Scene, begin
-from karez.operations import Answer, LabFailQuestion
+from karez.operations import Answer, LabFailQuestion, LabHealQuestion
+from karez.operations.faults import Breaking, drawn_fault
 from karez.operations.lab import opened
 from karez.operations.networks import load_living
 from karez.twin import World
@@ -37,7 +37,7 @@ def run(question: LabFailQuestion) -> LabFailAnswer:
     with opened(question.network, question.name) as lab:
         if question.end:
             return _ended(lab, question)
-        fault = chosen(world, question)
+        fault = chosen(world, question, way=question.way)
         asked = begin(Scene(world, lab.plan()), fault)
         began_at_s = _asked(lab, asked).at_s
         ended_at_s = None
@@ -57,24 +57,17 @@ def run(question: LabFailQuestion) -> LabFailAnswer:
     )
 
 
-def chosen(world: World, question: LabFailQuestion) -> Fault:
+def chosen(world: World, question: LabFailQuestion | LabHealQuestion, *, way: str = "") -> Fault:
     """The fault that is asked for, with what was not said of it drawn.
 
     Raises:
-        InputError: a lab cannot show it.
+        InputError: a lab cannot show it, or has nothing, or nothing of that name, that it could befall.
     """
     if question.fault not in BEGINS:
         raise InputError.of("fault", f"a lab cannot show {question.fault!r}", f"give one of {', '.join(BEGINS)}")
-    fault = drawn(world, question.fault, np.random.default_rng(question.seed), 0.0)
-    if fault is None:
-        about = FAULTS[question.fault].about
-        raise InputError.of(question.network, f"has no {about} to break so", "give another fault")
-    given = {
-        "subject": question.subject,
-        "size_us": question.size_us,
-        "size_share": question.size_share,
-        "way": question.way,
-    }
+    asked = Breaking(question.fault, question.subject, question.seed, 0.0)
+    fault = drawn_fault(world, question.network, asked)
+    given = {"size_us": question.size_us, "size_share": question.size_share, "way": way}
     return msgspec.structs.replace(fault, **{name: value for name, value in given.items() if value})
 
 

@@ -14,7 +14,7 @@ from karez.lab.faults import Scene, begin
 from karez.lab.network import network_of
 from karez.loop.runner import Runner
 from karez.loop.state import Policy
-from karez.operations import Answer, LabFailQuestion, LabHealQuestion
+from karez.operations import Answer, LabHealQuestion
 from karez.operations.heal import SETTING, Event, setting_of, timeline
 from karez.operations.lab import opened
 from karez.operations.lab_fail import chosen
@@ -58,7 +58,7 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
     require_new_file(question.record)
     world, revision = load_living(question.network)
     with opened(question.network, question.name) as lab:
-        fault = _fault(world, question)
+        fault = None if question.fault == "none" else chosen(world, question)
         course = _played(question, world, revision, lab, fault)
     found_s, right_s, mended_s = (
         course.first_s(lambda said: bool(said.found)),
@@ -82,20 +82,6 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
         events=events,
         last_hash=last_hash,
     )
-
-
-def _fault(world: World, question: LabHealQuestion) -> Fault | None:
-    if question.fault == "none":
-        return None
-    asked = LabFailQuestion(
-        network=question.network,
-        fault=question.fault,
-        subject=question.subject,
-        size_us=question.size_us,
-        size_share=question.size_share,
-        seed=question.seed,
-    )
-    return chosen(world, asked)
 
 
 def _played(question: LabHealQuestion, world: World, revision: Revision, lab: Lab, fault: Fault | None) -> Course:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import karez
-from karez.lab.asked import Count, Counted, Plan, Planned, State, Status
+from karez.lab.asked import Count, Counted, State, Status
 from karez.operations import Answer, LabStatusQuestion
 from karez.operations.lab import opened
 from karez.operations.networks import counted
@@ -29,7 +29,7 @@ def run(question: LabStatusQuestion) -> LabStatusAnswer:
         InputError: none runs.
     """
     with opened(question.network, question.name) as lab:
-        state, count, made = lab.ask(Status(), State), lab.ask(Count(ports=False), Counted), lab.ask(Planned(), Plan)
+        state, count, made = lab.ask(Status(), State), lab.ask(Count(ports=False), Counted), lab.plan()
     legs = 4 * len(made.fabric.lines)
     sent, lost = count.settled + count.settled_large, count.lost + count.lost_large
     wrong = ", ".join((*state.faults, *(f"{name} has died" for name in state.dead)))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from karez.adapters.embedded.gear import BOOT_S, RESTART_S
 from karez.adapters.embedded.living import Living
 from karez.adapters.embedded.plant import Programs, Sections, row
+from karez.adapters.network import said
 from karez.plan import Action
-from karez.twin.schema import Value
-
-# Acts that put back what should be, which their expectations name.
-RESTORES = frozenset({"restore_link", "restore_router"})
 
 
 def acted(living: Living, action: Action) -> str:
@@ -28,7 +25,7 @@ def _set_link(living: Living, action: Action) -> str:
     living.tell("link_states", [action.subject])
     if action.subject in living.effects.deaf:
         return ""
-    for column, value in _said(action, "links", "link_states"):
+    for column, value in said(action, "links", "link_states"):
         if column == "drained":
             living.gear.drained[at] = bool(value)
         if column == "cost":
@@ -47,19 +44,12 @@ def _set_router(living: Living, action: Action) -> str:
     living.tell("equipment_states", [action.subject])
     if action.subject in living.effects.deaf:
         return ""
-    for column, value in _said(action, "equipment", "equipment_states"):
+    for column, value in said(action, "equipment", "equipment_states"):
         if column == "drained":
             living.gear.router_drained[at] = bool(value)
     living.mend(action.kind, action.subject)
     living.sessions.tell(living.at_s)
     return ""
-
-
-def _said(action: Action, table: str, states: str) -> Iterator[tuple[str, Value]]:
-    """The columns that an act sets, and those that it puts back to what it says must be seen."""
-    yield from ((cell.column, cell.after) for cell in action.sets if cell.table == table)
-    if action.kind in RESTORES:
-        yield from ((read.column, read.value) for read in action.expects if read.table == states)
 
 
 def _steer(living: Living, action: Action) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from karez.adapters.embedded.plant import Plant
+from karez.twin.heap import popped, pushed
 from karez.twin.table import Array
 
 # Equal ways that a router splits traffic among at most.
@@ -114,34 +115,6 @@ def _by(ends: Array, ways: Array, vertices: int) -> tuple[Array, Array]:
 
 
 @njit(cache=True)
-def _push(keys: Array, values: Array, size: int, key: int, value: int) -> int:
-    """The size of a binary heap after one more was put in."""
-    at = size
-    while at > 0 and keys[(at - 1) >> 1] > key:
-        keys[at], values[at] = keys[(at - 1) >> 1], values[(at - 1) >> 1]
-        at = (at - 1) >> 1
-    keys[at], values[at] = key, value
-    return size + 1
-
-
-@njit(cache=True)
-def _pop(keys: Array, values: Array, size: int) -> int:
-    """The size of a binary heap after its least was taken out."""
-    size -= 1
-    key, value, at = keys[size], values[size], 0
-    while 2 * at + 1 < size:
-        child = 2 * at + 1
-        if child + 1 < size and keys[child + 1] < keys[child]:
-            child += 1
-        if keys[child] >= key:
-            break
-        keys[at], values[at] = keys[child], values[child]
-        at = child
-    keys[at], values[at] = key, value
-    return size
-
-
-@njit(cache=True)
 def _search(
     tail: Array,
     in_start: Array,
@@ -159,7 +132,7 @@ def _search(
     """Fill in `far`: the cost from each vertex to what the heap holds, by ways of one area; `fixed` ones stay."""
     while size > 0:
         key, vertex = keys[0], values[0]
-        size = _pop(keys, values, size)
+        size = popped(keys, values, size)
         if key > far[vertex]:
             continue
         for at in range(in_start[vertex], in_start[vertex + 1]):
@@ -167,7 +140,7 @@ def _search(
             other = tail[way]
             if usable[way] and area[way] == within and not fixed[other] and key + cost[way] < far[other]:
                 far[other] = key + cost[way]
-                size = _push(keys, values, size, far[other], other)
+                size = pushed(keys, values, size, far[other], other)
 
 
 @njit(cache=True)
@@ -225,7 +198,7 @@ def _routed(
                 continue
             far[:] = FAR
             far[goal] = 0
-            size = _push(keys, values, 0, 0, goal)
+            size = pushed(keys, values, 0, 0, goal)
             _search(tail, in_start, in_way, area, usable, cost, within, none, keys, values, size, far)
             for vertex in range(vertices):
                 if far[vertex] < best[vertex]:
@@ -254,7 +227,7 @@ def _routed(
                 fixed[vertex] = best[vertex] < FAR or (within > 0 and member[0, vertex])
                 if best[vertex] < FAR and member[0, vertex] and member[within, vertex]:
                     far[vertex] = best[vertex]
-                    size = _push(keys, values, size, far[vertex], vertex)
+                    size = pushed(keys, values, size, far[vertex], vertex)
             _search(tail, in_start, in_way, area, usable, cost, within, fixed, keys, values, size, far)
             for vertex in range(vertices):
                 if not fixed[vertex] and far[vertex] < FAR:

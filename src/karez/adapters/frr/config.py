@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from karez.adapters.frr.fabric import DRAINED_COST, Port, Router
+from karez.adapters.frr.fabric import Port, Router
 
 Igp = Literal["ospf", "isis"]
 # What lists what a router lets through, and what polices, are called.
@@ -90,7 +90,7 @@ def ospf_lines(router: Router, number: int, protocols: Protocols) -> Iterator[st
 def ospf_port(port: Port, protocols: Protocols) -> Iterator[str]:
     """What OSPF is told of an interface."""
     yield " ip ospf network point-to-point"
-    yield f" ip ospf cost {DRAINED_COST if port.drained else port.cost}"
+    yield f" ip ospf cost {port.planned_cost}"
     yield f" ip ospf hello-interval {HELLO_S}"
     yield f" ip ospf dead-interval {DEAD_S}"
     yield f" ip ospf retransmit-interval {RETRANSMIT_S}"

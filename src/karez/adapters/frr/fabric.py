@@ -54,6 +54,11 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     config_mtu: str = ""
     config_area: str = ""
 
+    @property
+    def planned_cost(self) -> int:
+        """What it should cost now: the most, where traffic is kept off it."""
+        return DRAINED_COST if self.drained else self.cost
+
 
 class Router(msgspec.Struct, frozen=True, kw_only=True):
     """A router: `id` is its device, or its site where no device stands there; `loopback` is its id in routing, too."""

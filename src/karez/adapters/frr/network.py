@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
 from karez.adapters.frr.ospf import Seen, Told
 from karez.adapters.frr.vty import Vty, VtyError
+from karez.adapters.network import said
 from karez.errors import KarezError
 from karez.measure.hitless import steps
 from karez.plan import Action
@@ -28,14 +29,12 @@ from karez.twin.telemetry import Samples, StateRows
 
 # How long a router may take to answer, and how long one that did not is left alone (s).
 PATIENCE_S, RETRY_S = 0.3, 1.0
-# The process of each kind of program; those of other kinds run on the hosts beside the routers.
-PROCESSES = {"routing": ospf.DAEMON, "bfd": "bfdd"}
+# The daemon of each kind of program; those of other kinds run on the hosts beside the routers, under their own name.
+DAEMONS = {"routing": ospf.DAEMON, "bfd": "bfdd"}
 # How long routers have to settle between two costs of a link (s), and how many there may be on the way to one.
 SETTLES_S, MOST_STEPS = 0.15, 12
 # What flaps is counted over so long (s).
 FLAPS_S = 60.0
-# Acts that put back what should be, which their expectations name.
-RESTORES = frozenset({"restore_link", "restore_router"})
 Row = dict[str, Value]
 
 
@@ -268,7 +267,7 @@ class FrrNetwork:
         for row in self._world["daemons"].records():
             router = self._router_of.get(str(row["equipment"]))
             if router is not None:
-                process = PROCESSES.get(str(row["kind"]), str(row["kind"]))
+                process = process_of(str(row["kind"]))
                 yield (
                     str(row["id"]),
                     {
@@ -305,7 +304,7 @@ class FrrNetwork:
             return f"there is no link {action.subject}"
         row = self.look("link_states", [action.subject])
         drained, cost = bool(row.columns["drained"][0]), self._cost[action.subject]
-        for column, value in _said(action, "links", "link_states"):
+        for column, value in said(action, "links", "link_states"):
             drained = bool(value) if column == "drained" else drained
             cost = int(value) if column == "cost" else cost
         self._cost[action.subject] = cost
@@ -334,7 +333,7 @@ class FrrNetwork:
         router = self._router_of.get(action.subject)
         if router is None:
             return f"there is no router {action.subject}"
-        for column, value in _said(action, "equipment", "equipment_states"):
+        for column, value in said(action, "equipment", "equipment_states"):
             if column == "drained":
                 self._tell(router, ospf.router_lines(bool(value)))
         return ""
@@ -347,8 +346,7 @@ class FrrNetwork:
         if router is None:
             return f"there is no program {action.subject}"
         if self._taken_of("restarts", action.subject) != action.sets[0].after:
-            kind = str(program.cell(action.subject, "kind"))
-            self._platform.restart(router, PROCESSES.get(kind, kind))
+            self._platform.restart(router, process_of(str(program.cell(action.subject, "kind"))))
             self._taken["restarts", action.subject] = int(action.sets[0].after)
         return ""
 
@@ -394,17 +392,14 @@ ACTS: dict[str, Callable[[FrrNetwork, Action], str]] = {
 }
 
 
+def process_of(kind: str) -> str:
+    """The name of the process that a kind of program is."""
+    return DAEMONS.get(kind, kind)
+
+
 def _planned(port: Port) -> Seen:
     """How an interface should be."""
-    cost = DRAINED_COST if port.drained else port.cost
-    return Seen(up=True, cost=cost, area=port.area, mtu=port.mtu, adjacent=True)
-
-
-def _said(action: Action, table: str, states: str) -> Iterator[tuple[str, Any]]:
-    """The columns that an act sets, and those that it puts back to what it says must be seen."""
-    yield from ((cell.column, cell.after) for cell in action.sets if cell.table == table)
-    if action.kind in RESTORES:
-        yield from ((read.column, read.value) for read in action.expects if read.table == states)
+    return Seen(up=True, cost=port.planned_cost, area=port.area, mtu=port.mtu, adjacent=True)
 
 
 def _told(table: str, rows: dict[str, Row]) -> Iterator[StateRows]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from karez.adapters.frr.config import STUB
-from karez.adapters.frr.fabric import DRAINED_COST, Port
+from karez.adapters.frr.fabric import Port
 from karez.adapters.frr.vty import Vty
 
 DAEMON = "ospfd"
@@ -53,16 +53,6 @@ def told(vty: Vty) -> Told:
 def cost_lines(port: Port, cost: int) -> tuple[str, ...]:
     """What gives an interface a cost."""
     return (f"interface {port.name}", f"ip ospf cost {cost}", "exit")
-
-
-def drain_lines(port: Port) -> tuple[str, ...]:
-    """What keeps traffic off an interface."""
-    return cost_lines(port, DRAINED_COST)
-
-
-def planned_lines(port: Port) -> tuple[str, ...]:
-    """What gives an interface the cost that was planned."""
-    return drain_lines(port) if port.drained else cost_lines(port, port.cost)
 
 
 def router_lines(drained: bool) -> tuple[str, ...]:
