@@ -60,9 +60,10 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
     with opened(question.network, question.name) as lab:
         fault = None if question.fault == "none" else chosen(world, question)
         course = _played(question, world, revision, lab, fault)
+    true = (fault.kind, fault.subject) if fault else None
     found_s, right_s, mended_s = (
         course.first_s(lambda said: bool(said.found)),
-        course.first_s(lambda said: any(fault is not None and one.subject == fault.subject for one in said.found)),
+        course.first_s(lambda said: any((one.kind, one.subject) == true for one in said.found)),
         course.first_s(lambda said: any(one.verdict == "verified" for one in said.verdicts)),
     )
     events, last_hash = verify(Path(question.record))
