@@ -35,6 +35,7 @@ from karez.record.lease import Lease
 from karez.record.log import Record
 from karez.record.principals import judged
 from karez.record.seal import forget
+from karez.scenario.rehearsal import rehearse
 from karez.twin.store import os_problem
 
 # After how many turns what was recorded is sealed into a closed file, so that whoever takes over reads little.
@@ -140,6 +141,8 @@ class Controller:
             InputError: the network cannot be read, or there are no leases to be had.
         """
         world, revision = load_living(self.network)
+        self._say("makes ready")
+        rehearse()
         opened = Box(str(self.place.box), judged(world.intended), make=True)
         with opened as box, closing(Line(self.place.socket)) as line:
             lease = Lease(self.place.leases, "network", self.name, for_s=self.lease_s)
