@@ -104,7 +104,7 @@ def _healed(world: World, lab: Lab, case: Case, link: str) -> Healed:
     asked = begin(Scene(world, lab.plan()), fault)
     acts: list[tuple[str, str]] = []
 
-    def over(said: Decisions) -> bool:
+    def over(said: Decisions, broke_s: float) -> bool:
         acts.extend((action.kind, action.subject) for one in said.commands for action in one.actions)
         return any(one.verdict == "verified" for one in said.verdicts)
 
@@ -114,10 +114,10 @@ def _healed(world: World, lab: Lab, case: Case, link: str) -> Healed:
         closing(network_of(lab, world)) as network,
     ):
         runner = Runner.start(world, network, record, Policy(level="act"), at_s=time.time())
-        course = played(runner, lab, asked, for_s=LEARN_S + case.bar_s + 10.0, over=over)
+        made = played(runner, lab, asked, for_s=LEARN_S + case.bar_s + 10.0, over=over)
     time.sleep(SETTLES_S)
-    found_s = course.first_s(lambda said: any((one.kind, one.subject) == (case.kind, link) for one in said.found))
-    healed_s = course.first_s(lambda said: any(one.verdict == "verified" for one in said.verdicts))
+    found_s = made.course.told_s(frozenset({(case.kind, link)}), made.broke_s)
+    healed_s = made.course.first_s(made.broke_s, lambda said: any(one.verdict == "verified" for one in said.verdicts))
     return Healed(found_s, healed_s, bool(acts) and all(subject == link for _, subject in acts))
 
 

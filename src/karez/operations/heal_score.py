@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import NamedTuple
@@ -254,17 +254,22 @@ def _read(token: str, digest: str, network: str) -> tuple[Draw, int]:
     return Draw(digest, seed, matched_share, _kinds(parts[4], "token") if parts[3:] else ALL_KINDS), number
 
 
-def _kinds(given: str, where: str) -> str:
-    """The kinds as a token has them.
+def kinds_of(given: str, where: str, known: Sequence[str] = KINDS) -> tuple[str, ...]:
+    """The kinds that are named, with commas between.
 
     Raises:
-        InputError: one of them is none.
+        InputError: one of them is none that is known.
     """
     kinds = [kind.strip() for kind in given.split(",")] if given else []
-    strangers = [kind for kind in kinds if kind not in KINDS]
+    strangers = [kind for kind in kinds if kind not in known]
     if strangers:
-        raise InputError.of(where, f"{strangers[0]!r} is no kind of fault", f"give some of {', '.join(KINDS)}")
-    return ",".join(kinds)
+        raise InputError.of(where, f"{strangers[0]!r} is no kind of fault", f"give some of {', '.join(known)}")
+    return tuple(kinds)
+
+
+def _kinds(given: str, where: str) -> str:
+    """The kinds as a token has them."""
+    return ",".join(kinds_of(given, where))
 
 
 # ---- in words

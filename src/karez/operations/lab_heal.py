@@ -21,7 +21,7 @@ from karez.operations.lab_fail import chosen
 from karez.operations.networks import counted, load_living, provenance, require_new_file
 from karez.record.log import Record
 from karez.record.verify import verify
-from karez.scenario.real import LEARN_S, TURN_S, Course, played
+from karez.scenario.real import LEARN_S, TURN_S, Played, played
 from karez.twin import World
 from karez.twin.store import Revision
 
@@ -59,16 +59,16 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
     world, revision = load_living(question.network)
     with opened(question.network, question.name) as lab:
         fault = None if question.fault == "none" else chosen(world, question)
-        course = _played(question, world, revision, lab, fault)
-    true = (fault.kind, fault.subject) if fault else None
+        made = _played(question, world, revision, lab, fault)
+    course, true = made.course, (fault.kind, fault.subject) if fault else None
     found_s, right_s, mended_s = (
-        course.first_s(lambda said: bool(said.found)),
-        course.first_s(lambda said: any((one.kind, one.subject) == true for one in said.found)),
-        course.first_s(lambda said: any(one.verdict == "verified" for one in said.verdicts)),
+        course.first_s(made.broke_s, lambda said: bool(said.found)),
+        course.first_s(made.broke_s, lambda said: any((one.kind, one.subject) == true for one in said.found)),
+        course.first_s(made.broke_s, lambda said: any(one.verdict == "verified" for one in said.verdicts)),
     )
     events, last_hash = verify(Path(question.record))
     return LabHealAnswer(
-        headline=_headline(fault, found_s, mended_s, len(course.decided)),
+        headline=_headline(fault, found_s, mended_s, len(course.decisions)),
         citation=f"real FRR routers in a lab, turns of {TURN_S:g} s, level {question.level}, seed {question.seed}; "
         f"record {last_hash[:12]}; {provenance(revision)}",
         level=question.level,
@@ -77,15 +77,15 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
         found_after_s=found_s,
         right_after_s=right_s,
         mended_after_s=mended_s,
-        timeline=timeline(course.decided, course.start_s),
-        turns=len(course.decided),
+        timeline=timeline(course.decisions, made.start_s),
+        turns=len(course.decisions),
         record=question.record,
         events=events,
         last_hash=last_hash,
     )
 
 
-def _played(question: LabHealQuestion, world: World, revision: Revision, lab: Lab, fault: Fault | None) -> Course:
+def _played(question: LabHealQuestion, world: World, revision: Revision, lab: Lab, fault: Fault | None) -> Played:
     """What was played, all of it in the record; the fault is over by then."""
     asked = begin(Scene(world, lab.plan()), fault) if fault else None
     with Record(Path(question.record)) as record, closing(network_of(lab, world)) as network:
@@ -94,9 +94,9 @@ def _played(question: LabHealQuestion, world: World, revision: Revision, lab: La
         setting = setting_of(question.network, question.record, works=(), freezes=())
         record.append(SETTING, start_s, msgspec.json.encode(setting, order="deterministic"))
         lasts_s = LASTS_SHARE * max(0.0, question.for_s - LEARN_S)
-        course = played(runner, lab, asked, for_s=question.for_s, lasts_s=lasts_s)
+        made = played(runner, lab, asked, for_s=question.for_s, lasts_s=lasts_s)
         runner.end(time.time())
-    return course
+    return made
 
 
 def _headline(fault: Fault | None, found_s: float | None, mended_s: float | None, turns: int) -> str:

@@ -1,31 +1,153 @@
-"""The loop on real routers: turns in real time, and a fault that begins once what is normal is learned."""
+"""The loop on real routers: turns in real time, a fault that begins once what is normal is learned, what came of it.
+
+A lab cannot be had twice at once, so what users would have lost without the loop is not known beside what they lost.
+An act is suspected of harm where more packets were lost after it than before, since the fault began; then the same
+incident is played once more and left alone.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from karez.lab.asked import AsPlanned, Begin, End, Lab
+import msgspec
+
+from karez.adapters.embedded import FOREVER_S, Fault
+from karez.lab.asked import AsPlanned, Begin, Count, Counted, End, Lab, LabError
+from karez.lab.faults import BEGINS, Scene, begin
+from karez.lab.forwarding import Watched
+from karez.lab.network import network_of
 from karez.loop.runner import Runner
-from karez.loop.state import Decisions
+from karez.loop.state import Decisions, Policy
+from karez.record.log import Record
+from karez.scenario.course import Course, Label, unsettled
+from karez.scenario.incidents import (
+    HARM_SHARE,
+    HARMLESS,
+    KINDS,
+    LATE,
+    Incident,
+    Outcome,
+    in_calendar,
+    incident,
+    outcome,
+)
+from karez.twin import World
 
 # What is normal is learned for so long before a fault is begun; turns come so often (s).
 LEARN_S, TURN_S = 8.0, 0.1
+# What was found is judged so long after the fault began, or where a fault takes longer to show what it is (s).
+JUDGED_S, LATE_JUDGED_S = 10.0, 40.0
+# What is under way then has so long to be settled, routing to be as before once all is as planned, and to stay so (s).
+SETTLES_S, CONVERGES_S, RESTS_S = 20.0, 60.0, 2.0
+# Kinds that take longer, and how long a router boots (s).
+LATER, BOOTS_S = LATE | {"routing_stuck"}, 10.0
+# The fate of a packet is known so long after it was sent (s); fewer more than so many are chance.
+FATE_S, CHANCE_PACKETS = 0.3, 5.0
+# Kinds of fault that a lab can show, of those that are drawn.
+LAB_KINDS = tuple(kind for kind in KINDS if kind in BEGINS)
 
 
-class Course(NamedTuple):
-    """What was played: when it began and the fault did (Unix, s; nan: none did), and what every turn decided."""
+class Played(NamedTuple):
+    """What was played: when it began, when the fault did or would have (Unix, s), and every turn; packets were lost."""
 
     start_s: float
     broke_s: float
-    decided: tuple[Decisions, ...]
+    course: Course
 
-    def first_s(self, what: Callable[[Decisions], bool]) -> float | None:
-        """How long after the fault a turn first decided so (s); None where none did."""
-        later = (one.at_s for one in self.decided if one.at_s >= self.broke_s and what(one))
-        return next((at_s - self.broke_s for at_s in later), None)
+    def lost_at(self, at_s: float) -> float:
+        """How many of the users' packets were lost until then."""
+        turns = zip(self.course.at_s, self.course.lost, strict=True)
+        return next((lost for turn_s, lost in turns if turn_s >= at_s), self.course.lost[-1])
+
+    def lost(self) -> float:
+        """How many were lost since the fault began."""
+        return self.course.lost[-1] - self.lost_at(self.broke_s)
+
+
+def drawn(world: World, name: str, number: int, kinds: Sequence[str] = LAB_KINDS) -> Incident:
+    """The incident of a number that a lab of this world can show; what is believed of it is true."""
+    one = incident(world, name, number, kinds=kinds, matched_share=1.0)
+    if one.fault is None or one.fault.kind != "router_booted":
+        return one
+    # Nobody waits for a router of a lab to boot for as long as for a real one.
+    fault = msgspec.structs.replace(one.fault, until_s=one.fault.at_s + BOOTS_S)
+    return msgspec.structs.replace(one, fault=fault)
+
+
+def drilled(world: World, lab: Lab, one: Incident, policy: Policy) -> Outcome:
+    """What the loop makes of an incident on a lab that runs and is as planned, as it is again then.
+
+    Raises:
+        LabError: the lab does not answer.
+    """
+    made, mine = _drilled(world, lab, one, policy)
+    if not _is_suspect(mine):
+        return made
+    observe = msgspec.structs.replace(policy, level="observe")
+    _, alone = _drilled(world, lab, one, observe, least_s=mine.course.at_s[-1] - mine.broke_s)
+    more, usual = mine.lost() - alone.lost(), alone.lost()
+    share = more / usual if usual else math.inf if more > CHANCE_PACKETS else 0.0
+    return msgspec.structs.replace(made, harm_share=share, harmed=more > CHANCE_PACKETS and share > HARM_SHARE)
+
+
+def _drilled(world: World, lab: Lab, one: Incident, policy: Policy, *, least_s: float = 0.0) -> tuple[Outcome, Played]:
+    """What came of an incident that is followed for so long at least after it began, and its course; nobody harmed."""
+    fault = one.fault
+    asked = begin(Scene(world, lab.plan()), fault) if fault else None
+    judged_s = LATE_JUDGED_S if fault and fault.kind in LATER else JUDGED_S
+    watched_s = max(judged_s, least_s)
+    lasts_s = fault.until_s - fault.at_s if fault and fault.until_s < FOREVER_S else math.inf
+    with (
+        TemporaryDirectory() as folder,
+        Record(Path(folder) / "record") as record,
+        closing(network_of(lab, world)) as network,
+    ):
+        runner = Runner.start(_announced(world, fault), network, record, policy, at_s=time.time())
+
+        def over(said: Decisions, broke_s: float) -> bool:
+            return said.at_s >= broke_s + watched_s and not unsettled(runner)
+
+        mine = played(runner, lab, asked, for_s=LEARN_S + watched_s + SETTLES_S, lasts_s=lasts_s, over=over)
+    _await_rest(lab)
+    found = mine.course.found(mine.broke_s + judged_s, frozenset())
+    nobody = 0.0, False, ()
+    return outcome(one, _label(fault), mine.course, found, unsettled(runner), nobody, begun_s=mine.broke_s), mine
+
+
+def _await_rest(lab: Lab) -> None:
+    """Wait until all that routers send arrives, and has for a while.
+
+    Raises:
+        LabError: it does not come to that, or the lab does not answer.
+    """
+    watched, until_s = Watched(lab, lab.plan().fabric), time.monotonic() + CONVERGES_S
+    rests_s = time.monotonic() + RESTS_S
+    while time.monotonic() < rests_s:
+        time.sleep(TURN_S)
+        if watched.findings():
+            rests_s = time.monotonic() + RESTS_S
+        if time.monotonic() > until_s:
+            raise LabError(f"the lab {lab.name} is not as planned {CONVERGES_S:g} s after it was told to be")
+
+
+def _label(fault: Fault | None) -> Label:
+    if fault is None or fault.kind in HARMLESS:
+        return frozenset()
+    return frozenset({(fault.kind, fault.subject)})
+
+
+def _announced(world: World, fault: Fault | None) -> World:
+    """The world in which planned work is in the calendar, by the clock of this machine."""
+    now_s = time.time()
+    return in_calendar(
+        world, fault and msgspec.structs.replace(fault, at_s=now_s, until_s=now_s + LEARN_S + fault.until_s)
+    )
 
 
 def played(
@@ -35,30 +157,55 @@ def played(
     *,
     for_s: float,
     lasts_s: float = math.inf,
-    over: Callable[[Decisions], bool] = lambda said: False,
-) -> Course:
+    over: Callable[[Decisions, float], bool] = lambda said, broke_s: False,
+) -> Played:
     """What the loop did on a lab for so long, or until it is over; then the lab is as planned again.
+
+    `over` is told what was decided and when the fault began (inf: it has not yet).
 
     Raises:
         LabError: the lab does not answer.
     """
-    decided: list[Decisions] = []
-    broke_s = ends_s = math.nan
+    course, users = Course(), _users(lab)
+    broke_s = ends_s = math.inf
     try:
         # The first turn loads what is compiled.
         runner.turn(time.time())
         start_s = time.time()
         while (at_s := time.time()) < start_s + for_s:
-            if fault is not None and at_s >= start_s + LEARN_S:
-                broke_s, fault = lab.ask(fault).at_s, None
+            if math.isinf(broke_s) and at_s >= start_s + LEARN_S:
+                broke_s = lab.ask(fault).at_s if fault else at_s
                 ends_s = broke_s + lasts_s
             if at_s >= ends_s:
                 lab.ask(End())
-                ends_s = math.nan
-            decided.append(runner.turn(time.time()))
-            if over(decided[-1]):
+                ends_s = math.inf
+            decided = runner.turn(time.time())
+            course.add(runner.state, decided, users())
+            if over(decided, broke_s):
                 break
             time.sleep(max(0.0, at_s + TURN_S - time.time()))
     finally:
         lab.ask(AsPlanned())
-    return Course(start_s, broke_s, tuple(decided))
+    return Played(start_s, broke_s, course)
+
+
+def _users(lab: Lab) -> Callable[[], float]:
+    """What tells how many of the users' packets were lost so far."""
+    legs = slice(4 * len(lab.plan().fabric.lines), None, 2)
+
+    def lost() -> float:
+        counted = lab.ask(Count(ports=False), Counted)
+        return float(counted.lost[legs].sum() + counted.lost_large[legs].sum())
+
+    return lost
+
+
+def _is_suspect(one: Played) -> bool:
+    """Whether more packets were lost after the first act than before it, since the fault began."""
+    acted_s = next((at_s + FATE_S for at_s, _ in one.course.acts()), math.inf)
+    ends_s = one.course.at_s[-1]
+    if acted_s >= ends_s or acted_s <= one.broke_s:
+        return acted_s < ends_s
+    before = one.lost_at(acted_s) - one.lost_at(one.broke_s)
+    after = one.lost_at(ends_s) - one.lost_at(acted_s)
+    return after > CHANCE_PACKETS + before * (ends_s - acted_s) / (acted_s - one.broke_s)

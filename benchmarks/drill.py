@@ -1,0 +1,120 @@
+"""Two hundred incidents on real routers: what the loop finds and mends, whether it does harm, and how the same goes
+in the embedded network, which is the yardstick of the simulator's honesty.
+
+Meshes of ten routers, each with its own lab. Every incident is a loop that has just begun, learns what is normal, and
+then has one fault of the kinds that a lab can show, healthy days and lying probes among them. What it tells is judged
+ten seconds after the fault began.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from multiprocessing import get_context
+
+from benchmarks import Figure, figure
+from benchmarks.instances.mesh import mesh
+from karez.adapters.frr.config import Protocols
+from karez.lab.asked import Lab
+from karez.lab.plan import plan
+from karez.lab.start import ended, started
+from karez.loop.state import Policy
+from karez.operations.lab_score import Beside, beside
+from karez.scenario.incidents import Outcome, played
+from karez.scenario.real import drawn, drilled
+from karez.scenario.score import f1, failures
+
+NAME = "drill"
+SEEDS = tuple(range(1, 9))
+ROUTERS = 10
+# Incidents of each mesh, and how many labs run at once.
+INCIDENTS, LABS = int(os.environ.get("KAREZ_INCIDENTS", "25")), 2
+F1_BAR, HONEST_BAR = 0.9, 1.5
+# Kinds of fault by what they befall, of which the causes are to be told apart.
+FAMILIES = {
+    "links": "link_cut link_silent link_silent_one_way link_slow link_slow_one_way link_loss link_loss_one_way "
+    "link_large_loss link_jitter link_flapping link_narrow duct_cut",
+    "routers": "router_dead router_booted router_hung router_fabric_loss router_fib_stale router_clock_wrong "
+    "site_power_lost",
+    "routing": "routing_dead routing_stuck bfd_dead cost_wrong drain_left router_drain_left",
+    "access lists and policers": "filter_wrong policer_left",
+    "MTU": "mtu_wrong",
+    "static routes": "static_wrong",
+    "areas": "area_wrong",
+    "probes and telemetry": "telemetry_dead probe_dead probe_slow",
+    "traffic": "demand_surge site_flood",
+}
+Pair = tuple[Outcome, Outcome]
+
+
+def run() -> list[Figure]:
+    """Harm, localisation by what was befallen, and how far the embedded network is from real routers."""
+    with ProcessPoolExecutor(LABS, mp_context=get_context("spawn")) as pool:
+        pairs = [pair for made in pool.map(_of_mesh, SEEDS) for pair in made]
+    return figures(pairs)
+
+
+def figures(pairs: Sequence[Pair]) -> list[Figure]:
+    """What the outcomes on real routers and in the embedded network add up to."""
+    real, embedded = [one for one, _ in pairs], [other for _, other in pairs]
+    return [
+        figure("incidents on real routers", len(real), "", better="higher"),
+        figure("incidents in which the loop acted", sum(bool(one.acts) for one in real), "", better="higher"),
+        figure("incidents with harm", sum(one.harmed for one in real), "", 0.0),
+        figure("incidents in which an act was undone", sum(one.undone > 0 for one in real), ""),
+        figure("acts neither verified nor undone at the end", sum(one.unsettled for one in real), "", 0.0),
+        figure(
+            "localisation, F1 of (cause, subject), 10 s after the fault (yardstick: embedded, 30 s after it)",
+            f1(real) or 0.0,
+            "",
+            F1_BAR,
+            better="higher",
+            yardstick=f1(embedded) or 0.0,
+        ),
+        *(_of_family(name, kinds, real) for name, kinds in FAMILIES.items()),
+        *_honesty(beside(real, embedded)),
+    ]
+
+
+def _of_family(name: str, kinds: str, real: Sequence[Outcome]) -> Figure:
+    mine = [one for one in real if one.kind in kinds.split()]
+    return figure(f"F1, {name} ({len(mine)} incidents)", f1(mine) or 0.0, "", F1_BAR, better="higher")
+
+
+def _honesty(kinds: Sequence[Beside]) -> Iterator[Figure]:
+    """Of kinds found and healed in both networks, the share in which times differ by no more than the bar."""
+    for what, ratios in {
+        "find": [one.found_ratio for one in kinds],
+        "heal": [one.healed_ratio for one in kinds],
+    }.items():
+        known = [ratio for ratio in ratios if ratio is not None]
+        near = sum(1.0 / HONEST_BAR <= ratio <= HONEST_BAR for ratio in known)
+        of = f"kinds whose median time to {what} is within a factor of {HONEST_BAR:g} of the embedded network's"
+        yield figure(f"{of} ({near} of {len(known)})", near / max(len(known), 1), "share", 1.0, better="higher")
+
+
+def _of_mesh(seed: int) -> list[Pair]:
+    """The incidents of a mesh on real routers, and in the embedded network."""
+    world, name, policy = mesh(seed, sites=ROUTERS), f"bench-drill-{seed}", Policy(level="act")
+    ones = [drawn(world, str(seed), seed * INCIDENTS + number) for number in range(INCIDENTS)]
+    started(plan(world, name=name, protocols=Protocols(bfd_ms=100)))
+    real = []
+    try:
+        with closing(Lab(name)) as lab:
+            for one in ones:
+                real.append(drilled(world, lab, one, policy))
+                _tell(real[-1])
+    finally:
+        ended(name)
+    return list(zip(real, (played(world, one, policy) for one in ones), strict=True))
+
+
+def _tell(one: Outcome) -> None:
+    """Print what did not go well, as soon as it was played."""
+    for failure in failures(one):
+        acts = f"; acts {', '.join(one.acts)}" if one.acts else ""
+        print(
+            f"  {failure.token} {failure.kind} {failure.subject}: {failure.what}; told {failure.told}{acts}", flush=True
+        )
