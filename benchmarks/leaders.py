@@ -5,9 +5,9 @@ the lease through a link, both of which can be cut. What the guard did is told b
 guard decides anything. The yardstick is the same guard without fencing, in runs in which the leader stops between its
 decision and its act: there the list must show stale acts.
 
-All processes are forked from one, the nursery, which has loaded and rehearsed what they need, so that the starts of some
-do not slow the takeovers of others. So no takeover holds what a controller loads at the first turn of its life, as it
-does not for one that has rehearsed before it stands by.
+All processes are forked from one, the nursery, which has loaded and rehearsed what they need, so that the starts of
+some do not slow the takeovers of others. So no takeover holds what a controller loads at the first turn of its life, as
+none does for a controller that has rehearsed before it stands by.
 """
 
 from __future__ import annotations

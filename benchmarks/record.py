@@ -25,8 +25,8 @@ from karez.record.verify import verify
 
 NAME = "record"
 SEEDS = (1, 2, 3)
-# How many events share a commit; the bars are for GROUP.
-GROUP, GROUPS = 128, (1, 16, 128, 512)
+# How many events share a commit; the bars are for GROUP, the smallest that may be expected to reach both at once.
+GROUP, GROUPS = 16, (1, 16, 128, 512)
 BODY_BYTES = 300
 RUN_S = 4.0
 THREADS = 64
