@@ -354,6 +354,23 @@ def test_a_mute_host_answers_no_test_and_still_takes_what_users_send(here: int) 
 
 
 @pytest.mark.lab
+def test_a_host_that_falls_mute_keeps_nobody_else_from_sending(here: int) -> None:
+    towards = Stream(hosts=(0, 1), addresses=(A, B), per_s=500.0, test=False)
+    with _sending(here, [TEST, towards]) as sending:
+        _settled(sending, 0)
+        sending.hosts.mute[0] = 1.0
+        before, began_s = _sent(sending, 2), time.monotonic()
+        time.sleep(0.5)
+        sent, took_s = _sent(sending, 2) - before, time.monotonic() - began_s
+        tests = _sent(sending, 0)
+        time.sleep(0.2)
+        assert _sent(sending, 0) == tests
+        sending.hosts.mute[0] = 0.0
+        _settled(sending, 0, tests + 10)
+    assert sent == pytest.approx(500.0 * took_s, abs=30.0)
+
+
+@pytest.mark.lab
 def test_a_clock_that_is_wrong_shortens_one_leg_by_what_it_lengthens_the_other(here: int) -> None:
     def wrong(sending: Sending) -> None:
         sending.hosts.clock_ns[1] = 0.3 * NS_PER_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,7 +21,7 @@ from karez.plan import Action, changed, expected, inverse
 from karez.plan.kinds import KINDS
 from karez.twin import World
 from karez.twin.telemetry import CHANNELS
-from tests.labs import NO_LAB, running
+from tests.labs import ISIS, NO_LAB, running
 
 
 @dataclass
@@ -47,8 +48,8 @@ class Stand:
         return False
 
     def load_gbps(self, link: str) -> float:
-        """What a link carries."""
-        return float(self.network.look("link_states", [link]).columns["load_gbps"][0])
+        """What a link carries; nan where that was never heard."""
+        return float(self.network.look("link_states", [link]).columns.get("load_gbps", (math.nan,))[0])
 
     def refuses(self, action: Action) -> bool:
         """Whether the network does no such acts; then it says so."""
@@ -71,9 +72,16 @@ def _embedded() -> Iterator[Stand]:
 
 
 @pytest.fixture(scope="module")
-def lab_name() -> Iterator[str]:
-    """A lab with the ring in it, for all tests of this process."""
+def lab() -> Iterator[str]:
+    """The name of a lab with the ring in it, for all tests of this process."""
     with running(ring()) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def isis_lab() -> Iterator[str]:
+    """The same with IS-IS."""
+    with running(ring(), ISIS) as name:
         yield name
 
 
@@ -84,16 +92,17 @@ def _lab(name: str) -> Iterator[Stand]:
         return time.time()
 
     with closing(Lab(name)) as lab, closing(network_of(lab, ring())) as network:
-        # Who was never heard has no loads to tell.
+        # Who was never heard has no telemetry to tell.
         network.hear(pass_s(0.0))
-        network.hear(pass_s(1.1))
         yield Stand(network, pass_s)
 
 
-@pytest.fixture(params=["embedded", pytest.param("lab", marks=[pytest.mark.lab, NO_LAB])])
+LABS = [pytest.param(name, marks=[pytest.mark.lab, NO_LAB]) for name in ("lab", "isis_lab")]
+
+
+@pytest.fixture(params=["embedded", *LABS])
 def stand(request: pytest.FixtureRequest) -> Iterator[Stand]:
-    lab = request.param == "lab"
-    with _lab(request.getfixturevalue("lab_name")) if lab else _embedded() as stand:
+    with _embedded() if request.param == "embedded" else _lab(request.getfixturevalue(request.param)) as stand:
         yield stand
 
 

@@ -29,12 +29,10 @@ from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
 from karez.record.log import Record
 from karez.twin import World
-from tests.labs import NO_LAB, running
+from tests.labs import NO_LAB, lost, running, until
 
 pytestmark = [pytest.mark.lab, NO_LAB]
 SITES = 6
-# Nothing that a fault has left behind is seen any more after so long (s).
-MENDS_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +46,6 @@ def lab(world: World) -> Iterator[Lab]:
         yield lab
 
 
-def _until(holds: Callable[[], bool], within_s: float = MENDS_S) -> bool:
-    until_s = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > until_s:
-            return False
-        time.sleep(0.2)
-    return True
-
-
-def _lost(lab: Lab, *, over_s: float) -> tuple[int, int]:
-    """The packets of tests and of users that were lost within so many seconds."""
-    legs = 4 * len(lab.plan().fabric.lines)
-    before = lab.ask(Count(ports=False), Counted)
-    time.sleep(over_s)
-    after = lab.ask(Count(ports=False), Counted)
-    lost = after.lost - before.lost + after.lost_large - before.lost_large
-    return int(lost[:legs].sum()), int(lost[legs:].sum())
-
-
 def _processes() -> set[str]:
     """The daemons of labs that run on this machine."""
     told = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
@@ -74,7 +53,7 @@ def _processes() -> set[str]:
 
 
 def test_every_packet_of_a_lab_that_is_left_alone_arrives(lab: Lab) -> None:
-    assert _until(lambda: _lost(lab, over_s=1.0) == (0, 0))
+    assert until(lambda: lost(lab, over_s=1.0) == (0, 0))
     before = lab.ask(Count(ports=False), Counted)
     time.sleep(1.0)
     after = lab.ask(Count(ports=False), Counted)
@@ -114,8 +93,8 @@ def test_what_a_fault_did_is_gone_when_it_ends(kind: str, world: World, lab: Lab
                 now = network.look(table, ids)
                 return now.ids == ids and all(now.columns[name] == before[table].columns[name] for name in steady)
 
-            assert _until(same), (table, network.look(table, rows.ids))
-    assert _until(lambda: _lost(lab, over_s=0.5) == (0, 0))
+            assert until(same), (table, network.look(table, rows.ids))
+    assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
 
 
 def test_a_fault_holds_but_once_and_ends_but_once(world: World, lab: Lab) -> None:
@@ -137,7 +116,7 @@ def test_what_a_lab_cannot_do_is_said_and_harms_nobody(lab: Lab) -> None:
         lab.ask(SetWay(ways=(0,), values={"colour": 1.0}))
     with pytest.raises(LabError):
         lab.ask(SetStream(stream=1_000_000, per_s=1.0))
-    assert _lost(lab, over_s=0.5) == (0, 0)
+    assert lost(lab, over_s=0.5) == (0, 0)
 
 
 def test_the_loop_mends_a_slow_link_of_real_routers(world: World, lab: Lab, tmp_path: Path) -> None:
@@ -157,9 +136,9 @@ def test_the_loop_mends_a_slow_link_of_real_routers(world: World, lab: Lab, tmp_
         _undo_costs(lab, busy.link)
     after = lab.ask(Count(ports=False), Counted)
     assert ("link_slow", busy.link) in {(found.kind, found.subject) for one in said for found in one.found}
-    lost = (after.lost + after.lost_large - before.lost - before.lost_large).sum()
+    gone = (after.lost + after.lost_large - before.lost - before.lost_large).sum()
     # Routers that change their minds one after another send some packets in circles until they end.
-    assert lost <= 1e-3 * (after.settled - before.settled).sum()
+    assert gone <= 1e-3 * (after.settled - before.settled).sum()
 
 
 def _undo_costs(lab: Lab, link: str) -> None:
@@ -207,8 +186,8 @@ def test_a_lab_whose_process_is_killed_leaves_nothing_behind() -> None:
     ready = started(plan(mesh(6, sites=4), name=name, protocols=Protocols()))
     assert _processes() - before
     os.kill(ready.process, signal.SIGKILL)
-    assert _until(lambda: not _processes() - before)
-    assert _until(lambda: name not in set(all_running()))
+    assert until(lambda: not _processes() - before)
+    assert until(lambda: name not in set(all_running()))
     assert Path("/proc/net/dev").read_text().count(":") == interfaces
     assert not list(Path("/run").glob("karez*"))
 
@@ -220,8 +199,8 @@ def test_a_lab_whose_daemon_dies_at_its_start_says_so_and_leaves_nothing_behind(
     fabric = msgspec.structs.replace(wrong.fabric, routers=routers)
     with pytest.raises(LabError, match="not started"):
         started(msgspec.structs.replace(wrong, fabric=fabric))
-    assert _until(lambda: not _processes() - before)
-    assert _until(lambda: name not in set(all_running()))
+    assert until(lambda: not _processes() - before)
+    assert until(lambda: name not in set(all_running()))
 
 
 def test_a_network_in_two_parts_or_too_large_is_refused(world: World) -> None:

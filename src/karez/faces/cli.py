@@ -62,7 +62,16 @@ GROUPS = {
         "approve",
         "key",
     ),
-    "A lab of real routers": ("lab_up", "lab_status", "lab_fail", "lab_heal", "lab_down"),
+    "A lab of real routers": (
+        "lab_up",
+        "lab_status",
+        "lab_fail",
+        "lab_heal",
+        "lab_score",
+        "lab_record",
+        "lab_replay",
+        "lab_down",
+    ),
 }
 # Commands of two words: what comes first.
 FAMILIES = ("plan", "heal", "lab")

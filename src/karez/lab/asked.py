@@ -11,6 +11,7 @@ import numpy as np
 
 from karez.adapters.frr.config import Protocols
 from karez.adapters.frr.fabric import Fabric
+from karez.adapters.frr.ready import ReadyWay
 from karez.adapters.wire import LENGTH
 from karez.errors import KarezError
 from karez.lab.hosts import Stream
@@ -64,6 +65,12 @@ class Count(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class Running(msgspec.Struct, frozen=True, tag=True):
     """Which processes run, and how fast do interfaces say that they are?"""
+
+
+class Routed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What has changed in the forwarding tables of all routers since they had come to `since` (0: everything)?"""
+
+    since: int
 
 
 class SetWay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -126,11 +133,35 @@ class Configure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Have a router hold what passes these hooks of netfilter against a rule; none where it is empty."""
+    """Have a router hold what passes these hooks of netfilter against a rule; none where it is empty.
+
+    It is what the section `table` of its configuration says; where there is none of that name, nobody is told.
+    """
 
     router: int
+    table: str
     hooks: tuple[str, ...]
     rule: str
+
+
+class Clear(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Have a section of a router's configuration say nothing: a table of netfilter, or its static routes to others."""
+
+    router: int
+    section: str
+
+
+class KeepReady(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Have a router keep these ways ready for when its links go dark, and no others."""
+
+    router: int
+    ways: tuple[ReadyWay, ...]
+
+
+class IsReady(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Which ways does a router keep ready, as its kernel says?"""
+
+    router: int
 
 
 Step = SetWay | SetCarrier | SetHost | SetStream | SetSpeed | SetMtu | SetDaemon | Configure | Filter
@@ -167,7 +198,22 @@ class Quit(msgspec.Struct, frozen=True, tag=True):
     """End, and everything with it."""
 
 
-Question = Status | Planned | Count | Running | Step | Begin | End | AsPlanned | ResetGaps | Quit
+Question = (
+    Status
+    | Planned
+    | Count
+    | Running
+    | Routed
+    | Clear
+    | KeepReady
+    | IsReady
+    | Step
+    | Begin
+    | End
+    | AsPlanned
+    | ResetGaps
+    | Quit
+)
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,10 +236,30 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Which(msgspec.Struct, frozen=True):
-    """The processes that run (rows of routers, and names), and the speed of the slower interface of each line."""
+    """The processes that run (rows of routers, and names), and the speed of the slower interface of each line.
+
+    `starts` says how often each router has come up.
+    `sections` are those of which the configuration of a router says anything: its row, their name, what they say.
+    """
 
     running: tuple[tuple[int, str], ...]
     speeds_gbps: tuple[float, ...]
+    sections: tuple[tuple[int, str, str], ...]
+    starts: tuple[int, ...]
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed in forwarding tables: router, goal (rows of routers), next hops (rows of lines, -1 after the last).
+
+    A router without a next hop drops. `up` says of every line whether there is light on it; `until` is what to ask for
+    what changes from now on.
+    """
+
+    until: int
+    router: np.ndarray
+    goal: np.ndarray
+    hops: np.ndarray
+    up: np.ndarray
 
 
 # The columns of `ports` in `Counted`.
@@ -206,8 +272,8 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
     `at_s` is when (Unix). `ports` has the interfaces (2 l: that of line l at its end a), with `PORT_COUNTS` as columns;
     `drops` has what the queue of each dropped, and `power_dbm` the light that each receives.
-    `answers`, `quiet` and `read_at_s` are of routers: whether each answers, whether it tells nothing, and when its
-    counters were read by the clock of its host (Unix, s).
+    `answers`, `quiet`, `read_at_s` and `taken_at_s` are of routers: whether each answers, whether it tells nothing, and
+    when its counters were read, by the clock of its host and by that of this machine (Unix, s).
     """
 
     at_s: float
@@ -224,6 +290,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     answers: np.ndarray
     quiet: np.ndarray
     read_at_s: np.ndarray
+    taken_at_s: np.ndarray
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import IO
 
 from karez.adapters.frr.config import Protocols, configuration
 from karez.adapters.frr.fabric import Router
+from karez.adapters.frr.interior import interior
 from karez.adapters.frr.vty import Vty, VtyError
 from karez.lab.spaces import PRIVATE, SpaceError, entered
 
@@ -41,8 +42,10 @@ class Daemons:
 
     def __init__(self, routers: Sequence[Router], networks: Sequence[int], protocols: Protocols) -> None:
         """Write the files; nothing is started yet."""
-        self._networks, self._protocols = networks, protocols
+        self._routers, self._networks, self._protocols = routers, networks, protocols
         self._running: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
+        # How often each router has come up: its first daemon was started.
+        self.starts = [0] * len(routers)
         for row, router in enumerate(routers):
             where = folder(row)
             where.mkdir(parents=True)
@@ -73,6 +76,7 @@ class Daemons:
         """Start a daemon, unless it runs."""
         if self.runs(router, daemon):
             return
+        self.starts[router] += daemon == self._protocols.daemons[0]
         where = folder(router)
         for left in (where / f"{daemon}.vty", where / f"{daemon}.pid"):
             left.unlink(missing_ok=True)
@@ -97,15 +101,22 @@ class Daemons:
         return process is not None and process.poll() is None
 
     def set(self, router: int, daemon: str, to: str) -> None:
-        """Kill, stop or continue a daemon, or start it."""
+        """Kill, stop or continue a daemon, or start it and wait until it can be asked."""
         if to == "start":
             self.start(router, daemon)
+            self._await_socket(router, daemon, "zserv.api" if daemon == self._protocols.daemons[0] else f"{daemon}.vty")
             return
         if self.runs(router, daemon):
             process = self._running[router, daemon]
             process.send_signal({"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "continue": signal.SIGCONT}[to])
             if to == "kill":
                 process.wait()
+
+    def planned(self, router: int) -> tuple[str, tuple[str, ...]]:
+        """The daemon of the interior protocol, and the lines that give a router the costs and drains of its plan."""
+        igp, its = interior(self._protocols), self._routers[router]
+        costs = (line for port in its.ports for line in igp.cost_lines(port, igp.planned(port).cost))
+        return igp.DAEMON, (*costs, *igp.router_lines(its.drained))
 
     def answers(self, router: int) -> bool:
         """Whether a router answers."""

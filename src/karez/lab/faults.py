@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from karez.adapters.embedded import FAULTS, Fault
-from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import DRAINED_COST, Port
-from karez.adapters.frr.network import process_of
+from karez.adapters.frr.interior import Interior, interior, process_of
 from karez.errors import InputError
 from karez.lab.asked import (
     Begin,
@@ -30,6 +29,7 @@ from karez.lab.asked import (
     Step,
 )
 from karez.lab.hosts import USER_PORT
+from karez.lab.stamp import PORT
 from karez.twin import World
 
 US_PER_S, US_PER_NS = 1e6, 1e-3
@@ -37,7 +37,8 @@ US_PER_S, US_PER_NS = 1e6, 1e-3
 MOST_BYTES = 1_300
 # Random numbers of nftables are whole: shares are counted in so many parts.
 PARTS = 10_000
-USERS = f"udp dport {USER_PORT}-65535"
+# What users send, but no answer to a test, whichever port that goes to.
+USERS = f"udp sport != {PORT} udp dport {USER_PORT}-65535"
 
 
 class Effect(NamedTuple):
@@ -58,6 +59,11 @@ class Scene:
 
     world: World
     plan: Plan
+
+    @property
+    def igp(self) -> Interior:
+        """The interior protocol that its routers speak."""
+        return interior(self.plan.protocols)
 
     def line(self, link: str) -> int:
         """The row of a link."""
@@ -110,7 +116,7 @@ def begin(scene: Scene, fault: Fault) -> Begin:
         raise InputError.of("fault", f"a lab cannot show {fault.kind!r}", f"give one of {known}")
     try:
         effect = BEGINS[fault.kind](scene, fault)
-    except (StopIteration, KeyError) as error:
+    except (StopIteration, KeyError, ValueError) as error:
         about = FAULTS[fault.kind].about
         raise InputError.of("subject", f"the lab has no {about} {fault.subject!r}", "see `karez lab status`") from error
     label = f"{fault.kind} {fault.subject}"
@@ -202,7 +208,7 @@ def _router_fib_stale(scene: Scene, fault: Fault) -> Effect:
 
 
 def _router_fabric_loss(scene: Scene, fault: Fault) -> Effect:
-    return _filter(scene.router(fault.subject), ("forward",), _drops(fault.size_share))
+    return _filter(scene.router(fault.subject), "fabric", ("forward",), _drops(fault.size_share))
 
 
 def _router_clock_wrong(scene: Scene, fault: Fault) -> Effect:
@@ -224,7 +230,7 @@ def _program_stuck(scene: Scene, fault: Fault) -> Effect:
 
 
 def _program(scene: Scene, fault: Fault) -> str:
-    return process_of(str(scene.world["daemons"].cell(fault.subject, "kind")))
+    return process_of(str(scene.world["daemons"].cell(fault.subject, "kind")), scene.igp)
 
 
 def _process(router: int, daemon: str, to: str) -> Effect:
@@ -251,13 +257,13 @@ def _cost_wrong(scene: Scene, fault: Fault) -> Effect:
 
 
 def _drain_left(scene: Scene, fault: Fault) -> Effect:
-    return _costs(scene, fault, lambda port: DRAINED_COST)
+    return _costs(scene, fault, lambda port: scene.igp.MOST_COST)
 
 
 def _costs(scene: Scene, fault: Fault, cost: Callable[[Port], int]) -> Effect:
     ends = scene.ends(fault.subject)
-    wrong = tuple(_told(router, ospf.cost_lines(port, cost(port))) for router, port in ends)
-    right = tuple(_told(router, ospf.cost_lines(port, port.cost)) for router, port in ends)
+    wrong = tuple(_told(scene, router, scene.igp.cost_lines(port, cost(port))) for router, port in ends)
+    right = tuple(_told(scene, router, scene.igp.cost_lines(port, port.cost)) for router, port in ends)
     if not ends:
         raise KeyError(fault.subject)
     return Effect(wrong, right)
@@ -265,11 +271,12 @@ def _costs(scene: Scene, fault: Fault, cost: Callable[[Port], int]) -> Effect:
 
 def _router_drain_left(scene: Scene, fault: Fault) -> Effect:
     router = scene.router(fault.subject)
-    return Effect((_told(router, ospf.router_lines(True)),), (_told(router, ospf.router_lines(False)),))
+    drain, undrain = (_told(scene, router, scene.igp.router_lines(drained)) for drained in (True, False))
+    return Effect((drain,), (undrain,))
 
 
-def _told(router: int, lines: tuple[str, ...], daemon: str = ospf.DAEMON) -> Configure:
-    return Configure(router=router, daemon=daemon, lines=lines)
+def _told(scene: Scene, router: int, lines: tuple[str, ...]) -> Configure:
+    return Configure(router=router, daemon=scene.igp.DAEMON, lines=lines)
 
 
 def _mtu_wrong(scene: Scene, fault: Fault) -> Effect:
@@ -281,32 +288,37 @@ def _mtu_wrong(scene: Scene, fault: Fault) -> Effect:
 
 def _area_wrong(scene: Scene, fault: Fault) -> Effect:
     router, port = scene.port_of(fault.subject)
-    wrong, right = ospf.area_lines(port, port.area + 7), ospf.area_lines(port, port.area)
-    return Effect((_told(router, wrong),), (_told(router, right),))
+    wrong, right = (scene.igp.area_lines(port, area) for area in (port.area + 7, port.area))
+    if not wrong:
+        what = f"links have no area that could be wrong where routers run {scene.igp.DAEMON}"
+        raise InputError.of("fault", what, "take another kind, or a lab with OSPF")
+    return Effect((_told(scene, router, wrong),), (_told(scene, router, right),))
 
 
 def _static_wrong(scene: Scene, fault: Fault) -> Effect:
     router, goal = scene.router_of("configs", fault.subject), scene.router_at(fault.goal)
     route = f"ip route {scene.plan.fabric.routers[goal].loopback}/32 blackhole"
-    return Effect((_told(router, (route,), "staticd"),), (_told(router, (f"no {route}",), "staticd"),))
+    wrong, right = (Configure(router=router, daemon="staticd", lines=(line,)) for line in (route, f"no {route}"))
+    return Effect((wrong,), (right,))
 
 
 def _filter_wrong(scene: Scene, fault: Fault) -> Effect:
     router = scene.router_of("configs", fault.subject)
-    return _filter(router, ("input", "output"), f"{USERS} {_drops(fault.size_share)}")
+    return _filter(router, "filter", ("input", "output"), f"{USERS} {_drops(fault.size_share)}")
 
 
 def _policer_left(scene: Scene, fault: Fault) -> Effect:
     router = scene.router_of("configs", fault.subject)
-    return _filter(router, ("forward", "output"), f"{USERS} {_drops(1.0 - fault.size_share)}")
+    return _filter(router, "policer", ("forward", "output"), f"{USERS} {_drops(1.0 - fault.size_share)}")
 
 
 def _drops(share: float) -> str:
     return f"numgen random mod {PARTS} < {round(share * PARTS)} counter drop"
 
 
-def _filter(router: int, hooks: tuple[str, ...], rule: str) -> Effect:
-    return Effect((Filter(router=router, hooks=hooks, rule=rule),), (Filter(router=router, hooks=hooks, rule=""),))
+def _filter(router: int, table: str, hooks: tuple[str, ...], rule: str) -> Effect:
+    wrong, right = (Filter(router=router, table=table, hooks=hooks, rule=one) for one in (rule, ""))
+    return Effect((wrong,), (right,))
 
 
 def _demand_surge(scene: Scene, fault: Fault) -> Effect:

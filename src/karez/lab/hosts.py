@@ -300,7 +300,7 @@ def _send(epoll: int, ends: _Ends, legs: Legs, hosts: Hosts, sent: Sent, state: 
             settle(2 * stream, unix_ns, sent, legs)
             settle(2 * stream + 1, unix_ns, sent, legs)
             if not every or (ends.test[stream] and hosts.mute[ends.sender[stream]] > 0.0):
-                last_ns[stream] = now - every
+                last_ns[stream] = now
             elif last_ns[stream] + every <= now + SOON_NS:
                 late = now - last_ns[stream] - every
                 state[1] = max(state[1], late)

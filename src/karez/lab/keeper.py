@@ -6,7 +6,6 @@ import math
 import os
 import selectors
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,26 +16,31 @@ import msgspec
 import numpy as np
 from pyroute2 import IPRoute, NetlinkError
 
-from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import Router
+from karez.adapters.frr.ready import ReadyWay
 from karez.adapters.frr.vty import Vty
 from karez.errors import KarezError
 from karez.lab.asked import (
     PORT_COUNTS,
     AsPlanned,
     Begin,
+    Changed,
+    Clear,
     Configure,
     Count,
     Counted,
     Done,
     End,
     Filter,
+    IsReady,
+    KeepReady,
     Plan,
     Planned,
     Question,
     Quit,
     Ready,
     ResetGaps,
+    Routed,
     Running,
     SetCarrier,
     SetDaemon,
@@ -56,12 +60,16 @@ from karez.lab.asked import (
 )
 from karez.lab.daemons import Daemons, folder, usage_mb
 from karez.lab.hosts import Sending, most_per_s
+from karez.lab.ready import keep_ready, ready
+from karez.lab.routes import ForwardingTables
+from karez.lab.rules import Rules, set_rule, tables
 from karez.lab.spaces import (
     PRIVATE,
     SpaceError,
     alone,
     carrier,
     entered,
+    has_light,
     new_network,
     number_outside,
     set_speed,
@@ -86,7 +94,6 @@ CONVERGES_S, LOOKED_S = 120.0, 0.05
 BESIDE = ("probe", "telemetry")
 # Where /proc/net/dev has PORT_COUNTS.
 DEV_COLUMNS = (1, 2, 9, 8)
-TABLE = "karez"
 # The light that an interface receives over a line that is well, and over one that is cut (dBm).
 POWER_DBM, DARK_DBM = -8.0, -40.0
 MBPS_PER_GBPS, MOST_MBPS = 1e3, (1 << 32) - 2
@@ -123,6 +130,9 @@ class Keeper:
             for network, router in zip(self.networks, self._fabric.routers, strict=True):
                 with entered(network):
                     _addressed(router)
+            self._tables = ForwardingTables(self._fabric, self.networks)
+            self._rules = [self._heard(network) for network in self.networks]
+            self._tables_of: list[dict[str, str]] = [{} for _ in self.networks]
             self._devices = [self._opened(network, "/proc/thread-self/net/dev") for network in self.networks]
             self._routes = [self._opened(network, "/proc/thread-self/net/route") for network in self.networks]
         with self._timed("daemons"):
@@ -167,7 +177,7 @@ class Keeper:
     def count(self, question: Count) -> Counted:
         """What was counted so far."""
         rows = range(len(self.networks)) if question.ports else range(0)
-        ports, read_at_s = (
+        ports, taken_at_s = (
             self._port_counts() if question.ports else (np.zeros((0, len(PORT_COUNTS)), int), np.zeros(0))
         )
         quiet = np.array([row in self._quiet for row in rows], bool)
@@ -179,7 +189,8 @@ class Keeper:
             power_dbm=np.where(self._dark, DARK_DBM, POWER_DBM)[np.arange(len(self._dark)) ^ 1],
             answers=np.array([self.daemons.answers(row) for row in rows], bool),
             quiet=quiet,
-            read_at_s=read_at_s,
+            read_at_s=taken_at_s + self.sending.hosts.clock_ns[: len(taken_at_s)] / 1e9,
+            taken_at_s=taken_at_s,
         )
 
     def running(self, question: Running) -> Which:
@@ -189,7 +200,52 @@ class Keeper:
         beside = [(row, "telemetry") for row in range(len(self.networks)) if row not in self._quiet]
         probing = [(int(row), "probe") for row in np.flatnonzero(self.sending.hosts.mute == 0.0)]
         running = (*(each for each in known if self.daemons.runs(*each)), *beside, *probing)
-        return Which(running, tuple(self._speed_gbps(row) for row in range(len(self._fabric.lines))))
+        speeds_gbps = tuple(self._speed_gbps(row) for row in range(len(self._fabric.lines)))
+        sections = (*self._held_against(), *self._by_hand())
+        return Which(running, speeds_gbps, sections, tuple(self.daemons.starts))
+
+    def _held_against(self) -> Iterator[tuple[int, str, str]]:
+        """The tables of netfilter, by router; they are read again where they have changed."""
+        for router, rules in enumerate(self._rules):
+            if rules.changed():
+                with entered(self.networks[router]):
+                    self._tables_of[router] = tables()
+            yield from ((router, name, said) for name, said in self._tables_of[router].items())
+
+    def _by_hand(self) -> Iterator[tuple[int, str, str]]:
+        return ((router, "static", said) for router, said in self._tables.by_hand())
+
+    def routed(self, question: Routed) -> Changed:
+        """What changed in the forwarding tables."""
+        dark = self._dark.reshape(-1, 2).any(axis=1)
+        return self._tables.since(question.since, up=np.logical_not(dark))
+
+    def clear(self, question: Clear) -> None:
+        """Have a section of a router say nothing, and end what said so."""
+        if question.section == "static":
+            with Vty(folder(question.router) / "staticd.vty") as vty:
+                said = vty.ask("show running-config").splitlines()
+                vty.configure([f"no {line}" for line in said if line.startswith("ip route ")])
+        else:
+            self.filter(Filter(router=question.router, table=question.section, hooks=(), rule=""))
+
+    def keep_ready(self, question: KeepReady) -> None:
+        """Have a router keep ways ready.
+
+        Raises:
+            SpaceError: its kernel refused one.
+        """
+        with entered(self.networks[question.router]):
+            keep_ready(question.ways, self._numbered(question.router))
+
+    def is_ready(self, question: IsReady) -> tuple[ReadyWay, ...]:
+        """Which ways a router keeps ready."""
+        with entered(self.networks[question.router]):
+            return tuple(ready(self._numbered(question.router)))
+
+    def _numbered(self, router: int) -> dict[str, int]:
+        """The interfaces of a router, numbered from 1."""
+        return {port.name: number for number, port in enumerate(self._fabric.routers[router].ports, 1)}
 
     def set_way(self, question: SetWay) -> None:
         """Let the wire do something else."""
@@ -203,6 +259,11 @@ class Keeper:
             self._dark[2 * line : 2 * line + 2] = not question.on
             for at in (2 * line, 2 * line + 1):
                 carrier(int(self._taps[at]), question.on)
+        # Each router has a kernel of its own, which an interface tells at once; here one serves them all.
+        for line in question.lines:
+            for router, port in zip(self._fabric.lines[line].routers, self._fabric.lines[line].ports, strict=True):
+                with entered(self.networks[router]):
+                    has_light(port)
 
     def set_host(self, question: SetHost) -> None:
         """Let a host be otherwise."""
@@ -246,16 +307,8 @@ class Keeper:
 
     def filter(self, question: Filter) -> None:
         """Have a router hold what passes against a rule."""
-        lines = [f"table ip {TABLE}", f"delete table ip {TABLE}"]
-        for hook in question.hooks if question.rule else ():
-            chain = f"type filter hook {hook} priority 0\npolicy accept\n{question.rule}"
-            lines.append(f"table ip {TABLE} {{\nchain {hook} {{\n{chain}\n}}\n}}")
         with entered(self.networks[question.router]):
-            done = subprocess.run(
-                ["nft", "-f", "-"], input="\n".join(lines), text=True, capture_output=True, check=False
-            )
-        if done.returncode:
-            raise SpaceError(f"nftables refused a rule: {done.stderr.strip()[:200]}")
+            set_rule(question.table, question.hooks, question.rule)
 
     def begin(self, question: Begin) -> None:
         """Begin a fault.
@@ -322,11 +375,9 @@ class Keeper:
         """End all faults, and give every router the costs and drains that were planned."""
         del question
         self.end(End())
-        for row, router in enumerate(self._fabric.routers):
-            lines = [line for port in router.ports for line in ospf.cost_lines(port, port.planned_cost)]
-            self.configure(
-                Configure(router=row, daemon=ospf.DAEMON, lines=(*lines, *ospf.router_lines(router.drained)))
-            )
+        for row in range(len(self.networks)):
+            daemon, lines = self.daemons.planned(row)
+            self.configure(Configure(router=row, daemon=daemon, lines=lines))
 
     def reset_gaps(self, question: ResetGaps) -> None:
         """Forget for how long receivers were left without packets."""
@@ -334,17 +385,17 @@ class Keeper:
         self.sending.legs.gap_ns[:] = 0
 
     def _port_counts(self) -> tuple[Any, Any]:
-        """What every interface has counted, by line and end; when each router was read, by the clock of its host."""
-        read_at_s = self.sending.hosts.clock_ns / 1e9
+        """What every interface has counted, by line and end; when each router was read."""
+        taken_at_s = np.zeros(len(self.networks))
         counted = np.zeros((2 * len(self._fabric.lines), len(PORT_COUNTS)), np.int64)
         for router, devices in enumerate(self._devices):
-            read_at_s[router] += time.time()
+            taken_at_s[router] = time.time()
             for line in _read(devices).decode().splitlines()[2:]:
                 name, _, told = line.partition(":")
                 end = self._end_of.get((router, name.strip()))
                 if end is not None:
                     counted[end] = [int(told.split()[at]) for at in DEV_COLUMNS]
-        return counted, read_at_s
+        return counted, taken_at_s
 
     def _made_taps(self) -> Any:
         """Two TAP interfaces a line."""
@@ -365,6 +416,10 @@ class Keeper:
     def _opened(self, network: int, path: str) -> int:
         with entered(network):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _heard(self, network: int) -> Rules:
+        with entered(network):
+            return Rules()
 
     def _await_routes(self) -> None:
         """Wait until every router has a way to the loopback of every other."""
@@ -391,6 +446,10 @@ HANDLERS: dict[type, Callable[[Keeper, Any], object]] = {
     Planned: Keeper.planned,
     Count: Keeper.count,
     Running: Keeper.running,
+    Routed: Keeper.routed,
+    Clear: Keeper.clear,
+    KeepReady: Keeper.keep_ready,
+    IsReady: Keeper.is_ready,
     SetWay: Keeper.set_way,
     SetCarrier: Keeper.set_carrier,
     SetHost: Keeper.set_host,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from karez.adapters.frr.interior import interior
 from karez.adapters.frr.network import FrrNetwork, Machines
-from karez.lab.asked import Count, Counted, Lab, Running, SetDaemon, SetMtu, Which
+from karez.adapters.frr.ready import ReadyWay
+from karez.lab.asked import Clear, Count, Counted, IsReady, KeepReady, Lab, Running, SetDaemon, SetMtu, Which
 from karez.lab.daemons import folder
+from karez.lab.forwarding import Watched
 from karez.lab.telemetry import Telemetry
 from karez.twin import World
 
@@ -17,6 +21,8 @@ class LabPlatform:
     def __init__(self, lab: Lab, telemetry: Telemetry) -> None:
         """Ask this lab, and what was heard of it last."""
         self._lab, self._telemetry = lab, telemetry
+        fabric = lab.plan().fabric
+        self._watched, self._names = Watched(lab, fabric), [router.id for router in fabric.routers]
 
     def machines(self) -> Machines:
         """What runs, and how fast interfaces say that they are."""
@@ -26,6 +32,8 @@ class LabPlatform:
             which.speeds_gbps,
             tuple(self._telemetry.load_gbps.tolist()),
             tuple(self._telemetry.oneway_us.tolist()),
+            {(router, name): said for router, name, said in which.sections},
+            which.starts,
         )
 
     def restart(self, router: int, process: str) -> None:
@@ -45,6 +53,42 @@ class LabPlatform:
         """
         self._lab.ask(SetMtu(router=router, port=port, mtu=mtu))
 
+    def wrong(self) -> frozenset[str]:
+        """What is wrong with forwarding now.
+
+        Raises:
+            LabError: the lab does not answer.
+        """
+        return frozenset(
+            f"{found.kind} on the way to {self._names[found.destination]} at "
+            f"{', '.join(self._names[router] for router in found.routers)}"
+            for found in self._watched.findings()
+        )
+
+    def clear(self, router: int, section: str) -> None:
+        """Have a section of a router say nothing.
+
+        Raises:
+            LabError: it does not.
+        """
+        self._lab.ask(Clear(router=router, section=section))
+
+    def keep_ready(self, router: int, ways: Sequence[ReadyWay]) -> None:
+        """Have a router's kernel keep these ways ready, and no others.
+
+        Raises:
+            LabError: it refused one.
+        """
+        self._lab.ask(KeepReady(router=router, ways=tuple(ways)))
+
+    def ready(self, router: int) -> tuple[ReadyWay, ...]:
+        """The ways that a router's kernel keeps ready.
+
+        Raises:
+            LabError: it does not answer.
+        """
+        return self._lab.ask(IsReady(router=router), tuple[ReadyWay, ...])
+
 
 def network_of(lab: Lab, world: World) -> FrrNetwork:
     """The routers of a running lab, behind the adapter that real ones have.
@@ -56,4 +100,5 @@ def network_of(lab: Lab, world: World) -> FrrNetwork:
     inside = Path(f"/proc/{lab.process()}/root")
     where = [inside / str(folder(row)).lstrip("/") for row in range(len(plan.fabric.routers))]
     telemetry = Telemetry(world, plan, lambda whole: lab.ask(Count(ports=whole), Counted))
-    return FrrNetwork(world, plan.fabric, where, LabPlatform(lab, telemetry), telemetry.heard)
+    igp = interior(plan.protocols)
+    return FrrNetwork(world, plan.fabric, igp, where, LabPlatform(lab, telemetry), telemetry.heard)

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from karez.errors import KarezError
 
@@ -23,7 +24,7 @@ NEWNS, NEWPID, NEWNET = 0x0002_0000, 0x2000_0000, 0x4000_0000
 MS_REC, MS_PRIVATE = 0x4000, 0x4_0000
 TUNSETIFF, TUNSETCARRIER = 0x4004_54CA, 0x4004_54E2
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
-SIOCETHTOOL, ETHTOOL_GSET, ETHTOOL_SSET = 0x8946, 1, 2
+SIOCETHTOOL, ETHTOOL_GSET, ETHTOOL_SSET, ETHTOOL_GLINK = 0x8946, 1, 2, 10
 # struct ethtool_cmd: of it, the command and both halves of the speed are used.
 ETHTOOL = struct.Struct("IIIHBBBBBBIIHBBIII")
 LEAST_LINUX = (5, 11)
@@ -110,6 +111,16 @@ def carrier(tap: int, on: bool) -> None:
     fcntl.ioctl(tap, TUNSETCARRIER, struct.pack("i", on))
 
 
+def has_light(name: str) -> bool:
+    """Whether an interface of this thread's network has light; the kernel takes in at once what has changed.
+
+    Unasked it takes in no more than one loss of light a second, of all the machine's networks together (linkwatch).
+    """
+    asked = ctypes.create_string_buffer(struct.pack("II", ETHTOOL_GLINK, 0))
+    _ethtool_asked(name, asked)
+    return bool(struct.unpack_from("I", asked.raw, 4)[0])
+
+
 def set_speed(name: str, mbps: int) -> None:
     """Let an interface of this thread's network say that it is so fast (Mbit/s)."""
     _ethtool(name, ETHTOOL_SSET, mbps)
@@ -125,9 +136,14 @@ def _ethtool(name: str, command: int, mbps: int) -> bytes:
     asked = ctypes.create_string_buffer(
         ETHTOOL.pack(command, 0, 0, mbps & 0xFFFF, 1, 0, 0, 0, 0, 0, 0, 0, mbps >> 16, 0, 0, 0, 0, 0)
     )
+    _ethtool_asked(name, asked)
+    return asked.raw[: ETHTOOL.size]
+
+
+def _ethtool_asked(name: str, asked: Any) -> None:
+    """Have the kernel fill in what is asked of an interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCETHTOOL, struct.pack("16sP16x", name.encode(), ctypes.addressof(asked)))
-    return asked.raw[: ETHTOOL.size]
 
 
 def write_setting(name: str, value: str) -> None:

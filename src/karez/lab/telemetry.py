@@ -67,7 +67,7 @@ class Telemetry:
             told.append(Samples("user", at_s, self._user_ids, self._demands(now)))
             self._users_before = now
         if due:
-            counters = self._counters(now)
+            counters = self._counters(now, at_s)
             told.append(Samples("counter", at_s, self._counter_ids, counters))
             self.load_gbps = counters["tx_gbps"].reshape(-1, 2).max(axis=1)
             self.oneway_us = told[0].columns["oneway_us"].reshape(-1, 2).max(axis=1)
@@ -97,8 +97,8 @@ class Telemetry:
             "gbps": sent / span_s / self._per_s * self._gbps,
         }
 
-    def _counters(self, now: Counted) -> dict[str, Array]:
-        """What interfaces counted; nothing of routers that do not tell."""
+    def _counters(self, now: Counted, at_s: float) -> dict[str, Array]:
+        """What interfaces counted; nothing of routers that do not tell. Clocks are told as if all were read at once."""
         ports, untold = now.ports.astype(float), now.quiet[self._router]
         rx_packets, rx_errors, tx_packets, _ = ports.T
         sent_bytes = _users_bytes(now, self._legs) - _users_bytes(self._ports_before, self._legs)
@@ -109,7 +109,7 @@ class Telemetry:
             "rx_errors": rx_errors,
             "tx_drops": now.drops.astype(float),
             "tx_gbps": np.maximum(sent_bytes / span_s - self._routing_bytes_per_s, 0.0) * self._gbps_per_byte_per_s,
-            "host_at_s": now.read_at_s[self._router],
+            "host_at_s": at_s + (now.read_at_s - now.taken_at_s)[self._router],
         }
         for values in told.values():
             values[untold] = np.nan

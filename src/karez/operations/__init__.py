@@ -473,6 +473,51 @@ class LabHealQuestion(msgspec.Struct, frozen=True, kw_only=True):
     seed: Seed = 1
 
 
+class LabProtectQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Ways round every cut, kept ready in the routers of a lab, so that nothing waits for routing."""
+
+    network: Network
+    record: Annotated[PathName, Meta(description="file of the record; must not exist yet")]
+    by: Annotated[str, Meta(description="who approves it", min_length=1)]
+    name: LabName = ""
+
+
+class LabScoreQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the loop finds and mends drawn incidents on a lab that runs, beside the embedded network.
+
+    An incident takes some 25 s: real routers learn, break and heal in real time.
+    """
+
+    network: Network
+    incidents: Annotated[int, Meta(description="how many incidents are played", ge=1, le=10_000)] = 10
+    kinds: Annotated[
+        str, Meta(description="kinds of fault to draw from, with commas between; all of a lab when empty")
+    ] = ""
+    level: Annotated[Literal["observe", "advise", "act"], Meta(description="what the loop may do alone")] = "act"
+    name: LabName = ""
+    seed: Seed = 1
+
+
+class LabRecordQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A data set of what a lab that runs tells for a while, with the faults of a schedule in it."""
+
+    network: Network
+    output: Annotated[PathName, Meta(description="folder of the data set; must not exist yet")]
+    schedule: Annotated[
+        PathName, Meta(description="CSV of faults: at_s, lasts_s, kind, subject, sizes, way, goal; none when empty")
+    ] = ""
+    for_s: Annotated[float, Meta(description="seconds that are recorded", gt=0, le=604_800)] = 60
+    name: LabName = ""
+    seed: Seed = 1
+
+
+class LabReplayQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop finds in a recorded lab, at level advise, beside what was truly wrong; the same each time."""
+
+    folder: Annotated[PathName, Meta(description="folder of a data set that lab record wrote")]
+    record: Annotated[PathName, Meta(description="file for the record of this run; not kept when empty")] = ""
+
+
 class LabDownQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a lab; nothing of it is left."""
 
@@ -621,6 +666,10 @@ OPERATIONS = {
         Operation("lab_status", "how a lab is, and what was lost", LabStatusQuestion),
         Operation("lab_fail", "break something in a lab, or end that", LabFailQuestion, writes=True),
         Operation("lab_heal", "the loop on real routers, and a fault", LabHealQuestion, writes=True),
+        Operation("lab_protect", "ways round every cut, kept ready in routers", LabProtectQuestion, writes=True),
+        Operation("lab_score", "drawn incidents on real routers, scored", LabScoreQuestion, writes=True),
+        Operation("lab_record", "record a lab and its faults as a data set", LabRecordQuestion, writes=True),
+        Operation("lab_replay", "what the loop finds in a data set", LabReplayQuestion, writes=True),
         Operation("lab_down", "end a lab, and all of it", LabDownQuestion, writes=True),
         Operation("key", "make a pair of keys for a person, service or agent", KeyQuestion, writes=True),
         Operation("approve", "see, approve or refuse what waits for people", ApproveQuestion, writes=True),

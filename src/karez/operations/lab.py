@@ -8,6 +8,10 @@ from pathlib import Path
 from karez.errors import InputError
 from karez.lab.asked import Lab, LabError
 from karez.lab.plan import LONGEST_NAME
+from karez.twin import World
+from karez.twin.table import strings
+
+SHOWN = 3
 
 
 def name_of(network: str, name: str) -> str:
@@ -32,3 +36,15 @@ def opened(network: str, name: str) -> closing[Lab]:
         return closing(Lab(name_of(network, name)))
     except LabError as error:
         raise InputError.of(network, str(error), "start one with `karez lab up`, as root") from error
+
+
+def require_alike(lab: Lab, world: World, network: str) -> None:
+    """Return only if a lab has the links of a world.
+
+    Raises:
+        InputError: it has others.
+    """
+    strange = sorted({line.link for line in lab.plan().fabric.lines} ^ set(strings(world["link_states"].ids)))
+    if strange:
+        what = f"lab {lab.name} is of another network: {', '.join(strange[:SHOWN])} is not in both"
+        raise InputError.of(network, what, "name the network that it was started with, or start another lab")

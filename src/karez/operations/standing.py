@@ -20,6 +20,7 @@ from karez.adapters.guard import Command, decides
 from karez.adapters.guarding import Clock, serve
 from karez.adapters.remote import Line, RemoteGuard, RemoteNetwork
 from karez.errors import InputError, KarezError
+from karez.lab.network import network_of
 from karez.loop.leader import Leader
 from karez.loop.people import ThroughBox
 from karez.loop.recorded import Turned
@@ -27,6 +28,7 @@ from karez.loop.runner import Runner
 from karez.loop.state import Approval, Decisions, Level, Policy, State
 from karez.operations.faults import Breaking, fault_of, require_kind
 from karez.operations.heal import events_of
+from karez.operations.lab import opened, require_alike
 from karez.operations.networks import load_living
 from karez.plan import Plan
 from karez.record import lineage
@@ -42,6 +44,8 @@ from karez.twin.store import os_problem
 SEALS_TURNS = 3_600
 # The longest path of a socket. Source: unix(7).
 LONGEST_PATH = 107
+# How long routers may take to do what they are asked: a drain is stepped through, so that nothing goes in circles (s).
+LAB_S = 8.0
 Told = Callable[[str], None]
 
 
@@ -117,6 +121,22 @@ def guard(folder: str, network: str, breaking: Breaking, told: Told) -> None:
         embedded.inject(fault)
         told(f"{fault.kind} {fault.subject} comes in {breaking.at_s:.0f} s")
     serve(embedded, place.recorded, place.socket)
+
+
+def guard_lab(folder: str, network: str, name: str, told: Told) -> None:
+    """Guard a lab that runs, until the process is told to end.
+
+    Raises:
+        InputError: the network cannot be read, no such lab runs, it is of another network, or another guard has the
+            folder.
+    """
+    world, _ = load_living(network)
+    place = Place.made(folder)
+    with opened(network, name) as lab:
+        require_alike(lab, world, network)
+        told(f"guards {network}, the routers of lab {lab.name}, in {folder}")
+        with closing(network_of(lab, world)) as routers:
+            serve(routers, place.recorded, place.socket, within_s=LAB_S)
 
 
 @dataclass

@@ -86,6 +86,15 @@ KINDS = {
             inverse="set_cost",
         ),
         Kind(
+            name="set_backups",
+            meaning="have a router keep ways ready for when its own links go dark",
+            may_set=(("equipment", "backups"),),
+            effect="reversible",
+            duration="instant",
+            within_s=10.0,
+            inverse="set_backups",
+        ),
+        Kind(
             name="steer_demand",
             meaning="lead a demand over a site that routing would not choose, as by a segment",
             may_set=(("demands", "via"),),

@@ -31,7 +31,7 @@ def _first_day(intended: Twin) -> dict[str, Table]:
     tables = (
         _mirrored("link_states", links, ("up", "drained", "cost"), observed),
         Table.of("server_states", {"id": servers.ids, "free_chips": servers["chips"]}),
-        _mirrored("equipment_states", devices, ("boots", "drained")),
+        _mirrored("equipment_states", devices, ("boots", "drained", "backups")),
         _mirrored("daemon_states", intended["daemons"], ("restarts",)),
         _mirrored("config_states", intended["configs"], ("value", "restores")),
         _mirrored("demand_states", intended["demands"], ("limited_share", "via")),

@@ -10,17 +10,20 @@ from typing import Literal
 
 import msgspec
 
-from karez.adapters.frr.fabric import Port, Router
+from karez.adapters.frr.fabric import DRAINED_COST, Port, Router
 
 Igp = Literal["ospf", "isis"]
 # What lists what a router lets through, and what polices, are called.
 PROFILE = "karez"
 ISIS = "karez"
-# What keeps traffic that passes off a router.
+# What keeps traffic that passes off a router, in OSPF and in IS-IS.
 STUB = "max-metric router-lsa administrative"
+OVERLOAD = "set-overload-bit"
 # Hello and dead interval of the routing protocols (s); ways of equal cost that traffic is split over at most.
 HELLO_S, DEAD_S, RETRANSMIT_S = 1, 4, 1
 MOST_PATHS = 4
+# How often routers of IS-IS list what they heard (s): by it one that starts anew learns what it told before.
+LISTS_S = 2
 # When paths are worked out after a change: at once, after a second within so long, at most so seldom (ms).
 SPF_MS = (0, 50, 5_000)
 ORIGINATE_MS, ARRIVE_MS = 0, 100
@@ -90,7 +93,7 @@ def ospf_lines(router: Router, number: int, protocols: Protocols) -> Iterator[st
 def ospf_port(port: Port, protocols: Protocols) -> Iterator[str]:
     """What OSPF is told of an interface."""
     yield " ip ospf network point-to-point"
-    yield f" ip ospf cost {port.planned_cost}"
+    yield f" ip ospf cost {port.planned_cost(DRAINED_COST)}"
     yield f" ip ospf hello-interval {HELLO_S}"
     yield f" ip ospf dead-interval {DEAD_S}"
     yield f" ip ospf retransmit-interval {RETRANSMIT_S}"
@@ -103,19 +106,25 @@ def ospf_port(port: Port, protocols: Protocols) -> Iterator[str]:
 def isis_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
     """IS-IS (ISO 10589) of level 2 over links between two routers each."""
     yield f"router isis {ISIS}"
+    # Before the name, with which the router tells of itself at once: the next time would be after the 30 s of old.
+    yield " lsp-gen-interval 1"
     yield f" net 49.0001.0000.0000.{number + 1:04x}.00"
     yield " is-type level-2-only"
     yield " metric-style wide"
-    yield " spf-delay-ietf init-delay 0 short-delay 20 long-delay 200 holddown 1000 time-to-learn 100"
-    yield " lsp-gen-interval 1"
+    yield " spf-delay-ietf init-delay 0 short-delay 20 long-delay 50 holddown 1000 time-to-learn 100"
+    if router.drained:
+        yield f" {OVERLOAD}"
     yield "exit"
     for port in router.ports:
         yield f"interface {port.name}"
         yield f" ip router isis {ISIS}"
         yield " isis circuit-type level-2-only"
         yield " isis network point-to-point"
-        yield f" isis metric {ISIS_DRAINED_COST if port.drained else port.cost}"
+        yield f" isis metric {port.planned_cost(ISIS_DRAINED_COST)}"
         yield f" isis hello-interval {HELLO_S}"
+        # As long as the MTU, they would be most of what a lab's links carry.
+        yield " no isis hello padding"
+        yield f" isis csnp-interval {LISTS_S}"
         yield f" isis hello-multiplier {DEAD_S // HELLO_S}"
         if protocols.bfd:
             yield " isis bfd"

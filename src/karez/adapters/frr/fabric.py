@@ -54,10 +54,9 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     config_mtu: str = ""
     config_area: str = ""
 
-    @property
-    def planned_cost(self) -> int:
-        """What it should cost now: the most, where traffic is kept off it."""
-        return DRAINED_COST if self.drained else self.cost
+    def planned_cost(self, most: int) -> int:
+        """What it should cost now: the most that its protocol knows, where traffic is kept off it."""
+        return most if self.drained else self.cost
 
 
 class Router(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
-from karez.adapters.frr import ospf
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
-from karez.adapters.frr.ospf import Seen, Told
+from karez.adapters.frr.interior import Interior, process_of
+from karez.adapters.frr.ready import ReadyWay, ready_ways, said_of
+from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty, VtyError
 from karez.adapters.network import said
 from karez.errors import KarezError
@@ -29,26 +30,40 @@ from karez.twin.telemetry import Samples, StateRows
 
 # How long a router may take to answer, and how long one that did not is left alone (s).
 PATIENCE_S, RETRY_S = 0.3, 1.0
-# The daemon of each kind of program; those of other kinds run on the hosts beside the routers, under their own name.
-DAEMONS = {"routing": ospf.DAEMON, "bfd": "bfdd"}
-# How long routers have to settle between two costs of a link (s), and how many there may be on the way to one.
-SETTLES_S, MOST_STEPS = 0.15, 12
+# The process without which a router is none, and the sections of its configuration that should say nothing.
+ALWAYS, SECTIONS = "zebra", frozenset({"filter", "policer", "static"})
+# What a daemon is asked only to see that it answers.
+HARMLESS = "show version"
+# Acts that only lead traffic elsewhere, so that nothing may be lost by them.
+REROUTES = frozenset(
+    ("drain_link", "undrain_link", "set_cost", "restore_link", "drain_router", "undrain_router", "restore_router")
+)
+# How long forwarding may be worse after an act while routing settles, and how often that is looked at (s).
+WRONG_S, LOOKED_S = 2.0, 0.01
 # What flaps is counted over so long (s).
 FLAPS_S = 60.0
 Row = dict[str, Value]
+
+
+class WorseError(KarezError):
+    """An act has made forwarding worse."""
 
 
 class Machines(NamedTuple):
     """The processes that run (rows of routers, and names); and of each line what its slower interface says that it is.
 
     `load_gbps` and `oneway_us` are what each line carries in its busier direction, and takes in its slower one; nan
-    where nobody knows.
+    where nobody knows. `sections` has, by row of router and name, what sections of its configuration say that should
+    say nothing; those of `SECTIONS` that are not there say what they should. `starts` says how often each router has
+    come up.
     """
 
     running: frozenset[tuple[int, str]]
     speeds_gbps: tuple[float, ...]
     load_gbps: tuple[float, ...]
     oneway_us: tuple[float, ...]
+    sections: Mapping[tuple[int, str], str]
+    starts: tuple[int, ...]
 
 
 class Platform(Protocol):
@@ -74,9 +89,44 @@ class Platform(Protocol):
         """
         ...
 
+    def wrong(self) -> frozenset[str]:
+        """What is wrong with forwarding now, a sentence each: what goes in circles, and what is dropped where.
+
+        Raises:
+            KarezError: nobody can tell.
+        """
+        ...
+
+    def clear(self, router: int, section: str) -> None:
+        """Have a section of `SECTIONS` of a router say what it should.
+
+        Raises:
+            KarezError: it cannot.
+        """
+        ...
+
+    def keep_ready(self, router: int, ways: Sequence[ReadyWay]) -> None:
+        """Have a router's kernel keep these ways ready, and no others.
+
+        Raises:
+            KarezError: it cannot; some may be kept.
+        """
+        ...
+
+    def ready(self, router: int) -> tuple[ReadyWay, ...]:
+        """The ways that a router's kernel keeps ready.
+
+        Raises:
+            KarezError: it cannot be asked.
+        """
+        ...
+
 
 class FrrNetwork:
-    """An adapter of routers whose sockets lie in the folders `where`; `heard` gives the telemetry since last time."""
+    """An adapter of routers that speak `igp`, whose sockets lie in the folders `where`.
+
+    `heard` gives the telemetry since last time.
+    """
 
     kinds = frozenset(
         {
@@ -90,6 +140,7 @@ class FrrNetwork:
             "restart_daemon",
             "restart_device",
             "restore_config",
+            "set_backups",
         }
     )
 
@@ -97,26 +148,40 @@ class FrrNetwork:
         self,
         world: World,
         fabric: Fabric,
+        igp: Interior,
         where: Sequence[Path],
         platform: Platform,
         heard: Callable[[float], tuple[Samples, ...]],
     ) -> None:
         """Nobody is asked yet."""
-        self._world, self._fabric, self._where = world, fabric, where
+        self._world, self._fabric, self._igp, self._where = world, fabric, igp, where
         self._platform, self._heard = platform, heard
         self._sessions: dict[tuple[int, str], Vty] = {}
         self._left_until_s: dict[int, float] = {}
         self._seen: list[Told | None] = [None] * len(fabric.routers)
-        self._machines = Machines(frozenset(), (), (), ())
+        # Whether each router answers at all, when its routing was last asked, and when that last answered (s).
+        self._answers = [True] * len(fabric.routers)
+        self._asked_s, self._answered_s = [0.0] * len(fabric.routers), [0.0] * len(fabric.routers)
+        self._machines = Machines(frozenset(), (), (), (), {}, ())
         self._last: dict[str, dict[str, Row]] = {}
         self._ports: dict[str, list[tuple[int, Port]]] = {}
         for row, port in fabric.ports():
             self._ports.setdefault(port.link, []).append((row, port))
         self._router_of = {router.id: row for row, router in enumerate(fabric.routers)}
+        # The sections that should say nothing: the row of the router and their name, and what is intended.
+        self._sections = {
+            str(row["id"]): ((self._router_of[str(row["equipment"])], str(row["section"])), str(row["value"]))
+            for row in world["configs"].records()
+            if row["section"] in SECTIONS and row["equipment"] in self._router_of
+        }
         # What routers cannot say: what a drained link costs, restarts and restorations, when links went down.
         self._cost = {row["id"]: int(row["cost"]) for row in world["links"].records()}
         self._taken: dict[tuple[str, str], int] = {}
         self._downs: dict[str, list[float]] = {}
+        # How often each router had come up when it was first looked at.
+        self._starts: tuple[int, ...] = ()
+        # What each router keeps ready, as it said when it was last asked.
+        self._backups: dict[int, str] = {}
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What changed since it was last asked, in all tables; every router is asked."""
@@ -132,6 +197,8 @@ class FrrNetwork:
         """The rows as they are now; those that nobody can say anything of are left out."""
         for router in sorted(self._asked_for(table, ids)):
             self._seen[router] = self._ask(router)
+            if table == "equipment_states":
+                self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
         self._machines = self._platform.machines()
         known = self._rows(table)
         wanted = {row: known[row] for row in ids if row in known}
@@ -140,15 +207,34 @@ class FrrNetwork:
         return next(_told(table, common), StateRows(table, (), {}))
 
     def apply(self, action: Action, at_s: float) -> str:
-        """What stands in the way; empty when the network took the action."""
+        """What stands in the way; empty when the network took the action.
+
+        Raises:
+            KarezError: it may have been taken in part.
+        """
         del at_s
         act = ACTS.get(action.kind)
         if act is None:
             return f"this network cannot do {action.kind}"
-        try:
+        if action.kind not in REROUTES:
             return act(self, action)
-        except KarezError as error:
-            return str(error)
+        before = self._platform.wrong()
+        why = act(self, action)
+        if not why:
+            self._require_as_well(before)
+        return why
+
+    def _require_as_well(self, before: frozenset[str]) -> None:
+        """Return once nothing is wrong with forwarding that was not before.
+
+        Raises:
+            WorseError: it has not come to that.
+        """
+        until_s = time.monotonic() + WRONG_S
+        while worse := self._platform.wrong() - before:
+            if time.monotonic() > until_s:
+                raise WorseError(f"{WRONG_S:g} s after the act packets are lost that were not before: {min(worse)}")
+            time.sleep(LOOKED_S)
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -162,26 +248,40 @@ class FrrNetwork:
             if self._left_until_s.get(router, 0.0) > at_s:
                 continue
             self._seen[router] = self._ask(router)
+            self._asked_s[router] = at_s
             if self._seen[router] is None:
                 self._left_until_s[router] = at_s + RETRY_S
+            else:
+                self._answered_s[router] = at_s
 
     def _ask(self, router: int) -> Told | None:
         """How a router is; None where it does not answer."""
         try:
-            told = ospf.told(self._session(router, ospf.DAEMON))
+            told = self._igp.told(self._session(router, self._igp.DAEMON))
         except VtyError:
-            self._drop(router, ospf.DAEMON)
+            self._drop(router, self._igp.DAEMON)
+            self._answers[router] = self._is_there(router)
             return None
+        self._answers[router] = True
         # Routing says nothing of an interface without light: it is as it was, and down.
         before = self._seen[router]
         dark = {
             port.name: msgspec.structs.replace(
-                before.ports[port.name] if before else _planned(port), up=False, adjacent=False
+                before.ports[port.name] if before else self._igp.planned(port), up=False, adjacent=False
             )
             for port in self._fabric.routers[router].ports
             if port.name not in told.ports
         }
         return Told({**told.ports, **dark}, told.drained)
+
+    def _is_there(self, router: int) -> bool:
+        """Whether a router answers whose routing does not."""
+        try:
+            self._session(router, ALWAYS).ask(HARMLESS)
+        except VtyError:
+            self._drop(router, ALWAYS)
+            return False
+        return True
 
     def _session(self, router: int, daemon: str) -> Vty:
         key = router, daemon
@@ -196,9 +296,9 @@ class FrrNetwork:
 
     def _tell(self, router: int, lines: Sequence[str]) -> None:
         try:
-            self._session(router, ospf.DAEMON).configure(lines)
+            self._session(router, self._igp.DAEMON).configure(lines)
         except VtyError:
-            self._drop(router, ospf.DAEMON)
+            self._drop(router, self._igp.DAEMON)
             raise
 
     def _asked_for(self, table: str, ids: Sequence[str]) -> set[int]:
@@ -236,12 +336,14 @@ class FrrNetwork:
                 yield link, self._link_row(link, known)
 
     def _link_row(self, link: str, known: list[tuple[Port, Seen]]) -> Row:
-        drained = all(seen.cost == DRAINED_COST for _, seen in known)
-        odd = [seen.cost for port, seen in known if seen.cost not in (port.cost, DRAINED_COST)]
+        most = self._igp.MOST_COST
+        drained = all(seen.cost == most for _, seen in known)
+        odd = [seen.cost for port, seen in known if seen.cost not in (port.cost, most)]
         if not drained:
-            # A cost set by hand at one end only, the highest included, is one that should not be there.
-            partly = DRAINED_COST if any(seen.cost == DRAINED_COST for _, seen in known) else self._intended_cost(link)
-            self._cost[link] = odd[0] if odd else partly
+            # A cost set by hand at one end only, the highest included, is one that should not be there. A twin knows
+            # none above that which keeps traffic off in OSPF.
+            partly = most if any(seen.cost == most for _, seen in known) else self._intended_cost(link)
+            self._cost[link] = min(odd[0] if odd else partly, DRAINED_COST)
         row, measured = known[0][0].row, self._machines
         carried = {"load_gbps": round(measured.load_gbps[row], 3), "oneway_us": round(measured.oneway_us[row], 1)}
         states: Row = {
@@ -260,21 +362,36 @@ class FrrNetwork:
     def _device_rows(self) -> Iterator[tuple[str, Row]]:
         for router, told in zip(self._fabric.routers, self._seen, strict=True):
             drained = told.drained if told else bool(self._last_of("equipment_states", router.id, "drained", False))
-            yield router.id, {"up": told is not None, "boots": self._taken_of("boots", router.id), "drained": drained}
+            yield (
+                router.id,
+                {
+                    "up": self._answers[self._router_of[router.id]],
+                    "boots": self._boots(router.id),
+                    "drained": drained,
+                    "backups": self._backups.get(self._router_of[router.id], ""),
+                },
+            )
 
     def _program_rows(self) -> Iterator[tuple[str, Row]]:
         running = self._machines.running
         for row in self._world["daemons"].records():
             router = self._router_of.get(str(row["equipment"]))
-            if router is not None:
-                process = process_of(str(row["kind"]))
+            # Of the programs of a router on which nothing runs, nobody tells anything.
+            if router is not None and (router, ALWAYS) in running:
+                process = process_of(str(row["kind"]), self._igp)
                 yield (
                     str(row["id"]),
                     {
                         "up": (router, process) in running,
                         "restarts": self._taken_of("restarts", str(row["id"])),
+                        "behind_s": self._behind_s(router) if process == self._igp.DAEMON else 0.0,
                     },
                 )
+
+    def _behind_s(self, router: int) -> float:
+        """For how long the routing of a router that answers has not."""
+        gone = self._seen[router] is not None or not self._answers[router]
+        return 0.0 if gone else round(self._asked_s[router] - self._answered_s[router], 1)
 
     def _section_rows(self) -> Iterator[tuple[str, Row]]:
         for router, port in self._fabric.ports():
@@ -282,14 +399,28 @@ class FrrNetwork:
             if told is not None:
                 seen = told.ports[port.name]
                 yield port.config_mtu, {"value": str(seen.mtu), "restores": self._taken_of("restores", port.config_mtu)}
-                yield (
-                    port.config_area,
-                    {"value": str(seen.area), "restores": self._taken_of("restores", port.config_area)},
-                )
+                if seen.area is not None:
+                    yield (
+                        port.config_area,
+                        {"value": str(seen.area), "restores": self._taken_of("restores", port.config_area)},
+                    )
+
+        for row, (place, intended) in self._sections.items():
+            if self._seen[place[0]] is not None:
+                value = self._machines.sections.get(place, intended)
+                yield row, {"value": value, "restores": self._taken_of("restores", row)}
+
+    def _boots(self, device: str) -> int:
+        """How often a router was restarted: as often as is intended when it was first looked at, and since then."""
+        router, starts = self._router_of[device], self._machines.starts
+        self._starts = self._starts or starts
+        known = self._world["equipment"]
+        intended = int(known.cell(device, "boots")) if known.has(device) else 0
+        return intended + (starts[router] - self._starts[router] if starts else 0)
 
     def _taken_of(self, what: str, row: str) -> int:
         """How often something was done to a row; where it was never done, as often as is intended."""
-        table = {"boots": "equipment", "restarts": "daemons", "restores": "configs"}[what]
+        table = {"restarts": "daemons", "restores": "configs"}[what]
         known = self._world[table]
         return self._taken.get((what, row), int(known.cell(row, what)) if known.has(row) else 0)
 
@@ -303,16 +434,19 @@ class FrrNetwork:
         if ends is None:
             return f"there is no link {action.subject}"
         row = self.look("link_states", [action.subject])
+        silent = [self._fabric.routers[router].id for router, _ in ends if self._seen[router] is None]
+        if silent:
+            return f"{' and '.join(silent)} does not answer"
         drained, cost = bool(row.columns["drained"][0]), self._cost[action.subject]
         for column, value in said(action, "links", "link_states"):
             drained = bool(value) if column == "drained" else drained
             cost = int(value) if column == "cost" else cost
         self._cost[action.subject] = cost
         derived = ends[0][1].cost if cost == self._intended_cost(action.subject) else cost
-        for place, each in enumerate(self._stepped(ends, DRAINED_COST if drained else derived)):
-            time.sleep(SETTLES_S if place else 0.0)
+        for place, each in enumerate(self._stepped(ends, self._igp.MOST_COST if drained else derived)):
+            time.sleep(self._igp.SETTLES_S if place else 0.0)
             for router, port in ends:
-                self._tell(router, ospf.cost_lines(port, each))
+                self._tell(router, self._igp.cost_lines(port, each))
         return ""
 
     def _stepped(self, ends: Sequence[tuple[int, Port]], goal: int) -> tuple[int, ...]:
@@ -321,13 +455,13 @@ class FrrNetwork:
         cost = np.zeros(len(self._fabric.lines), np.int64)
         for router, port in self._fabric.ports():
             told = self._seen[router]
-            seen = told.ports[port.name] if told else _planned(port)
+            seen = told.ports[port.name] if told else self._igp.planned(port)
             cost[port.row] = max(cost[port.row], seen.cost) if seen.up else 0
         if not cost[link] or any(self._seen[router] is None for router in routers):
             return (goal,)
         joined = np.array([line.routers for line in self._fabric.lines])
         stepped = steps(len(self._fabric.routers), joined, cost, link, goal)
-        return stepped if len(stepped) <= MOST_STEPS else (goal,)
+        return stepped if len(stepped) <= self._igp.MOST_STEPS else (goal,)
 
     def _set_router(self, action: Action) -> str:
         router = self._router_of.get(action.subject)
@@ -335,7 +469,7 @@ class FrrNetwork:
             return f"there is no router {action.subject}"
         for column, value in said(action, "equipment", "equipment_states"):
             if column == "drained":
-                self._tell(router, ospf.router_lines(bool(value)))
+                self._tell(router, self._igp.router_lines(bool(value)))
         return ""
 
     def _restart_program(self, action: Action) -> str:
@@ -346,7 +480,7 @@ class FrrNetwork:
         if router is None:
             return f"there is no program {action.subject}"
         if self._taken_of("restarts", action.subject) != action.sets[0].after:
-            self._platform.restart(router, process_of(str(program.cell(action.subject, "kind"))))
+            self._platform.restart(router, process_of(str(program.cell(action.subject, "kind")), self._igp))
             self._taken["restarts", action.subject] = int(action.sets[0].after)
         return ""
 
@@ -354,22 +488,39 @@ class FrrNetwork:
         router = self._router_of.get(action.subject)
         if router is None:
             return f"there is no router {action.subject}"
-        if self._taken_of("boots", action.subject) != action.sets[0].after:
+        self._machines = self._platform.machines()
+        if self._boots(action.subject) != action.sets[0].after:
             self._platform.restart(router, "")
-            self._taken["boots", action.subject] = int(action.sets[0].after)
         return ""
 
     def _restore(self, action: Action) -> str:
         for router, port in self._fabric.ports():
-            if action.subject == port.config_area:
-                self._tell(router, ospf.area_lines(port, port.area))
+            area = self._igp.area_lines(port, port.area)
+            if area and action.subject == port.config_area:
+                self._tell(router, area)
             elif action.subject == port.config_mtu:
                 self._platform.set_mtu(router, port.name, port.mtu)
             else:
                 continue
             self._taken["restores", action.subject] = int(action.sets[0].after)
             return ""
-        return f"this network has no section {action.subject}"
+        return self._clear(action)
+
+    def _clear(self, action: Action) -> str:
+        if action.subject not in self._sections:
+            return f"this network has no section {action.subject}"
+        self._platform.clear(*self._sections[action.subject][0])
+        self._taken["restores", action.subject] = int(action.sets[0].after)
+        return ""
+
+    def _set_backups(self, action: Action) -> str:
+        router = self._router_of.get(action.subject)
+        if router is None:
+            return f"there is no router {action.subject}"
+        ways = ready_ways(self._fabric, router, str(action.sets[0].after))
+        self._platform.keep_ready(router, ways)
+        self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
+        return ""
 
 
 TABLES: dict[str, Callable[[FrrNetwork], Iterator[tuple[str, Row]]]] = {
@@ -389,17 +540,8 @@ ACTS: dict[str, Callable[[FrrNetwork, Action], str]] = {
     "restart_daemon": FrrNetwork._restart_program,
     "restart_device": FrrNetwork._restart_device,
     "restore_config": FrrNetwork._restore,
+    "set_backups": FrrNetwork._set_backups,
 }
-
-
-def process_of(kind: str) -> str:
-    """The name of the process that a kind of program is."""
-    return DAEMONS.get(kind, kind)
-
-
-def _planned(port: Port) -> Seen:
-    """How an interface should be."""
-    return Seen(up=True, cost=port.planned_cost, area=port.area, mtu=port.mtu, adjacent=True)
 
 
 def _told(table: str, rows: dict[str, Row]) -> Iterator[StateRows]:

@@ -5,30 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from karez.adapters.frr.config import STUB
-from karez.adapters.frr.fabric import Port
+from karez.adapters.frr.fabric import DRAINED_COST, Port
+from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty
 
 DAEMON = "ospfd"
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """How routing sees an interface: whether it is up, its cost, area and MTU, whether the neighbour is adjacent."""
-
-    up: bool
-    cost: int
-    area: int
-    mtu: int
-    adjacent: bool
-
-
-class Told(msgspec.Struct, frozen=True):
-    """What a router told of itself: its interfaces by name, and whether it keeps traffic that passes off itself."""
-
-    ports: Mapping[str, Seen]
-    drained: bool
+MOST_COST = DRAINED_COST
+SETTLES_S, MOST_STEPS = 0.15, 12
 
 
 def told(vty: Vty) -> Told:
@@ -48,6 +32,11 @@ def told(vty: Vty) -> Told:
     drained = STUB in vty.ask("show running-config")
     ports = {name: _seen(said, name in adjacent) for name, said in interfaces.items() if name != "lo"}
     return Told(ports, drained)
+
+
+def planned(port: Port) -> Seen:
+    """How an interface should be."""
+    return Seen(up=True, cost=port.planned_cost(MOST_COST), area=port.area, mtu=port.mtu, adjacent=True)
 
 
 def cost_lines(port: Port, cost: int) -> tuple[str, ...]:
