@@ -6,10 +6,10 @@ SPHINX := $(BIN)/sphinx-build -E -W --keep-going -q docs build/docs
 SYSTEM_PACKAGES := chromium frr iproute2 nftables postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proof bench system lock docs hooks clean
+.PHONY: help demo demo-lab test check proof bench system lock docs hooks clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
@@ -19,6 +19,14 @@ $(STAMP): pyproject.toml requirements.lock
 
 demo: $(STAMP)  ## Run the demonstration
 	$(BIN)/karez demo
+
+demo-lab: $(STAMP)  ## Break and mend real routers on this machine; needs root, and `make system` once
+	rm -rf out/lab && mkdir -p out/lab
+	$(BIN)/karez import topohub:sndlib/polska -o out/lab/polska
+	$(BIN)/karez lab up out/lab/polska --name demo
+	@trap '$(BIN)/karez lab down out/lab/polska --name demo' EXIT; set -e; \
+	$(BIN)/karez lab heal out/lab/polska out/lab/run.record --name demo --level act --fault link_slow --for-s 20; \
+	$(BIN)/karez lab status out/lab/polska --name demo
 
 test: $(STAMP)  ## Run the tests; ARGS="-k word" picks some
 	$(BIN)/pytest $(ARGS)

@@ -35,15 +35,15 @@ F1_BAR, HONEST_BAR = 0.9, 1.5
 # Kinds of fault by what they befall, of which the causes are to be told apart.
 FAMILIES = {
     "links": "link_cut link_silent link_silent_one_way link_slow link_slow_one_way link_loss link_loss_one_way "
-    "link_large_loss link_jitter link_flapping link_narrow duct_cut",
+    "link_large_loss link_jitter link_flapping link_narrow link_errors link_cut_one_way duct_cut",
     "routers": "router_dead router_booted router_hung router_fabric_loss router_fib_stale router_clock_wrong "
     "site_power_lost",
     "routing": "routing_dead routing_stuck bfd_dead cost_wrong drain_left router_drain_left",
     "access lists and policers": "filter_wrong policer_left",
     "MTU": "mtu_wrong",
-    "static routes": "static_wrong",
+    "static routes and others": "static_wrong other_wrong",
     "areas": "area_wrong",
-    "probes and telemetry": "telemetry_dead probe_dead probe_slow",
+    "probes, counters and telemetry": "telemetry_dead probe_dead probe_slow counter_stuck counter_wild",
     "traffic": "demand_surge site_flood",
 }
 Pair = tuple[Outcome, Outcome]

@@ -40,7 +40,7 @@ CARRIED_PER_S, HOPS, CARRIED_S = 30_000.0, 4, 20.0
 # A stream over each link (packets a second), how long a cut lasts, and how long routing has to settle after it (s).
 STREAM_PER_S, CUT_S, SETTLES_S = 500.0, 1.5, 3.0
 # How long a stream runs before the cut (s).
-STARTS_S = 0.1
+STARTS_S = 0.3
 # Labs in which every link and duct loses its light, and the outage that users may have then (ms).
 CUT_ROUTERS, OUTAGE_BAR_MS = (10, 50), 50.0
 # Cuts while all forwarding tables are checked again and again, and how long a check may take (s).

@@ -78,6 +78,17 @@ def test_a_site_without_a_router_and_a_network_of_areas_are_refused() -> None:
         protect(parted, at_s=0.0)
 
 
+def test_what_routes_otherwise_than_it_should_is_not_planned_on() -> None:
+    world = ring()
+    states, devices = world["link_states"], world["equipment"]
+    for other in (states.set(np.array([2]), cost=60_000), states.set(np.array([2]), drained=True)):
+        with pytest.raises(InputError, match="not as they should be"):
+            protect(World(world.intended, world.actual.replace(other)), at_s=0.0)
+    away = World(world.intended.replace(devices.set(np.array([1]), drained=True)), world.actual)
+    with pytest.raises(InputError, match="traffic is kept off r1"):
+        protect(away, at_s=0.0)
+
+
 def test_a_plan_rests_on_what_routing_rests_on() -> None:
     world = ring()
     plan = protect(world, at_s=0.0).plan

@@ -139,13 +139,13 @@ def test_traffic_leaves_a_drained_link_and_comes_back(stand: Stand) -> None:
     assert stand.until(lambda world: stand.load_gbps("l03") > 1.0)
 
 
-def test_a_restarted_device_is_away_and_comes_back_with_one_boot_more(stand: Stand) -> None:
+def test_a_restarted_device_comes_back_with_one_boot_more(stand: Stand) -> None:
     stand.until(lambda world: True)
     assert stand.apply(RESTART) == ""
-    gone = stand.network.look("equipment_states", ["r2"]).columns
-    assert (gone["up"], gone["boots"]) == ((False,), (1,))
+    assert stand.network.look("equipment_states", ["r2"]).columns["boots"] == (1,)
     assert stand.until(lambda world: bool(world["equipment_states"].cell("r2", "up")))
-    assert stand.network.look("equipment_states", ["r2"]).columns == {"up": (True,), "boots": (1,), "drained": (False,)}
+    back = stand.network.look("equipment_states", ["r2"]).columns
+    assert (back["up"], back["boots"], back["drained"]) == ((True,), (1,), (False,))
 
 
 def test_a_job_holds_its_chips_until_its_end_and_no_second_job_gets_them(stand: Stand) -> None:

@@ -26,6 +26,7 @@ from karez.lab.network import network_of
 from karez.lab.plan import plan
 from karez.lab.start import ended, started
 from karez.measure.hitless import steps
+from karez.operations import LabUpQuestion, lab_up
 from karez.plan import Action, Cell, inverse
 from karez.twin import World
 from karez.twin.table import strings
@@ -93,6 +94,13 @@ def test_what_is_drained_by_plan_is_drained_from_the_start() -> None:
     drained = [each.count(f" isis metric {ISIS_DRAINED_COST}") for each in lines]
     assert (sum(drained), max(drained)) == (2, 1)
     assert {isis.planned(port).cost for _, port in made.ports() if port.row == 0} == {ISIS_DRAINED_COST}
+
+
+@pytest.mark.parametrize("bfd", ["off", "300x3"])
+def test_a_lab_speaks_what_it_is_told_to_and_ospf_where_nobody_says(bfd: str) -> None:
+    asked = LabUpQuestion(network="network", bfd=bfd)
+    told = [lab_up.protocols_of(question).igp for question in (asked, msgspec.structs.replace(asked, igp="isis"))]
+    assert told == ["ospf", "isis"]
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,7 @@ GROUPS = {
         "lab_status",
         "lab_fail",
         "lab_heal",
+        "lab_protect",
         "lab_score",
         "lab_record",
         "lab_replay",

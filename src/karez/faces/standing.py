@@ -33,7 +33,7 @@ def guard_words(made: ArgumentParser) -> None:
     """What `karez guard` takes."""
     made.add_argument("folder", help=f"{FOLDER}; made where there is none")
     made.add_argument("network", help="folder of the network, which lives embedded in the guard, or in a lab")
-    made.add_argument("--lab", default="", help="name of a lab of it that runs, whose routers are guarded")
+    made.add_argument("--lab", default=None, help="name of a lab of it that runs, whose routers are guarded")
     made.add_argument("--fault", default="none", help="kind of fault that comes, such as link_slow (default none)")
     made.add_argument("--subject", default="", help="id of what it befalls; drawn when empty")
     made.add_argument("--after-s", type=_seconds, default=30.0, help="seconds until it comes (default %(default)g)")
@@ -58,7 +58,9 @@ def lead_words(made: ArgumentParser) -> None:
 def guard(given: dict[str, Any]) -> None:
     """Be the guard until SIGINT or SIGTERM."""
     breaking = Breaking(given["fault"], given["subject"], given["seed"], given["after_s"])
-    if given["lab"]:
+    if given["lab"] is not None:
+        if not given["lab"]:
+            raise InputError.of("--lab", "is empty", "name a lab that runs, or leave it out")
         if breaking.kind != "none":
             raise InputError.of("--fault", "is for embedded networks", "break a lab by `karez lab fail`")
         standing.guard_lab(given["folder"], given["network"], given["lab"], _told)

@@ -81,10 +81,11 @@ class SetWay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class SetCarrier(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Give or take the light of lines, at both ends."""
+    """Give or take the light of lines: of both ways, or of one; without either both interfaces are down."""
 
     lines: tuple[int, ...]
     on: bool
+    ways: tuple[int, ...] = (0, 1)
 
 
 class SetHost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -114,6 +115,17 @@ class SetMtu(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     router: int
     port: str
     mtu: int
+
+
+class SetCounter(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Let what an interface (2 l: that of line l at its end a) has counted be told wrongly from now on.
+
+    `stuck`: it counts no more. `wild`: it counts each packet that it receives so often.
+    """
+
+    port: int
+    stuck: bool = False
+    wild: float = 1.0
 
 
 class SetDaemon(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -164,7 +176,7 @@ class IsReady(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     router: int
 
 
-Step = SetWay | SetCarrier | SetHost | SetStream | SetSpeed | SetMtu | SetDaemon | Configure | Filter
+Step = SetWay | SetCarrier | SetHost | SetStream | SetSpeed | SetMtu | SetCounter | SetDaemon | Configure | Filter
 
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -322,16 +334,8 @@ class Lab:
         Raises:
             LabError: no lab of that name runs.
         """
-        self.name = name
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(patience_s)
-        try:
-            self._socket.connect(address(name))
-        except OSError as error:
-            self._socket.close()
-            others = sorted(set(running()))
-            what = f"; these run: {', '.join(others)}" if others else ""
-            raise LabError(f"no lab {name} runs here{what}") from error
+        self.name, self._patience_s = name, patience_s
+        self._socket = self._opened()
 
     def ask(self, question: Question, answer: type[T] = Done) -> T:  # type: ignore[assignment]
         """The answer to a question, of the type that it has.
@@ -339,14 +343,30 @@ class Lab:
         Raises:
             LabError: it did not answer, or could not do it.
         """
+        if self._socket.fileno() < 0:
+            self._socket = self._opened()
         try:
             put(self._socket, encode(question))
             why, told = msgspec.msgpack.decode(taken(self._socket), type=tuple[str, msgspec.Raw])
         except (OSError, EOFError) as error:
+            # A late answer must not be taken for that to the next question.
+            self.close()
             raise LabError(f"the lab {self.name} does not answer: {error or type(error).__name__}") from error
         if why:
             raise LabError(f"the lab {self.name} could not: {why}")
         return msgspec.msgpack.decode(told, type=answer, dec_hook=_array)
+
+    def _opened(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        made.settimeout(self._patience_s)
+        try:
+            made.connect(address(self.name))
+        except OSError as error:
+            made.close()
+            others = sorted(set(running()))
+            what = f"; these run: {', '.join(others)}" if others else ""
+            raise LabError(f"no lab {self.name} runs here{what}") from error
+        return made
 
     def plan(self) -> Plan:
         """What it was built from."""

@@ -76,10 +76,10 @@ class Daemons:
         """Start a daemon, unless it runs."""
         if self.runs(router, daemon):
             return
-        self.starts[router] += daemon == self._protocols.daemons[0]
-        where = folder(router)
-        for left in (where / f"{daemon}.vty", where / f"{daemon}.pid"):
-            left.unlink(missing_ok=True)
+        first, where = daemon == self._protocols.daemons[0], folder(router)
+        self.starts[router] += first
+        for left in (f"{daemon}.vty", f"{daemon}.pid", *(["zserv.api"] if first else [])):
+            (where / left).unlink(missing_ok=True)
         with self._log(router, daemon) as said, entered(self._networks[router]):
             self._running[router, daemon] = subprocess.Popen(
                 [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from karez.adapters.embedded import FAULTS, Fault
+from karez.adapters.embedded.faults import SPIKE_US
 from karez.adapters.frr.fabric import DRAINED_COST, Port
 from karez.adapters.frr.interior import Interior, interior, process_of
 from karez.errors import InputError
@@ -20,6 +21,7 @@ from karez.lab.asked import (
     Filter,
     Plan,
     SetCarrier,
+    SetCounter,
     SetDaemon,
     SetHost,
     SetMtu,
@@ -102,7 +104,7 @@ class Scene:
         return 2 * row, 2 * row + 1
 
 
-ONE_WAY = frozenset({"link_errors"})
+ONE_WAY = frozenset({"link_errors", "noise"})
 
 
 def begin(scene: Scene, fault: Fault) -> Begin:
@@ -130,12 +132,38 @@ def _way(scene: Scene, fault: Fault, **values: float) -> Effect:
     return Effect((SetWay(ways=ways, values=values),), (SetWay(ways=ways, values=planned),))
 
 
-def _dark(rows: tuple[int, ...]) -> Effect:
-    return Effect((SetCarrier(lines=rows, on=False),), (SetCarrier(lines=rows, on=True),))
+def _dark(scene: Scene, rows: tuple[int, ...], ways: tuple[int, ...] = (0, 1)) -> Effect:
+    meant = tuple(row for row in rows if scene.plan.fabric.lines[row].up)
+    off, on = (SetCarrier(lines=meant, on=light, ways=ways) for light in (False, True))
+    return Effect((off,), (on,))
 
 
 def _link_cut(scene: Scene, fault: Fault) -> Effect:
-    return _dark((scene.line(fault.subject),))
+    return _dark(scene, (scene.line(fault.subject),))
+
+
+def _link_cut_one_way(scene: Scene, fault: Fault) -> Effect:
+    # The end that still has light is told of the fault by the other, and takes the link down, too.
+    return _dark(scene, (scene.line(fault.subject),), (int(fault.way == "ba"),))
+
+
+def _noise(scene: Scene, fault: Fault) -> Effect:
+    if fault.size_us >= SPIKE_US:
+        return _link_slow(scene, fault)
+    return _way(scene, fault, loss_share=1.0)
+
+
+def _counter_stuck(scene: Scene, fault: Fault) -> Effect:
+    return _counter(scene, fault, stuck=True)
+
+
+def _counter_wild(scene: Scene, fault: Fault) -> Effect:
+    return _counter(scene, fault, wild=fault.size_share)
+
+
+def _counter(scene: Scene, fault: Fault, *, stuck: bool = False, wild: float = 1.0) -> Effect:
+    port = 2 * scene.line(fault.subject) + (fault.way == "ba")
+    return Effect((SetCounter(port=port, stuck=stuck, wild=wild),), (SetCounter(port=port),))
 
 
 def _link_silent(scene: Scene, fault: Fault) -> Effect:
@@ -179,7 +207,7 @@ def _duct_cut(scene: Scene, fault: Fault) -> Effect:
     rows = tuple(row for row, line in enumerate(scene.plan.fabric.lines) if line.link.encode() in links)
     if not rows:
         raise KeyError(fault.subject)
-    return _dark(rows)
+    return _dark(scene, rows)
 
 
 def _router_dead(scene: Scene, fault: Fault) -> Effect:
@@ -187,7 +215,7 @@ def _router_dead(scene: Scene, fault: Fault) -> Effect:
 
 
 def _dead(scene: Scene, router: int) -> Effect:
-    dark = _dark(scene.lines_at(router))
+    dark = _dark(scene, scene.lines_at(router))
     return Effect(
         (*dark.start, SetDaemon(router=router, daemon="", to="kill")),
         (*dark.stop, SetDaemon(router=router, daemon="", to="start")),
@@ -263,7 +291,9 @@ def _drain_left(scene: Scene, fault: Fault) -> Effect:
 def _costs(scene: Scene, fault: Fault, cost: Callable[[Port], int]) -> Effect:
     ends = scene.ends(fault.subject)
     wrong = tuple(_told(scene, router, scene.igp.cost_lines(port, cost(port))) for router, port in ends)
-    right = tuple(_told(scene, router, scene.igp.cost_lines(port, port.cost)) for router, port in ends)
+    right = tuple(
+        _told(scene, router, scene.igp.cost_lines(port, scene.igp.planned(port).cost)) for router, port in ends
+    )
     if not ends:
         raise KeyError(fault.subject)
     return Effect(wrong, right)
@@ -271,8 +301,9 @@ def _costs(scene: Scene, fault: Fault, cost: Callable[[Port], int]) -> Effect:
 
 def _router_drain_left(scene: Scene, fault: Fault) -> Effect:
     router = scene.router(fault.subject)
-    drain, undrain = (_told(scene, router, scene.igp.router_lines(drained)) for drained in (True, False))
-    return Effect((drain,), (undrain,))
+    planned = scene.plan.fabric.routers[router].drained
+    wrong, right = (_told(scene, router, scene.igp.router_lines(drained)) for drained in (True, planned))
+    return Effect((wrong,), (right,))
 
 
 def _told(scene: Scene, router: int, lines: tuple[str, ...]) -> Configure:
@@ -312,6 +343,10 @@ def _policer_left(scene: Scene, fault: Fault) -> Effect:
     return _filter(router, "policer", ("forward", "output"), f"{USERS} {_drops(1.0 - fault.size_share)}")
 
 
+def _other_wrong(scene: Scene, fault: Fault) -> Effect:
+    return _filter(scene.router_of("configs", fault.subject), "other", ("input",), "counter accept")
+
+
 def _drops(share: float) -> str:
     return f"numgen random mod {PARTS} < {round(share * PARTS)} counter drop"
 
@@ -348,12 +383,14 @@ def _nothing(scene: Scene, fault: Fault) -> Effect:
 
 BEGINS: dict[str, Callable[[Scene, Fault], Effect]] = {
     "link_cut": _link_cut,
+    "link_cut_one_way": _link_cut_one_way,
     "link_silent": _link_silent,
     "link_silent_one_way": _link_silent,
     "link_slow": _link_slow,
     "link_slow_one_way": _link_slow,
     "link_loss": _link_loss,
     "link_loss_one_way": _link_loss,
+    "link_errors": _link_errors,
     "link_large_loss": _link_large_loss,
     "link_jitter": _link_jitter,
     "link_flapping": _link_flapping,
@@ -380,9 +417,19 @@ BEGINS: dict[str, Callable[[Scene, Fault], Effect]] = {
     "area_wrong": _area_wrong,
     "policer_left": _policer_left,
     "static_wrong": _static_wrong,
+    "other_wrong": _other_wrong,
     "demand_surge": _demand_surge,
     "site_flood": _site_flood,
     "work_link": _link_cut,
     "work_router": _router_dead,
+    "counter_stuck": _counter_stuck,
+    "counter_wild": _counter_wild,
+    "noise": _noise,
     "none": _nothing,
 }
+
+
+def shown(plan: Plan) -> tuple[str, ...]:
+    """The kinds of fault that a lab built from this plan can show."""
+    areas = interior(plan.protocols).area_lines(plan.fabric.routers[0].ports[0], 0)
+    return tuple(kind for kind in BEGINS if areas or kind != "area_wrong")

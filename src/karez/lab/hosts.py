@@ -269,7 +269,7 @@ def _send(epoll: int, ends: _Ends, legs: Legs, hosts: Hosts, sent: Sent, state: 
     count = len(ends.sends)
     due_ns, which, size = np.zeros(count, np.int64), np.zeros(count, np.int64), 0
     # When each stream would have sent last: the next is due by what its rate is then.
-    last_ns = np.zeros(count, np.int64)
+    last_ns, rests = np.zeros(count, np.int64), np.zeros(count, np.bool_)
     now = now_ns(MONOTONIC, clock)
     for stream in range(count):
         # Evenly, so that no two begin together.
@@ -300,10 +300,12 @@ def _send(epoll: int, ends: _Ends, legs: Legs, hosts: Hosts, sent: Sent, state: 
             settle(2 * stream, unix_ns, sent, legs)
             settle(2 * stream + 1, unix_ns, sent, legs)
             if not every or (ends.test[stream] and hosts.mute[ends.sender[stream]] > 0.0):
-                last_ns[stream] = now
+                last_ns[stream], rests[stream] = now, True
             elif last_ns[stream] + every <= now + SOON_NS:
                 late = now - last_ns[stream] - every
-                state[1] = max(state[1], late)
+                if not rests[stream]:
+                    state[1] = max(state[1], late)
+                rests[stream] = False
                 last_ns[stream] = now if late > BEHIND_NS else now - late
                 _sent(stream, ends, legs, hosts, sent, packet, clock)
             following = last_ns[stream] + every if every else now + NAP_NS

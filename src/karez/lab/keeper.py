@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -43,6 +43,7 @@ from karez.lab.asked import (
     Routed,
     Running,
     SetCarrier,
+    SetCounter,
     SetDaemon,
     SetHost,
     SetMtu,
@@ -63,6 +64,7 @@ from karez.lab.hosts import Sending, most_per_s
 from karez.lab.ready import keep_ready, ready
 from karez.lab.routes import ForwardingTables
 from karez.lab.rules import Rules, set_rule, tables
+from karez.lab.schedule import touched
 from karez.lab.spaces import (
     PRIVATE,
     SpaceError,
@@ -94,6 +96,7 @@ CONVERGES_S, LOOKED_S = 120.0, 0.05
 BESIDE = ("probe", "telemetry")
 # Where /proc/net/dev has PORT_COUNTS.
 DEV_COLUMNS = (1, 2, 9, 8)
+RX_PACKETS, RX_ERRORS = PORT_COUNTS.index("rx_packets"), PORT_COUNTS.index("rx_errors")
 # The light that an interface receives over a line that is well, and over one that is cut (dBm).
 POWER_DBM, DARK_DBM = -8.0, -40.0
 MBPS_PER_GBPS, MOST_MBPS = 1e3, (1 << 32) - 2
@@ -114,6 +117,10 @@ class Keeper:
         self._quiet: set[int] = set()
         # By way: whether no light goes it.
         self._dark = np.zeros(2 * len(self._fabric.lines), bool)
+        # What interfaces tell wrongly: what stuck ones had counted, how often wild ones count, and since when.
+        self._stuck: dict[int, Any] = {}
+        self._wild = np.ones(len(self._dark))
+        self._wild_since = np.zeros((len(self._dark), len(PORT_COUNTS)), np.int64)
         self._faults: dict[str, Begin] = {}
         # Of faults that come and go: when they turn next, and whether they hold then.
         self._turns: dict[str, tuple[float, bool]] = {}
@@ -133,6 +140,9 @@ class Keeper:
             self._tables = ForwardingTables(self._fabric, self.networks)
             self._rules = [self._heard(network) for network in self.networks]
             self._tables_of: list[dict[str, str]] = [{} for _ in self.networks]
+            self._unread: set[int] = set()
+            # The routers that were ever told to keep ways ready: the others need not be asked.
+            self._kept: set[int] = set()
             self._devices = [self._opened(network, "/proc/thread-self/net/dev") for network in self.networks]
             self._routes = [self._opened(network, "/proc/thread-self/net/route") for network in self.networks]
         with self._timed("daemons"):
@@ -150,7 +160,8 @@ class Keeper:
         Raises:
             KarezError: it cannot be done.
         """
-        return HANDLERS[type(question)](self, question) or Done(at_s=time.time())
+        said = HANDLERS[type(question)](self, question)
+        return Done(at_s=time.time()) if said is None else said
 
     def status(self, question: Status) -> State:
         """How it is."""
@@ -208,8 +219,11 @@ class Keeper:
         """The tables of netfilter, by router; they are read again where they have changed."""
         for router, rules in enumerate(self._rules):
             if rules.changed():
+                self._unread.add(router)
+            if router in self._unread:
                 with entered(self.networks[router]):
                     self._tables_of[router] = tables()
+                self._unread.discard(router)
             yield from ((router, name, said) for name, said in self._tables_of[router].items())
 
     def _by_hand(self) -> Iterator[tuple[int, str, str]]:
@@ -235,11 +249,14 @@ class Keeper:
         Raises:
             SpaceError: its kernel refused one.
         """
+        self._kept.add(question.router)
         with entered(self.networks[question.router]):
             keep_ready(question.ways, self._numbered(question.router))
 
     def is_ready(self, question: IsReady) -> tuple[ReadyWay, ...]:
         """Which ways a router keeps ready."""
+        if question.router not in self._kept:
+            return ()
         with entered(self.networks[question.router]):
             return tuple(ready(self._numbered(question.router)))
 
@@ -256,7 +273,7 @@ class Keeper:
         """Give or take light, and what is in flight with it."""
         for line in question.lines:
             self.wire.ways.cut[2 * line : 2 * line + 2] = not question.on
-            self._dark[2 * line : 2 * line + 2] = not question.on
+            self._dark[[2 * line + way for way in question.ways]] = not question.on
             for at in (2 * line, 2 * line + 1):
                 carrier(int(self._taps[at]), question.on)
         # Each router has a kernel of its own, which an interface tells at once; here one serves them all.
@@ -300,6 +317,14 @@ class Keeper:
         with entered(self.networks[question.router]), IPRoute() as kernel:
             kernel.link("set", index=kernel.link_lookup(ifname=question.port)[0], mtu=question.mtu)
 
+    def set_counter(self, question: SetCounter) -> None:
+        """Let what an interface has counted be told wrongly, or rightly again."""
+        shown, _ = self._port_counts()
+        self._wild[question.port], self._wild_since[question.port] = question.wild, shown[question.port]
+        self._stuck.pop(question.port, None)
+        if question.stuck:
+            self._stuck[question.port] = shown[question.port]
+
     def configure(self, question: Configure) -> None:
         """Change the running configuration of a daemon."""
         with Vty(folder(question.router) / f"{question.daemon}.vty") as vty:
@@ -318,10 +343,16 @@ class Keeper:
         """
         if question.label in self._faults:
             raise SpaceError(f"{question.label} holds already")
+        mine = touched(self._plan, question)
+        for label, fault in self._faults.items():
+            if mine.clashes(touched(self._plan, fault)):
+                raise SpaceError(f"{question.label} would change what {label} has changed; end that first")
         try:
             self._do(question.start)
-        except (KarezError, OSError, NetlinkError):
-            self._do(question.stop)
+        except Exception:
+            # What had not begun cannot always be ended; what kept it from beginning is what is told.
+            with suppress(Exception):
+                self._do(question.stop)
             raise
         self._faults[question.label] = question
         if question.again_s:
@@ -335,17 +366,31 @@ class Keeper:
         """
         if question.label and question.label not in self._faults:
             raise SpaceError(f"{question.label} does not hold")
+        errors = []
         for label in [question.label] if question.label else list(self._faults):
+            # What one ends may end another with it.
+            fault = self._faults.pop(label, None)
+            if fault is None:
+                continue
             self._turns.pop(label, None)
-            self._do(self._faults.pop(label).stop)
+            try:
+                self._do(fault.stop)
+            except Exception as error:  # noqa: BLE001  The others are ended all the same.
+                self._faults[label] = fault
+                errors.append(f"{label}: {error}")
+        if errors:
+            raise SpaceError(f"could not end {'; '.join(errors)}")
 
     def turn(self) -> float:
         """Let faults that come and go do so; how long until the next turn (s)."""
         for label, (due_s, holds) in list(self._turns.items()):
             if due_s <= time.monotonic():
                 fault = self._faults[label]
-                self._do(fault.start if holds else fault.stop)
                 self._turns[label] = due_s + fault.again_s, not holds
+                try:
+                    self._do(fault.start if holds else fault.stop)
+                except Exception as error:  # noqa: BLE001  It is in the log of the lab, which goes on.
+                    print(f"{label}: {error}", file=sys.stderr, flush=True)
         return max(0.0, min((due_s for due_s, _ in self._turns.values()), default=math.inf) - time.monotonic())
 
     def _do(self, steps: tuple[Step, ...]) -> None:
@@ -395,7 +440,16 @@ class Keeper:
                 end = self._end_of.get((router, name.strip()))
                 if end is not None:
                     counted[end] = [int(told.split()[at]) for at in DEV_COLUMNS]
-        return counted, taken_at_s
+        return self._as_told(counted), taken_at_s
+
+    def _as_told(self, counted: Any) -> Any:
+        """What interfaces say of what they counted; damaged frames never came to the kernel."""
+        counted[:, RX_ERRORS] += self.wire.counts.damaged[np.arange(len(counted)) ^ 1]
+        since = np.maximum(counted[:, RX_PACKETS] - self._wild_since[:, RX_PACKETS], 0)
+        counted[:, RX_PACKETS] += ((self._wild - 1.0) * since).astype(np.int64)
+        for port, told in self._stuck.items():
+            counted[port] = told
+        return counted
 
     def _made_taps(self) -> Any:
         """Two TAP interfaces a line."""
@@ -452,6 +506,7 @@ HANDLERS: dict[type, Callable[[Keeper, Any], object]] = {
     IsReady: Keeper.is_ready,
     SetWay: Keeper.set_way,
     SetCarrier: Keeper.set_carrier,
+    SetCounter: Keeper.set_counter,
     SetHost: Keeper.set_host,
     SetStream: Keeper.set_stream,
     SetSpeed: Keeper.set_speed,
@@ -548,9 +603,13 @@ def _served(keeper: Keeper, asker: socket.socket) -> bool:
         os._exit(0)
     try:
         said = "", keeper.answer(question)
-    except (KarezError, OSError, NetlinkError, LookupError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001  Whatever could not be done is told; the lab goes on.
         said = f"{type(error).__name__}: {error}", None
-    put(asker, encode(said))
+    try:
+        put(asker, encode(said))
+    except OSError:
+        # Who asked is gone.
+        return False
     return True
 
 

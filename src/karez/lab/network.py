@@ -60,9 +60,9 @@ class LabPlatform:
             LabError: the lab does not answer.
         """
         return frozenset(
-            f"{found.kind} on the way to {self._names[found.destination]} at "
-            f"{', '.join(self._names[router] for router in found.routers)}"
+            f"{found.kind} on the way to {self._names[found.destination]} at {self._names[router]}"
             for found in self._watched.findings()
+            for router in found.routers
         )
 
     def clear(self, router: int, section: str) -> None:

@@ -29,12 +29,14 @@ def keep_ready(ways: Iterable[ReadyWay], interfaces: dict[str, int]) -> None:
         SpaceError: it refused one; those before it are kept.
     """
     wanted = {_route(way, interfaces): way for way in ways}
-    known = {_route(way, interfaces) for way in ready(interfaces)}
+    known = {_route(way, interfaces): way for way in ready(interfaces)}
     names = {OVER + number: name for name, number in interfaces.items()}
     ruled, tables = _ruled(names), {_table(way, interfaces) for way in wanted.values()}
     lines = [f"rule add {_rule(table, names)}" for table in sorted(tables - ruled)]
-    lines += [f"route add {route}" for route in wanted if route not in known]
-    lines += [f"route del {route}" for route in sorted(known - wanted.keys())]
+    lines += [f"route replace {route}" for route in wanted if route not in known]
+    # What has the same goal, table and rank as something new was replaced.
+    places = {_place(way, interfaces) for way in wanted.values()}
+    lines += [f"route del {route}" for route, way in known.items() if _place(way, interfaces) not in places]
     lines += [f"rule del {_rule(table, names)}" for table in sorted(ruled - tables)]
     if lines:
         _ip("-batch", "-", said="\n".join(lines))
@@ -59,6 +61,11 @@ def _route(way: ReadyWay, interfaces: dict[str, int]) -> str:
     table = _table(way, interfaces)
     by = f"via {way.gateway} dev {way.interface}"
     return f"{way.goal}/32 {by} table {table} metric {way.rank + 1} proto {PROTOCOL}"
+
+
+def _place(way: ReadyWay, interfaces: dict[str, int]) -> tuple[str, int, int]:
+    """What tells one route of the kernel from another."""
+    return way.goal, _table(way, interfaces), way.rank
 
 
 def _table(way: ReadyWay, interfaces: dict[str, int]) -> int:

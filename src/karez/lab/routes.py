@@ -33,6 +33,8 @@ DONE, ERROR, NEW, GONE, ASK = 3, 2, 24, 25, 26
 REQUEST, DUMP = 0x1, 0x300
 ROUTES_OF_IPV4 = 0x40
 MAIN, HOST_BITS = 254, 32
+# Source: asm-generic/socket.h. Root may have more room than the system allows others.
+SO_RCVBUFFORCE = 33
 # What marks routes of the daemon of static ones. Source: FRR, zebra/rt_netlink.h (RTPROT_ZSTATIC).
 STATIC = 196
 TO, INTERFACE, PRIORITY, MULTIPATH = 1, 4, 6, 9
@@ -47,18 +49,21 @@ class Routes:
     def __init__(self) -> None:
         """Hear of changes from now on, and ask for all that there is."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
         self._socket.bind((0, ROUTES_OF_IPV4))
         self._socket.setblocking(False)
         self._known: dict[bytes, dict[int, Hops]] = {}
         self.by_hand: dict[bytes, Hops] = {}
         self._told: dict[bytes, Hops | None] = {}
+        # What has changed and was not told yet.
+        self._touched: set[bytes] = set()
         self._ask()
 
     def news(self) -> Iterator[tuple[bytes, Hops | None]]:
         """The addresses to which the way has changed since last time, and their next hops now (None: no way)."""
-        touched = self._heard()
-        for goal in sorted(touched):
+        self._hear()
+        while self._touched:
+            goal = self._touched.pop()
             ways = self._known.get(goal)
             now = ways[min(ways)] if ways else None
             if self._told.get(goal) != now:
@@ -69,24 +74,23 @@ class Routes:
         """Hear of no more changes."""
         self._socket.close()
 
-    def _heard(self) -> set[bytes]:
-        touched: set[bytes] = set()
+    def _hear(self) -> None:
         while True:
             try:
                 told = self._socket.recv(ROOM_BYTES)
             except BlockingIOError:
-                return touched
+                return
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 # The kernel had more to say than there was room for: ask for all of it again.
-                touched |= self._known.keys()
+                self._touched |= self._known.keys()
                 self._known.clear()
                 self.by_hand.clear()
                 self._ask()
                 continue
             for kind, body in _messages(told):
-                touched.update(self._taken(kind, body))
+                self._touched.update(self._taken(kind, body))
 
     def _ask(self) -> None:
         body = ROUTE.pack(socket.AF_INET, 0, 0, 0, MAIN, 0, 0, 0, 0)
@@ -103,7 +107,8 @@ class Routes:
         goal = bytes(attributes[TO])
         priority = int.from_bytes(attributes.get(PRIORITY, b""), "little")
         ways = self._known.setdefault(goal, {})
-        if protocol == STATIC:
+        # Whatever a route takes the place of, the kernel says nothing of it any more.
+        if kind == NEW or protocol == STATIC:
             self.by_hand.pop(goal, None)
         if kind == NEW:
             ways[priority] = hops = tuple(sorted(_hops(attributes)))

@@ -15,7 +15,20 @@ import msgspec
 
 from karez.adapters.embedded import FAULTS, FOREVER_S, Fault
 from karez.errors import InputError, Problem
-from karez.lab.asked import Begin, Configure, Filter, SetCarrier, SetDaemon, SetHost, SetSpeed, SetStream, SetWay, Step
+from karez.lab.asked import (
+    Begin,
+    Configure,
+    Filter,
+    Plan,
+    SetCarrier,
+    SetCounter,
+    SetDaemon,
+    SetHost,
+    SetSpeed,
+    SetStream,
+    SetWay,
+    Step,
+)
 from karez.lab.faults import BEGINS, Scene, begin
 
 COLUMNS = ("at_s", "lasts_s", "kind", "subject", "size_us", "size_share", "size_s", "way", "goal")
@@ -174,9 +187,9 @@ class Touched(NamedTuple):
         return bool(self.parts & other.parts or self.halted & other.told or self.told & other.halted)
 
 
-def touched(scene: Scene, asked: Begin) -> Touched:
+def touched(plan: Plan, asked: Begin) -> Touched:
     """What a fault changes of a lab."""
-    daemons = (*scene.plan.protocols.daemons, *PROGRAMS)
+    daemons = (*plan.protocols.daemons, *PROGRAMS)
     steps = (*asked.start, *asked.stop)
     halted = {
         (step.router, name)
@@ -200,10 +213,12 @@ def _parts(step: Step) -> Iterator[tuple[object, ...]]:
         yield from (("host", step.router, name) for name in step.values)
     elif isinstance(step, SetStream):
         yield "stream", step.stream
+    elif isinstance(step, SetCounter):
+        yield "counter", step.port
     elif isinstance(step, SetSpeed):
         yield "speed", step.line
     elif isinstance(step, Filter):
-        yield "filter", step.router
+        yield "filter", step.router, step.table
     elif isinstance(step, SetDaemon):
         yield "process", step.router, step.daemon
     elif isinstance(step, Configure):
@@ -217,7 +232,7 @@ def _clashes(where: str, found: Sequence[tuple[str, Scheduled]], scene: Scene) -
     holding: list[tuple[str, Scheduled, Touched]] = []
     for name, one in found:
         holding = [held for held in holding if held[1].fault.until_s > one.fault.at_s + CLOSE_S]
-        mine = touched(scene, one.begin)
+        mine = touched(scene.plan, one.begin)
         for other, held, theirs in holding:
             if held.begin.label == one.begin.label:
                 what = f"{one.begin.label} begins while it holds still"

@@ -42,14 +42,16 @@ class Ways(NamedTuple):
 
     `delay_s` and `jitter_s` (at most so much more, drawn evenly, but none overtakes) are waited by all; `reorder_share`
     of them do not wait.
-    `loss_share` are lost, all where `cut`. `rate_bytes_per_s` (0: as fast as it goes) lets them queue for up to
-    `queue_s`. IP packets of more than `most_bytes` (0: none) are eaten.
+    `loss_share` are lost, all where `cut`, and `error_share` come damaged, so that who gets them throws them away.
+    `rate_bytes_per_s` (0: as fast as it goes) lets them queue for up to `queue_s`. IP packets of more than `most_bytes`
+    (0: none) are eaten.
     """
 
     delay_s: Array
     jitter_s: Array
     reorder_share: Array
     loss_share: Array
+    error_share: Array
     cut: Array
     rate_bytes_per_s: Array
     queue_s: Array
@@ -57,10 +59,11 @@ class Ways(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What came of the frames of each way (w): taken in, lost, too long, dropped from a full queue, delivered."""
+    """What came of the frames of each way (w): taken in, lost, damaged, too long, dropped by a queue, delivered."""
 
     taken: Array
     lost: Array
+    damaged: Array
     eaten: Array
     queued_out: Array
     delivered: Array
@@ -145,6 +148,9 @@ def due_ns(now_ns: int, length: int, way: int, ways: Ways, free_ns: Array, last_
     counts.taken[way] += 1
     if ways.cut[way] > 0.0 or (ways.loss_share[way] > 0.0 and np.random.random() < ways.loss_share[way]):
         counts.lost[way] += 1
+        return -1
+    if ways.error_share[way] > 0.0 and np.random.random() < ways.error_share[way]:
+        counts.damaged[way] += 1
         return -1
     if ways.most_bytes[way] > 0.0 and length - ETHERNET_BYTES > ways.most_bytes[way]:
         counts.eaten[way] += 1

@@ -132,8 +132,9 @@ def backups(routers: int, ends: ArrayLike, cost: ArrayLike, failures: Sequence[A
     found = []
     for case in _cases(net, dark):
         kept, seen = _with_alternates(case)
-        _add_exceptions(case, kept, seen)
-        _prune(case, kept, seen)
+        # What was in the way of an exception may have gone when lists were pruned.
+        while _add_exceptions(case, kept, seen):
+            _prune(case, kept, seen)
         found.append(kept)
     return _as_rows(net, found)
 
@@ -145,12 +146,7 @@ def alternates(routers: int, ends: ArrayLike, cost: ArrayLike, failures: Sequenc
         InputError: With all that is wrong.
     """
     net, dark = _checked(routers, ends, cost, failures)
-    found = []
-    for case in _cases(net, dark):
-        kept, seen = _with_alternates(case)
-        _prune(case, kept, seen)
-        found.append(kept)
-    return _as_rows(net, found)
+    return _as_rows(net, [_with_alternates(case)[0] for case in _cases(net, dark)])
 
 
 def coverage(routers: int, ends: ArrayLike, cost: ArrayLike, failures: Sequence[ArrayLike], kept: Backups) -> Coverage:
@@ -192,10 +188,11 @@ def _cases(net: _Net, dark: Array) -> Iterator[_Case]:
 
 
 def _with_alternates(case: _Case) -> tuple[_Kept, _Seen]:
-    """Lists with loop-free alternates and room for more, and what is then seen."""
+    """Lists with loop-free alternates, and what is then seen."""
     kept, seen = _empty(len(case.near), case.net, case.net.most + 1), _unseen(case)
     _look(case, kept, seen)
     _add_alternates(case, kept, seen)
+    _prune(case, kept, seen)
     return kept, seen
 
 
@@ -396,7 +393,7 @@ def _follow(net: _Net, goal: int, hops: Array, dark: Array, kept: _Kept, fate: A
     states = len(fate) + len(net.head)
     ahead, size = np.empty((states, net.most + 1), np.int32), np.zeros(states, np.int32)
     _send_from_routers(net, hops, dark, kept.backup, ahead, size, fell)
-    into = _send_by_exceptions(net, goal, dark, kept.exception, ahead, size)
+    into = _send_by_exceptions(net, dark, kept.exception, ahead, size)
     _search(goal, ahead, size, into, fate, used)
 
 
@@ -418,12 +415,12 @@ def _send_from_routers(
 
 
 @njit(cache=True)
-def _send_by_exceptions(net: _Net, goal: int, dark: Array, exception: Array, ahead: Array, size: Array) -> Array:
+def _send_by_exceptions(net: _Net, dark: Array, exception: Array, ahead: Array, size: Array) -> Array:
     """The state that each arc leads into (2L); the one arc ahead of those with an exception is filled in."""
     head, routers = net.head, len(net.starts) - 1
     into = head.copy()
     for arc in range(len(head)):
-        link = _lit(exception, arc, dark) if head[arc] != goal else NONE
+        link = _lit(exception, arc, dark)
         if link != NONE:
             into[arc] = routers + arc
             ahead[routers + arc, 0], size[routers + arc] = _arc(head, head[arc], link), 1
@@ -485,10 +482,8 @@ def _changes_nothing(net: _Net, goal: int, hops: Array, kept: _Kept) -> bool:
     routers, links = len(net.starts) - 1, len(hops) // 2
     fate, fell, used = np.empty(routers, np.uint8), np.empty(routers, np.bool_), np.empty(2 * links, np.bool_)
     _follow(net, goal, hops, np.zeros(links, np.bool_), kept, fate, used, fell)
-    for arc in range(2 * links):
-        if used[arc] != hops[arc] or (used[arc] and net.head[arc] != goal and kept.exception[arc, 0] != NONE):
-            return False
-    return True
+    changed = (used != hops) | (used & (kept.exception[:, 0] != NONE))
+    return not changed.any()
 
 
 @njit(cache=True)
@@ -665,16 +660,14 @@ def _gain(case: _Case, kept: _Kept, seen: _Seen, arc: int, fresh: _Seen) -> int:
 
 
 @njit(cache=True)
-def _add_exceptions(case: _Case, kept: _Kept, seen: _Seen) -> None:
-    """Lead on what is still lost, failure by failure and router by router, while that helps anyone."""
-    fresh, helped = _unseen(case), True
-    while helped:
-        helped = False
-        for row in range(len(case.dark)):
-            for router in range(len(case.near)):
-                for alone in (False, True):
-                    if seen.fell[AT_ONCE, row, router] and _mendable(case, seen, row, router):
-                        helped |= _led(case, kept, seen, row, router, alone, fresh)
+def _add_exceptions(case: _Case, kept: _Kept, seen: _Seen) -> bool:
+    """Whether anyone was helped by leading on what is still lost, failure by failure and router by router."""
+    fresh, helped = _unseen(case), False
+    for row in range(len(case.dark)):
+        for router in range(len(case.near)):
+            if seen.fell[AT_ONCE, row, router] and _mendable(case, seen, row, router):
+                helped |= _led(case, kept, seen, row, router, fresh)
+    return helped
 
 
 @njit(cache=True)
@@ -684,10 +677,30 @@ def _mendable(case: _Case, seen: _Seen, row: int, router: int) -> bool:
 
 
 @njit(cache=True)
-def _led(case: _Case, kept: _Kept, seen: _Seen, row: int, router: int, alone: bool, fresh: _Seen) -> bool:
-    """Whether what is lost at a router in a failure is led to the goal, and the lists are for that."""
+def _led(case: _Case, kept: _Kept, seen: _Seen, row: int, router: int, fresh: _Seen) -> bool:
+    """Whether what is lost at a router in a failure is led to the goal, and the lists are for that.
+
+    It is led the way that seems best, and where that does harm, first over each link of the router in turn.
+    """
+    starts, leaving = case.net.starts, case.net.leaving
+    for alone in (False, True):
+        if _led_by(case, kept, seen, row, router, NONE, alone, fresh):
+            return True
+    for at in range(starts[router], starts[router + 1]):
+        for alone in (False, True):
+            link = leaving[at] >> 1
+            if not case.dark[row, link] and _led_by(case, kept, seen, row, router, link, alone, fresh):
+                return True
+    return False
+
+
+@njit(cache=True)
+def _led_by(
+    case: _Case, kept: _Kept, seen: _Seen, row: int, router: int, first: int, alone: bool, fresh: _Seen
+) -> bool:
+    """Whether that can be done over a `first` link (-1: any)."""
     backup, exception, touched = kept.backup.copy(), kept.exception.copy(), np.zeros(len(case.dark), np.bool_)
-    _lead(case, kept, seen, row, router, alone, touched)
+    _lead(case, kept, seen, row, router, first, alone, touched)
     if touched.any() and _tried(case, kept, seen, touched, fresh) > 0:
         _take(seen, touched, fresh)
         return True
@@ -696,7 +709,9 @@ def _led(case: _Case, kept: _Kept, seen: _Seen, row: int, router: int, alone: bo
 
 
 @njit(cache=True)
-def _lead(case: _Case, kept: _Kept, seen: _Seen, row: int, router: int, alone: bool, touched: Array) -> None:
+def _lead(
+    case: _Case, kept: _Kept, seen: _Seen, row: int, router: int, first: int, alone: bool, touched: Array
+) -> None:
     """Go with a packet from a router that has lost it in a failure, and append to lists what it lacks on its way.
 
     Marks the failures that this touches. A packet that comes where all arrives is left alone.
@@ -715,7 +730,9 @@ def _lead(case: _Case, kept: _Kept, seen: _Seen, row: int, router: int, alone: b
         if link == NONE:
             link = _lit(kept.backup, router, dark)
         if link == NONE:
-            link = _onward(case, row, router, _either(seen.fell, router), alone)
+            link = first
+            if link == NONE or over != NONE:
+                link = _onward(case, row, router, _either(seen.fell, router), alone)
             _append(kept.backup[router], link)
             touched |= _either(seen.fell, router)
         over = _arc(net.head, router, link)

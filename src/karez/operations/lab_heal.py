@@ -16,7 +16,7 @@ from karez.loop.runner import Runner
 from karez.loop.state import Policy
 from karez.operations import Answer, LabHealQuestion
 from karez.operations.heal import SETTING, Event, setting_of, timeline
-from karez.operations.lab import opened
+from karez.operations.lab import opened, require_alike
 from karez.operations.lab_fail import chosen
 from karez.operations.networks import counted, load_living, provenance, require_new_file
 from karez.record.log import Record
@@ -58,6 +58,7 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
     require_new_file(question.record)
     world, revision = load_living(question.network)
     with opened(question.network, question.name) as lab:
+        require_alike(lab, world, question.network)
         fault = None if question.fault == "none" else chosen(world, question)
         made = _played(question, world, revision, lab, fault)
     course, true = made.course, (fault.kind, fault.subject) if fault else None

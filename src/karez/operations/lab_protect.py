@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from karez.adapters.network import Network
 from karez.errors import Refused
 from karez.lab.network import network_of
+from karez.lab.recording import require_whole
 from karez.loop.runner import Runner
 from karez.loop.state import Approval, Decisions, Policy, State
 from karez.operations import Answer, LabProtectQuestion
@@ -20,6 +22,8 @@ from karez.plan.protect import Protected, protect, read
 from karez.record.log import Record
 from karez.record.verify import verify
 from karez.scenario.real import TURN_S
+from karez.twin import World
+from karez.twin.table import strings, texts
 
 # How long routers may take to keep what they are told, all together (s).
 WITHIN_S = 60.0
@@ -55,22 +59,36 @@ def run(question: LabProtectQuestion) -> LabProtectAnswer:
 
     Raises:
         InputError: the network cannot be protected, no such lab runs, or the record cannot be written.
-        Refused: a router did not keep what it was told; what was kept is taken back.
+        Refused: a router did not keep what it was told.
         LabError: the lab does not answer.
     """
     require_new_file(question.record)
     world, revision = load_living(question.network)
-    with opened(question.network, question.name) as lab, closing(network_of(lab, world)) as network:
+    # What cannot be protected is refused before there is a record of it.
+    protect(world, at_s=time.time())
+    with opened(question.network, question.name) as lab:
         require_alike(lab, world, question.network)
-        with Record(Path(question.record)) as record:
+        require_whole(lab)
+        with closing(network_of(lab, world)) as network, Record(Path(question.record)) as record:
             policy = Policy(level="advise", budgets={})
-            runner = Runner.start(world, network, record, policy, at_s=time.time(), revision=revision.number)
+            runner = Runner.start(
+                _as_kept(world, network), network, record, policy, at_s=time.time(), revision=revision.number
+            )
             runner.turn(time.time())
             made = protect(runner.state.world, at_s=time.time())
             if made.plan.actions:
                 _carry_out(runner, made.plan, question.by)
+            runner.end(time.time())
     events, last_hash = verify(Path(question.record))
     return _answer(question, made, events, last_hash, provenance(revision))
+
+
+def _as_kept(world: World, network: Network) -> World:
+    """The world in which routers are meant to keep what they do keep: that is what a plan changes, and goes back to."""
+    devices = world["equipment"]
+    told = network.look("equipment_states", strings(world["equipment_states"].ids))
+    kept = texts(str(said) for said in told.columns["backups"])
+    return World(world.intended.replace(devices.set(devices.rows(texts(told.ids)), backups=kept)), world.actual)
 
 
 def _carry_out(runner: Runner, plan: Plan, by: str) -> None:
@@ -82,7 +100,7 @@ def _carry_out(runner: Runner, plan: Plan, by: str) -> None:
 
     def people(at_s: float, state: State) -> tuple[tuple[Plan, ...], tuple[Approval, ...]]:
         brought = () if any(one.id == plan.id for one in state.waiting) or begun else (plan,)
-        return brought, tuple(Approval(one.id, by) for one in state.waiting)
+        return brought, tuple(Approval(one.id, by) for one in state.waiting if one.id == plan.id)
 
     begun, until_s, told = False, time.monotonic() + WITHIN_S, list[Decisions]()
     while time.monotonic() < until_s:

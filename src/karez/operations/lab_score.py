@@ -8,11 +8,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from karez.lab.faults import shown
+from karez.lab.recording import require_whole
 from karez.loop.state import Policy
 from karez.operations import Answer, LabScoreQuestion
-from karez.operations.heal_score import DIGEST_DIGITS, kinds_of
-from karez.operations.lab import opened
+from karez.operations.heal_score import DIGEST_DIGITS, Draw, kinds_of
+from karez.operations.lab import opened, require_alike
 from karez.operations.networks import counted, load_living, provenance, share
+from karez.scenario.incidents import JUDGED_S as EMBEDDED_JUDGED_S
 from karez.scenario.incidents import Outcome, played
 from karez.scenario.real import JUDGED_S, LAB_KINDS, drawn, drilled
 from karez.scenario.score import Confusion, Failure, KindScore, Score, failures, score
@@ -67,20 +70,26 @@ def run(question: LabScoreQuestion) -> LabScoreAnswer:
         LabError: it does not answer.
     """
     world, revision = load_living(question.network)
-    kinds = kinds_of(question.kinds, "kinds", LAB_KINDS) or LAB_KINDS
-    name, policy = f"{world.intended.digest[:DIGEST_DIGITS]}/{question.seed}", Policy(level=question.level)
-    ones = [drawn(world, name, number, kinds) for number in range(question.incidents)]
+    digest, policy = world.intended.digest[:DIGEST_DIGITS], Policy(level=question.level)
     real = []
     with opened(question.network, question.name) as lab:
+        require_alike(lab, world, question.network)
+        require_whole(lab)
+        known = tuple(kind for kind in shown(lab.plan()) if kind in LAB_KINDS)
+        kinds = kinds_of(question.kinds, "kinds", known) or known
+        ones = [drawn(world, f"{digest}/{question.seed}", number, kinds) for number in range(question.incidents)]
         for one in ones:
             real.append(drilled(world, lab, one, policy))
             LOG.info("%s %s: %s", one.token, real[-1].kind, ", ".join(map(" ".join, real[-1].found)) or "nothing found")
+    draw = Draw(digest, question.seed, 1.0, ",".join(kinds))
+    real = [msgspec.structs.replace(one, token=draw.token(number)) for number, one in enumerate(real)]
     embedded = [played(world, one, policy) for one in ones]
     found, theirs = score(real), score(embedded)
     return LabScoreAnswer(
         headline=_headline(found),
         citation=f"real FRR routers in a lab, judged {JUDGED_S:g} s after the fault, beside the embedded network, "
-        f"level {question.level}, seed {question.seed}; {provenance(revision)}",
+        f"which is judged after {EMBEDDED_JUDGED_S:g} s, level {question.level}, seed {question.seed}; "
+        f"{provenance(revision)}",
         incidents=found.incidents,
         with_trace=found.with_trace,
         f1=found.f1,

@@ -12,6 +12,7 @@ from karez.operations import Answer, LabUpQuestion
 from karez.operations.lab import name_of
 from karez.operations.networks import counted, load_living, provenance
 
+NAMES = {"ospf": "OSPF", "isis": "IS-IS"}
 BFD = re.compile(r"(\d{1,5})x(\d{1,3})")
 
 
@@ -38,7 +39,7 @@ def run(question: LabUpQuestion) -> LabUpAnswer:
         world,
         name=name_of(question.network, question.name),
         network=question.network,
-        protocols=_protocols(question),
+        protocols=protocols_of(question),
         tests_per_s=question.tests_per_s,
         users_per_s=question.users_per_s,
         seed=question.seed,
@@ -49,8 +50,9 @@ def run(question: LabUpQuestion) -> LabUpAnswer:
     return LabUpAnswer(
         headline=f"{counted(routers, 'router')} and {counted(links, 'link')} run as lab {made.name}, "
         f"converged after {total_s:.1f} s",
-        citation=f"FRR in network namespaces, OSPF, BFD {question.bfd}, {question.tests_per_s:g} tests a second and "
-        f"way, {question.users_per_s:g} packets of users a second; seed {question.seed}; {provenance(revision)}",
+        citation=f"FRR in network namespaces, {NAMES[question.igp]}, BFD {question.bfd}, "
+        f"{question.tests_per_s:g} tests a second and way, {question.users_per_s:g} packets of users a second; "
+        f"seed {question.seed}; {provenance(revision)}",
         name=made.name,
         routers=routers,
         links=links,
@@ -60,13 +62,18 @@ def run(question: LabUpQuestion) -> LabUpAnswer:
     )
 
 
-def _protocols(question: LabUpQuestion) -> Protocols:
+def protocols_of(question: LabUpQuestion) -> Protocols:
+    """What routers speak.
+
+    Raises:
+        InputError: `bfd` is nothing that routers know.
+    """
     if question.bfd == "off":
-        return Protocols(bfd_ms=0)
+        return Protocols(igp=question.igp, bfd_ms=0)
     parts = BFD.fullmatch(question.bfd)
     interval_ms, times = (int(part) for part in parts.groups()) if parts else (0, 0)
     # Source: FRR's bfd configuration: intervals of 10 to 60,000 ms, multipliers of 2 to 255.
     if not (10 <= interval_ms <= 60_000 and 2 <= times <= 255):
         what = f"{question.bfd!r} is no interval of 10 to 60000 ms and multiplier of 2 to 255"
         raise InputError.of("bfd", what, "write it as 50x3, or off")
-    return Protocols(bfd_ms=interval_ms, bfd_times=times)
+    return Protocols(igp=question.igp, bfd_ms=interval_ms, bfd_times=times)

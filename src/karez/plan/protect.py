@@ -77,7 +77,7 @@ def protect(world: World, *, at_s: float) -> Protected:
     """The plan that has every router keep ways ready; routers for which nothing changes are left out.
 
     Raises:
-        InputError: a site that links lead to has no router, or there are several areas.
+        InputError: a site that links lead to has no router, there are several areas, or routing is not as intended.
     """
     net = _routing(world)
     names, dark = _failures(world, net)
@@ -123,6 +123,7 @@ def _routing(world: World) -> _Routing:
     if len(np.unique(links["area"][rows])) > 1:
         fix = "protect each area as a network of its own"
         raise InputError.of("links", "several areas route otherwise than by the least cost", fix)
+    _require_as_meant(world, rows)
     drained, by_hand = links["drained"][rows], links["cost"][rows]
     derived = np.maximum(1, np.rint(link_oneway_us(world.intended, figures="typical")[rows] / COST_US))
     cost = np.where(drained, DRAINED_COST, np.where(by_hand > 0, by_hand, np.minimum(derived, DRAINED_COST - 1)))
@@ -133,6 +134,28 @@ def _routing(world: World) -> _Routing:
         ends=place.reshape(sites.shape),
         cost=np.where(meant_up(world)[rows], cost, 0).astype(np.int64),
     )
+
+
+def _require_as_meant(world: World, rows: Array) -> None:
+    """Return only if routing does what is intended: what is planned rests on it.
+
+    Raises:
+        InputError: links are up, cost or are drained otherwise, or traffic is kept off a router.
+    """
+    links, states = world["links"], world["link_states"]
+    at = states.rows(links.ids[rows])
+    other = np.zeros(len(rows), bool)
+    for column in ("up", "cost", "drained"):
+        other |= states[column][at] != links[column][rows]
+    fix = "mend them, or wait until they are mended"
+    if other.any():
+        some = ", ".join(strings(links.ids[rows[other]])[:3])
+        raise InputError.of("links", f"{int(other.sum())} are not as they should be now ({some})", fix)
+    for name in ("equipment", "equipment_states"):
+        away = world[name]["drained"]
+        if away.any():
+            some = ", ".join(strings(world[name].ids[away])[:3])
+            raise InputError.of("equipment", f"traffic is kept off {some}", fix)
 
 
 def _routers(world: World, used: Array) -> list[str]:
@@ -186,3 +209,6 @@ def _reads(world: World, net: _Routing) -> Iterable[Read]:
     for name in net.names:
         for column in ("up", "cost", "drained"):
             yield Read("link_states", name, column, "==", states.cell(name, column))
+    for router in net.routers:
+        if world["equipment_states"].has(router):
+            yield Read("equipment_states", router, "drained", "==", False)

@@ -1,8 +1,8 @@
 """The loop on real routers: turns in real time, a fault that begins once what is normal is learned, what came of it.
 
 A lab cannot be had twice at once, so what users would have lost without the loop is not known beside what they lost.
-An act is suspected of harm where more packets were lost after it than before, since the fault began; then the same
-incident is played once more and left alone.
+Where packets were lost after the loop acted, the same incident is played once more and left alone, and both are
+compared from that moment on.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ JUDGED_S, LATE_JUDGED_S = 10.0, 40.0
 SETTLES_S, CONVERGES_S, RESTS_S = 20.0, 60.0, 2.0
 # Kinds that take longer, and how long a router boots (s).
 LATER, BOOTS_S = LATE | {"routing_stuck"}, 10.0
-# The fate of a packet is known so long after it was sent (s); fewer more than so many are chance.
-FATE_S, CHANCE_PACKETS = 0.3, 5.0
+# So many packets more are chance.
+CHANCE_PACKETS = 5.0
 # Kinds of fault that a lab can show, of those that are drawn.
 LAB_KINDS = tuple(kind for kind in KINDS if kind in BEGINS)
 
@@ -60,14 +60,12 @@ class Played(NamedTuple):
     broke_s: float
     course: Course
 
-    def lost_at(self, at_s: float) -> float:
-        """How many of the users' packets were lost until then."""
-        turns = zip(self.course.at_s, self.course.lost, strict=True)
-        return next((lost for turn_s, lost in turns if turn_s >= at_s), self.course.lost[-1])
-
-    def lost(self) -> float:
-        """How many were lost since the fault began."""
-        return self.course.lost[-1] - self.lost_at(self.broke_s)
+    def lost(self, from_s: float, until_s: float) -> float:
+        """How many of the users' packets were lost from a turn on, what it did included, to a later one."""
+        turns = list(zip(self.course.at_s, self.course.lost, strict=True))
+        before = [lost for at_s, lost in turns if at_s < from_s]
+        within = [lost for at_s, lost in turns if from_s <= at_s <= until_s]
+        return within[-1] - before[-1] if within and before else 0.0
 
 
 def drawn(world: World, name: str, number: int, kinds: Sequence[str] = LAB_KINDS) -> Incident:
@@ -87,13 +85,22 @@ def drilled(world: World, lab: Lab, one: Incident, policy: Policy) -> Outcome:
         LabError: the lab does not answer.
     """
     made, mine = _drilled(world, lab, one, policy)
-    if not _is_suspect(mine):
+    acted_s = next((at_s for at_s, _ in mine.course.acts()), math.inf)
+    if mine.lost(acted_s, math.inf) <= CHANCE_PACKETS:
         return made
     observe = msgspec.structs.replace(policy, level="observe")
     _, alone = _drilled(world, lab, one, observe, least_s=mine.course.at_s[-1] - mine.broke_s)
-    more, usual = mine.lost() - alone.lost(), alone.lost()
+    share, harmed = harm(mine, alone, acted_s)
+    return msgspec.structs.replace(made, harm_share=share, harmed=harmed)
+
+
+def harm(mine: Played, alone: Played, acted_s: float) -> tuple[float, bool]:
+    """How many packets more were lost from the first act on than where nobody acts, as a share; and if it is harm."""
+    ends_s, later_s = mine.course.at_s[-1], alone.broke_s - mine.broke_s
+    usual = alone.lost(acted_s + later_s, ends_s + later_s)
+    more = mine.lost(acted_s, ends_s) - usual
     share = more / usual if usual else math.inf if more > CHANCE_PACKETS else 0.0
-    return msgspec.structs.replace(made, harm_share=share, harmed=more > CHANCE_PACKETS and share > HARM_SHARE)
+    return share, more > CHANCE_PACKETS and share > HARM_SHARE
 
 
 def _drilled(world: World, lab: Lab, one: Incident, policy: Policy, *, least_s: float = 0.0) -> tuple[Outcome, Played]:
@@ -198,14 +205,3 @@ def _users(lab: Lab) -> Callable[[], float]:
         return float(counted.lost[legs].sum() + counted.lost_large[legs].sum())
 
     return lost
-
-
-def _is_suspect(one: Played) -> bool:
-    """Whether more packets were lost after the first act than before it, since the fault began."""
-    acted_s = next((at_s + FATE_S for at_s, _ in one.course.acts()), math.inf)
-    ends_s = one.course.at_s[-1]
-    if acted_s >= ends_s or acted_s <= one.broke_s:
-        return acted_s < ends_s
-    before = one.lost_at(acted_s) - one.lost_at(one.broke_s)
-    after = one.lost_at(ends_s) - one.lost_at(acted_s)
-    return after > CHANCE_PACKETS + before * (ends_s - acted_s) / (acted_s - one.broke_s)

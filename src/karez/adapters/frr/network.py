@@ -31,7 +31,7 @@ from karez.twin.telemetry import Samples, StateRows
 # How long a router may take to answer, and how long one that did not is left alone (s).
 PATIENCE_S, RETRY_S = 0.3, 1.0
 # The process without which a router is none, and the sections of its configuration that should say nothing.
-ALWAYS, SECTIONS = "zebra", frozenset({"filter", "policer", "static"})
+ALWAYS, SECTIONS = "zebra", frozenset({"filter", "policer", "static", "other"})
 # What a daemon is asked only to see that it answers.
 HARMLESS = "show version"
 # Acts that only lead traffic elsewhere, so that nothing may be lost by them.
@@ -244,6 +244,8 @@ class FrrNetwork:
     # ---- what is asked
 
     def _ask_all(self, at_s: float) -> None:
+        for router in set(range(len(self._where))) - self._backups.keys():
+            self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
         for router in range(len(self._where)):
             if self._left_until_s.get(router, 0.0) > at_s:
                 continue
@@ -277,9 +279,10 @@ class FrrNetwork:
     def _is_there(self, router: int) -> bool:
         """Whether a router answers whose routing does not."""
         try:
-            self._session(router, ALWAYS).ask(HARMLESS)
+            # Anew: what was open has ended, if the router has come up again.
+            with Vty(self._where[router] / f"{ALWAYS}.vty", patience_s=PATIENCE_S) as vty:
+                vty.ask(HARMLESS)
         except VtyError:
-            self._drop(router, ALWAYS)
             return False
         return True
 
