@@ -100,7 +100,7 @@ def test_every_frame_is_lost_eaten_dropped_from_a_queue_or_due(coming: list[Fram
     met = _meet(coming, _ways(**values))
     told = {name: int(getattr(met.counts, name)[SOME]) for name in Counts._fields}
     assert told["taken"] == len(coming)
-    assert told["taken"] == told["lost"] + told["eaten"] + told["queued_out"] + int(met.arrived.sum())
+    assert told["taken"] == told["lost"] + told["damaged"] + told["eaten"] + told["queued_out"] + int(met.arrived.sum())
     # Whether it was delivered is known when it was, and the other way met nothing.
     assert told["delivered"] == 0
     assert [int(getattr(met.counts, name)[OTHER]) for name in Counts._fields] == [0] * len(Counts._fields)
@@ -321,9 +321,13 @@ def test_frames_of_all_lengths_come_whole_in_order_and_none_is_lost() -> None:
     sent = [random.bytes(int(length)) for length in random.integers(14, 9_018, 600)]
     with _wired(delay_s=0.001) as ends:
         assert _sent_and_come(ends, sent, lot=16) == sent
-        assert ends.told == {"taken": [600, 0], "lost": [0, 0], "eaten": [0, 0], "queued_out": [0, 0]} | {
-            "delivered": [600, 0]
-        }
+        assert ends.told == {
+            "taken": [600, 0],
+            "lost": [0, 0],
+            "damaged": [0, 0],
+            "eaten": [0, 0],
+            "queued_out": [0, 0],
+        } | {"delivered": [600, 0]}
         assert ends.wire.state[1] == 0
 
 
