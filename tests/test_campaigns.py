@@ -6,16 +6,14 @@ from benchmarks import replay, seams
 
 
 def test_no_plan_is_applied_on_a_changed_read_and_none_is_refused_without_one(proof: bool, turning_seed: int) -> None:
-    plans = 1_000 if proof else 120
+    plans = 1_000 if proof else 240
     trial = seams.trial(turning_seed, plans)
     judged = trial.audit.applied + trial.audit.wrongly_refused
     assert trial.audit.on_changed == 0, turning_seed
     assert trial.outcomes["refused"] > 0, "the network was too quiet to show anything"
     assert trial.audit.applied >= 0.99 * judged, turning_seed
     assert trial.rows_per_s >= 1_000
-    # In a short run a planner may find nothing to do.
-    planners = sum(trial.applied_by[name] > 0 for name in seams.PLANNERS)
-    assert planners >= (len(seams.PLANNERS) if proof else 2), turning_seed
+    assert min(trial.applied_by[name] for name in seams.PLANNERS) > 0
     assert trial.most_attempts <= 20, turning_seed
 
 

@@ -158,7 +158,7 @@ class Writer:
         self._put(ABOUT, msgspec.json.format(msgspec.json.encode(about), indent=1))
         try:
             os.rename(self._beside, self.folder)
-            _sync(self.folder.parent)
+            store.sync_folder(self.folder.parent)
         except OSError as error:
             raise InputError([os_problem(error, self.folder)]) from error
         return about
@@ -190,15 +190,6 @@ class Writer:
         except OSError as error:
             raise InputError([os_problem(error, self.folder / name)]) from error
         self._digests[name] = hashlib.sha256(data).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Have the disk hold the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sample_rows(told: Sequence[tuple[int, int, Samples]]) -> pl.DataFrame:

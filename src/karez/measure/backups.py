@@ -21,6 +21,7 @@ S. Lee, Y. Yu, S. Nelakuditi, Z.-L. Zhang, C.-N. Chuah, "Proactive vs reactive a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,10 +29,13 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from karez.errors import InputError, Problem
+from karez.measure.refusing import columns, outside, refuse, said
 from karez.twin.table import Array
 
 WHERE = "backups"
 NONE = -1
+_columns = partial(columns, WHERE, ragged="give the two routers of each link")
+_outside, _said = partial(outside, WHERE), partial(said, WHERE)
 # The most that a link may cost, and more than any way costs.
 MOST_COST, FAR = (1 << 32) - 1, 1 << 60
 # What may become of a packet, any of these that is set; and that it is still being followed.
@@ -238,7 +242,7 @@ def _checked(routers: int, ends: ArrayLike, cost: ArrayLike, failures: Sequence[
     """The network, and which links are dark in each failure (K x L)."""
     links, each = _columns(ends, "ends", dims=2), _columns(cost, "cost")
     rows = [_columns(failure, f"failures[{at}]") for at, failure in enumerate(failures)]
-    _refuse([*_wrong_network(routers, links, each), *_wrong_failures(len(links), rows)])
+    refuse([*_wrong_network(routers, links, each), *_wrong_failures(len(links), rows)])
     dark = np.zeros((len(rows), len(links)), np.bool_)
     for row, failure in enumerate(rows):
         dark[row, failure] = True
@@ -280,7 +284,7 @@ def _checked_rows(net: _Net, kept: Backups) -> Backups:
         said = ", ".join(f"{length} of kept.{name}" for name, length in lengths.items())
         raise InputError.of(WHERE, f"there are {said}", "give as many rows of each")
     routers, links = len(net.starts) - 1, len(net.head) // 2
-    _refuse(
+    refuse(
         [
             *_outside("kept.router", rows.router, routers),
             *_outside("kept.goal", rows.goal, routers),
@@ -290,7 +294,7 @@ def _checked_rows(net: _Net, kept: Backups) -> Backups:
         ]
     )
     sound = Backups(*(column.astype(np.int64) for column in rows))
-    _refuse(list(_useless_rows(net, sound)))
+    refuse(list(_useless_rows(net, sound)))
     return sound
 
 
@@ -306,37 +310,6 @@ def _useless_rows(net: _Net, rows: Backups) -> Iterator[Problem]:
     yield from _said(strange, "kept.over is not at the router", "give links that end there, or -1")
     yield from _said(net.cost[2 * rows.link] == 0, "kept.link carries nothing", "give links that have a cost")
     yield from _said(times[same_as.ravel()] > 1, "kept has links of one list with the same rank", "number them")
-
-
-def _columns(values: ArrayLike, name: str, *, dims: int = 1) -> Array:
-    """The values as an array of whole numbers of so many dimensions; nothing at all is an empty one."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise InputError.of(WHERE, f"{name} has rows of unequal length", "give the two routers of each link") from error
-    if array.size == 0:
-        return np.zeros((0,) * dims, np.int64)
-    if array.ndim != dims:
-        raise InputError.of(WHERE, f"{name} has {array.ndim} dimensions", f"give it {dims}")
-    if array.dtype.kind not in "iu":
-        raise InputError.of(WHERE, f"{name} is of type {array.dtype}", "give whole numbers")
-    return array
-
-
-def _outside(name: str, values: Array, below: int, *, least: int = 0) -> Iterator[Problem]:
-    wrong: Array = (values < least) | (values >= below)
-    yield from _said(wrong, f"{name} has values that are not from {least} to {below - 1}", "name what is there")
-
-
-def _said(wrong: Array, what: str, fix: str) -> Iterator[Problem]:
-    """A problem with all rows in which anything is wrong; none where nothing is."""
-    if wrong.any():
-        yield Problem(WHERE, what, fix, tuple(str(row) for row in np.unique(np.nonzero(wrong)[0]).tolist()))
-
-
-def _refuse(problems: list[Problem]) -> None:
-    if problems:
-        raise InputError(problems)
 
 
 @njit(cache=True)

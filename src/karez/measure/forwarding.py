@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from karez.errors import InputError, Problem
+from karez.measure.refusing import columns, outside, refuse, said
 from karez.twin.table import Array
 
 Kind = Literal["loop", "blackhole", "partial", "unreached", "waypoint", "isolation"]
@@ -30,6 +32,8 @@ WHERE = "forwarding"
 # So many next hops of equal cost there is room for, unless said otherwise.
 MOST_PATHS = 8
 NONE = -1
+_columns = partial(columns, WHERE, ragged="fill them up with -1")
+_outside, _said = partial(outside, WHERE), partial(said, WHERE)
 # What may become of a flow from a router to a destination: any of these that is set.
 ARRIVES, LOOPS, DROPS = 1, 2, 4
 ENDS = ARRIVES | LOOPS | DROPS
@@ -142,7 +146,7 @@ def wired(routers: int, ends: ArrayLike, owner: ArrayLike, rules: Rules = NO_RUL
     asked = Rules(
         *(_columns(rules[at], f"rules.{rules._fields[at]}", kinds="b" if at == 3 else "iu") for at in range(4))
     )
-    _refuse([*_wrong_ends(routers, links, owners), *_wrong_rules(routers, owners, asked)])
+    refuse([*_wrong_ends(routers, links, owners), *_wrong_rules(routers, owners, asked)])
     order = np.lexsort((asked.source, asked.router, asked.must_pass, asked.destination))
     source, destination, router = (column[order].astype(np.int32) for column in asked[:3])
     return Wiring(
@@ -274,7 +278,7 @@ def _checked(tables: Tables, deltas: Deltas) -> _News:
         problems.append(
             Problem(WHERE, f"hops has {hops.shape[1]} columns and the tables {paths}", "make tables with more room")
         )
-    _refuse(problems or _elsewhere(wiring, router, hops))
+    refuse(problems or _elsewhere(wiring, router, hops))
     router, destination, hops, link = (
         column.astype(np.int32, order="C") for column in (router, destination, hops, link)
     )
@@ -315,34 +319,11 @@ def _idle_rules(owner: Array, rules: Rules) -> Iterator[Problem]:
     yield from _said(itself, "rules.router is the source, which all of its traffic passes", "name another router")
 
 
-def _columns(values: ArrayLike, name: str, *, dims: int = 1, kinds: str = "iu") -> Array:
-    """The values as an array of so many dimensions; nothing at all is an empty one."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise InputError.of(WHERE, f"{name} has rows of unequal length", "fill them up with -1") from error
-    if array.size == 0:
-        shape = array.shape if array.ndim == dims else (0,) * dims
-        return np.zeros(shape, np.bool_ if kinds == "b" else np.int32)
-    if array.ndim != dims:
-        raise InputError.of(WHERE, f"{name} has {array.ndim} dimensions", f"give it {dims}")
-    if array.dtype.kind not in kinds:
-        wanted = "true or false" if kinds == "b" else "whole numbers"
-        raise InputError.of(WHERE, f"{name} is of type {array.dtype}", f"give {wanted}")
-    return array
-
-
 def _uneven(**columns: Array) -> Iterator[Problem]:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{length} of {name}" for name, length in lengths.items())
         yield Problem(WHERE, f"there are {said}", "give as many rows of each")
-
-
-def _outside(name: str, values: Array, below: int, *, least: int = 0) -> Iterator[Problem]:
-    wrong: Array = (values < least) | (values >= below)
-    what = f"{name} has values that are not from {least} to {below - 1}"
-    yield from _said(wrong, what, "name what is there")
 
 
 def _elsewhere(wiring: Wiring, router: Array, hops: Array) -> list[Problem]:
@@ -351,17 +332,6 @@ def _elsewhere(wiring: Wiring, router: Array, hops: Array) -> list[Problem]:
         return []
     away = (hops != NONE) & (wiring.ends[hops] != router[:, None, None]).all(axis=2)
     return list(_said(away, "hops has links that are not at the router", "give links that end there"))
-
-
-def _said(wrong: Array, what: str, fix: str) -> Iterator[Problem]:
-    """A problem with all rows in which anything is wrong; none where nothing is."""
-    if wrong.any():
-        yield Problem(WHERE, what, fix, tuple(str(row) for row in np.unique(np.nonzero(wrong)[0]).tolist()))
-
-
-def _refuse(problems: list[Problem]) -> None:
-    if problems:
-        raise InputError(problems)
 
 
 def _judge_again(tables: Tables, touched: Array) -> None:

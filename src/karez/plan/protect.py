@@ -19,6 +19,7 @@ from karez.measure.routes import COST_US, DRAINED_COST, meant_up
 from karez.plan.plan import Action, Cell, Plan, Proof
 from karez.plan.reads import Read
 from karez.twin import World
+from karez.twin.stands import routers_at
 from karez.twin.table import Array, strings
 
 PLANNER = "protect"
@@ -159,21 +160,17 @@ def _require_as_meant(world: World, rows: Array) -> None:
 
 
 def _routers(world: World, used: Array) -> list[str]:
-    """The router at each of these sites: the first device that routes.
+    """The router at each of these sites.
 
     Raises:
         InputError: some have none.
     """
-    devices = world["equipment"]
-    routes = np.flatnonzero(devices["kind"] == b"router")[::-1]
-    at = dict(
-        zip(world.intended.resolve("equipment", "site")[routes].tolist(), strings(devices.ids[routes]), strict=True)
-    )
-    lacking = [site for site in used.tolist() if site not in at]
+    found = routers_at(world.intended, used)
+    lacking = [site for site, router in zip(used.tolist(), found, strict=True) if not router]
     if lacking:
         some = ", ".join(strings(world["sites"].ids[lacking[:3]]))
         raise InputError.of("equipment", f"no router stands at {some}", "add one to each site that links lead to")
-    return [at[site] for site in used.tolist()]
+    return found
 
 
 def _failures(world: World, net: _Routing) -> tuple[tuple[str, ...], list[Array]]:

@@ -185,7 +185,7 @@ def write_whole(path: Path, data: bytes, made: list[Path]) -> None:
     made.append(path)
     os.replace(temporary, path)
     made.remove(temporary)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove(made: list[Path]) -> None:
@@ -229,7 +229,8 @@ def _make_folder(path: Path, made: list[Path]) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold the names in a folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from karez.errors import InputError, Problem
 from karez.measure.delay import link_oneway_us
 from karez.twin import Twin, World
+from karez.twin.stands import routers_at
 from karez.twin.table import Array, strings, text
 
 # Costs as OSPF counts them: what a unit of a derived cost stands for (us), and the most, which keeps traffic off.
@@ -183,11 +184,9 @@ def _require_usable(twin: Twin, rows: Array, used: Array, number: Array, most_ro
 
 
 def _names(twin: Twin, used: Array) -> list[str]:
-    """The router at each of these sites: its first device that routes, or the site itself."""
-    devices = twin["equipment"]
-    routes = np.flatnonzero(devices["kind"] == b"router")[::-1]
-    at = dict(zip(twin["sites"].rows(devices["site"][routes]).tolist(), strings(devices.ids[routes]), strict=True))
-    return [at.get(site, text(twin["sites"].ids[site])) for site in used.tolist()]
+    """The router at each of these sites, or the site itself."""
+    found = zip(routers_at(twin, used), strings(twin["sites"].ids[used]), strict=True)
+    return [router or site for router, site in found]
 
 
 def _sections(twin: Twin) -> dict[tuple[str, str, str], tuple[str, str]]:

@@ -454,13 +454,13 @@ class FrrNetwork:
 
     def _stepped(self, ends: Sequence[tuple[int, Port]], goal: int) -> tuple[int, ...]:
         """What a link must cost one after another until it costs `goal`, so that nothing is sent in circles."""
-        routers, link = [router for router, _ in ends], ends[0][1].row
+        link = ends[0][1].row
         cost = np.zeros(len(self._fabric.lines), np.int64)
         for router, port in self._fabric.ports():
             told = self._seen[router]
             seen = told.ports[port.name] if told else self._igp.planned(port)
             cost[port.row] = max(cost[port.row], seen.cost) if seen.up else 0
-        if not cost[link] or any(self._seen[router] is None for router in routers):
+        if not cost[link]:
             return (goal,)
         joined = np.array([line.routers for line in self._fabric.lines])
         stepped = steps(len(self._fabric.routers), joined, cost, link, goal)
