@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import quiet
+from benchmarks.instances.mesh import mesh
+from karez.adapters.embedded import EmbeddedNetwork
 from karez.detect.channels import DELAY, LARGE_LOSS, PROBE_LOSS
 from karez.detect.ears import Ears
 from karez.detect.levels import ABOVE, Levels
@@ -389,6 +391,15 @@ def test_series_that_tell_no_more_are_silent_after_three_of_their_periods_until_
         (30.1, "silence/probe/l0>", False),
         (31.0, "silence/counter/l0@a", False),
     ]
+
+
+@pytest.mark.parametrize("begin_s", [0.01, 0.81, 0.96])
+def test_whoever_begins_to_listen_just_before_all_is_told_hears_no_silence(begin_s: float) -> None:
+    world = mesh(3)
+    network, ears = EmbeddedNetwork(world, seed=1, start_s=-5.0), Ears(world.intended)
+    for turn in range(60):
+        at_s = begin_s + turn * 0.2
+        assert not ears.hear(network.hear(at_s), at_s)
 
 
 def test_a_channel_that_stops_altogether_is_silence_of_all_of_its_series() -> None:

@@ -18,6 +18,7 @@ from benchmarks.instances.mesh import CUT_FULL_SHARE, mesh
 from benchmarks.instances.ring import ring
 from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, planned_gbps
 from karez.adapters.embedded.acts import ACTS
+from karez.adapters.embedded.traffic import Swing
 from karez.plan import Action, Cell, NewRow
 from karez.plan.kinds import KINDS
 from karez.twin import Table, Twin, World
@@ -423,6 +424,13 @@ def test_a_time_in_which_all_is_well_passes_at_once_with_the_same_sums() -> None
     mean = np.mean(delays, axis=0)
     assert np.abs(told["probe"].columns["oneway_us"] - mean).max() < 5.0
     assert stepped.lost == jumped.lost == 0.0
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 64), (3, 5), (60, 70), (1, 1_000), (640, 1_792)])
+def test_what_is_offered_over_a_time_is_the_mean_of_its_seconds(first: int, end: int) -> None:
+    swing = Swing(seed=4, demands=3)
+    seconds = [swing.at(second) for second in range(first, end)]
+    np.testing.assert_allclose(swing.mean(first, end), np.mean(seconds, axis=0), rtol=1e-12)
 
 
 def test_a_year_without_a_fault_is_short_and_a_fault_in_it_begins_when_it_should() -> None:

@@ -12,6 +12,8 @@ from karez.twin.table import Array, texts
 
 # A series is silent when it has told nothing for more than so many of its periods.
 SILENT_PERIODS = 3.0
+# The first gap says nothing: whoever begins to listen is told at once, and again when it is time for all.
+FIRST_GAPS = 1
 # How fast a period is learned, and how much longer than the one learned a single gap can seem.
 PERIOD_GAIN = 0.1
 LONGEST_GAP = 3.0
@@ -19,15 +21,20 @@ CLOSE_S = 1e-6
 
 
 class Series(Columns):
-    """When each series last told, how often it tells (0: not known yet), and whether it is silent."""
+    """When each series last told, how often it tells (0: not known yet), and whether it is silent.
+
+    `gaps` counts the first gaps, from which nothing is learned.
+    """
 
     layout: ClassVar = {
         "last_s": (np.dtype("f8"), np.nan),
         "period_s": (np.dtype("f4"), 0),
+        "gaps": (np.dtype("u1"), 0),
         "silent": (np.dtype("u1"), 0),
     }
     last_s: Array
     period_s: Array
+    gaps: Array
     silent: Array
 
     def __init__(self) -> None:
@@ -55,7 +62,7 @@ class Series(Columns):
     def heard(self, at_s: float, rows: Array, told: Array) -> Array:
         """Seconds since each of `rows` last told (float32; 0 at the first time), after those that `told` have."""
         since_last_s = np.empty(len(rows), np.float32)
-        hear(at_s, rows, told, self.last_s, self.period_s, since_last_s)
+        hear(at_s, rows, told, self.last_s, self.period_s, self.gaps, since_last_s)
         return since_last_s
 
     def hushed(self, at_s: float) -> Array:
@@ -65,7 +72,9 @@ class Series(Columns):
 
 
 @njit(cache=True)
-def hear(at_s: float, rows: Array, told: Array, last_s: Array, period_s: Array, since_last_s: Array) -> None:
+def hear(
+    at_s: float, rows: Array, told: Array, last_s: Array, period_s: Array, gaps: Array, since_last_s: Array
+) -> None:
     """Write how long ago each told, and keep that it told now."""
     for event in range(rows.size):
         row, gap_s = rows[event], np.float32(0.0)
@@ -73,7 +82,9 @@ def hear(at_s: float, rows: Array, told: Array, last_s: Array, period_s: Array, 
             if at_s > last_s[row]:
                 gap_s = np.float32(at_s - last_s[row])
                 period = period_s[row]
-                if period == 0.0:
+                if gaps[row] < FIRST_GAPS:
+                    gaps[row] += 1
+                elif period == 0.0:
                     period_s[row] = gap_s
                 elif gap_s != period:
                     period_s[row] = period + PERIOD_GAIN * (min(gap_s, LONGEST_GAP * period) - period)

@@ -22,7 +22,6 @@ from karez.adapters.embedded.spoils import begun
 from karez.adapters.embedded.telemetry import NOISE_US, Telemetry
 from karez.adapters.embedded.told import differing, load_gbps, looked, shown, values
 from karez.adapters.embedded.traffic import (
-    BLOCK_S,
     FELT_LOSS_SHARE,
     LEAST_RATE_SHARE,
     MOST_SWING_SHARE,
@@ -173,11 +172,11 @@ class EmbeddedNetwork(Forks):
         return self._living.at_s
 
     def _passed_over(self, until_s: float) -> float:
-        """Up to when all is surely well, in whole blocks; traffic is at its mean for that time."""
-        end_s = math.floor(min(until_s, self._due_s) / BLOCK_S) * BLOCK_S
-        if self._at_s % BLOCK_S or end_s <= self._at_s or not self._is_calm():
-            return self._at_s
-        self._swung = np.ones(len(self._swung))
+        """Up to when all is surely well, in whole seconds; traffic is at its mean for that time."""
+        at_s, end_s = self._at_s, math.floor(min(until_s, self._due_s))
+        if at_s != math.floor(at_s) or end_s <= at_s + 1.0 or not self._is_calm():
+            return at_s
+        self._swung = self._swing.mean(int(at_s), end_s)
         self._evaluate()
         return float(end_s)
 

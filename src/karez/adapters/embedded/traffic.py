@@ -1,7 +1,7 @@
 """Traffic: how what is offered swings, and what becomes of it on its way: queues, drops, losses, delays.
 
-What is offered at a time depends on seed and time alone. It comes in blocks within which its mean is exact, so that
-a time in which all is well can be passed over in one step, with the same sums as second by second.
+What is offered at a time depends on seed and time alone. It comes in blocks over which its mean is exact, so that a
+time in which all is well can be passed over in one step, with the same sums as second by second.
 """
 
 from __future__ import annotations
@@ -55,6 +55,19 @@ class Swing(Forks):
             self._number, self._block = number, self._made(number)
         share: Array = self._block[within]
         return share
+
+    def mean(self, first: int, end: int) -> Array:
+        """The mean of the shares in the seconds from `first` up to but not with `end` (one a demand)."""
+        from_block, in_first = divmod(first, BLOCK_S)
+        to_block, in_last = divmod(end, BLOCK_S)
+        total = np.full(self._demands, float(BLOCK_S * (to_block - from_block)))
+        if in_first:
+            self.at(first)
+            total -= self._block[:in_first].sum(axis=0)
+        if in_last:
+            self.at(end)
+            total += self._block[:in_last].sum(axis=0)
+        return np.asarray(total / (end - first))
 
     def _made(self, number: int) -> Array:
         block = chance(self._seed, SWING, number).standard_normal((BLOCK_S, self._demands))
