@@ -23,7 +23,7 @@ from karez.lab.start import ended, started
 from karez.loop.state import Policy
 from karez.operations.lab_score import Beside, beside
 from karez.scenario.incidents import Outcome, played
-from karez.scenario.real import drawn, drilled
+from karez.scenario.real import TURN_S, drawn, drilled
 from karez.scenario.score import f1, failures
 
 NAME = "drill"
@@ -108,7 +108,7 @@ def _of_mesh(seed: int) -> list[Pair]:
                 _tell(real[-1])
     finally:
         ended(name)
-    return list(zip(real, (played(world, one, policy) for one in ones), strict=True))
+    return list(zip(real, (played(world, one, policy, turn_s=TURN_S) for one in ones), strict=True))
 
 
 def _tell(one: Outcome) -> None:

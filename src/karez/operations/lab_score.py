@@ -17,7 +17,7 @@ from karez.operations.lab import opened, require_alike
 from karez.operations.networks import counted, load_living, provenance, share
 from karez.scenario.incidents import JUDGED_S as EMBEDDED_JUDGED_S
 from karez.scenario.incidents import Outcome, played
-from karez.scenario.real import JUDGED_S, LAB_KINDS, drawn, drilled
+from karez.scenario.real import JUDGED_S, LAB_KINDS, TURN_S, drawn, drilled
 from karez.scenario.score import Confusion, Failure, KindScore, Score, failures, score
 
 LOG = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def run(question: LabScoreQuestion) -> LabScoreAnswer:
             LOG.info("%s %s: %s", one.token, real[-1].kind, ", ".join(map(" ".join, real[-1].found)) or "nothing found")
     draw = Draw(digest, question.seed, 1.0, ",".join(kinds))
     real = [msgspec.structs.replace(one, token=draw.token(number)) for number, one in enumerate(real)]
-    embedded = [played(world, one, policy) for one in ones]
+    embedded = [played(world, one, policy, turn_s=TURN_S) for one in ones]
     found, theirs = score(real), score(embedded)
     return LabScoreAnswer(
         headline=_headline(found),

@@ -131,8 +131,18 @@ def _shows(world: World, fault: Fault) -> bool:
     return bool((load[WAYS.index(fault.way)] if fault.kind in ONE_WAY else load.max()) >= least)
 
 
-def played(world: World, one: Incident, policy: Policy, told: Told = lambda state, decisions: None) -> Outcome:
-    """What the loop makes of an incident; `policy` says what it may do. Each turn is told as it was decided."""
+def played(
+    world: World,
+    one: Incident,
+    policy: Policy,
+    told: Told = lambda state, decisions: None,
+    *,
+    turn_s: float = TURN_S,
+) -> Outcome:
+    """What the loop makes of an incident; `policy` says what it may do. Each turn is told as it was decided.
+
+    Turns are `turn_s` apart while something is going on.
+    """
     random = np.random.default_rng([one.number, 7, *one.network.encode()])
     setting = mismatched(in_calendar(world, one.fault), one.mismatch, one.fault, random)
     with ExitStack() as stack:
@@ -140,7 +150,7 @@ def played(world: World, one: Incident, policy: Policy, told: Told = lambda stat
         record = stack.enter_context(Record(Path(folder) / "record"))
         live = _network(setting, one)
         runner = Runner.start(setting.belief, setting.seen(live), record, policy, at_s=0.0)
-        course = _course(runner, live, one, told)
+        course = _course(runner, live, one, told, turn_s)
         harm = _harm(setting, course, _left_alone(_network(setting, one), course))
         found = course.found(one.judged_s, setting.besides)
         return outcome(one, label_of(one, setting), course, found, unsettled(runner), harm, begun_s=one.begun_s)
@@ -169,12 +179,12 @@ def _network(setting: Setting, one: Incident) -> EmbeddedNetwork:
     return network
 
 
-def _course(runner: Runner, network: EmbeddedNetwork, one: Incident, told: Told) -> Course:
+def _course(runner: Runner, network: EmbeddedNetwork, one: Incident, told: Told, turn_s: float) -> Course:
     """Play: turns until what is judged is judged, and users have been watched for long enough after the last act."""
     course = Course()
     at_s, until_s = 0.0, one.judged_s
     while at_s < until_s or (unsettled(runner) and at_s < until_s + SETTLES_S):
-        at_s += TURN_S if at_s < one.judged_s or unsettled(runner) else QUIET_TURN_S
+        at_s += turn_s if at_s < one.judged_s or unsettled(runner) else QUIET_TURN_S
         decided = runner.turn(at_s)
         told(runner.state, decided)
         course.add(runner.state, decided, network.lost, network.broken())
