@@ -74,13 +74,25 @@ def figures(pairs: Sequence[Pair]) -> list[Figure]:
             yardstick=f1(embedded) or 0.0,
         ),
         *(_of_family(name, kinds, real) for name, kinds in FAMILIES.items()),
-        *_honesty(beside(real, embedded)),
+        *_honesty(kinds := beside(real, embedded)),
+        *(one for kind in kinds for one in _of_kind(kind)),
     ]
 
 
 def _of_family(name: str, kinds: str, real: Sequence[Outcome]) -> Figure:
     mine = [one for one in real if one.kind in kinds.split()]
     return figure(f"F1, {name} ({len(mine)} incidents)", f1(mine) or 0.0, "", F1_BAR, better="higher")
+
+
+def _of_kind(kind: Beside) -> Iterator[Figure]:
+    """What both networks showed of one kind."""
+    name = f"{kind.kind} ({kind.incidents})"
+    theirs = kind.embedded_right_share
+    yield figure(f"{name}: cause and subject right", kind.right_share, "share", better="higher", yardstick=theirs)
+    if kind.found_s is not None:
+        yield figure(f"{name}: median time to find", kind.found_s, "s", yardstick=kind.embedded_found_s)
+    if kind.healed_s is not None:
+        yield figure(f"{name}: median time to heal", kind.healed_s, "s", yardstick=kind.embedded_healed_s)
 
 
 def _honesty(kinds: Sequence[Beside]) -> Iterator[Figure]:
