@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.instances.ring import SITES, ring
 from karez.detect.deviations import deviating
-from karez.measure.diagnose import FORESEEN, FORESEEN_US, _passed, diagnose
+from karez.measure.diagnose import FORESEEN, FORESEEN_US, _passage, diagnose
 from karez.plan import Action, Cell, applied
 from karez.twin import Table, World
 from karez.twin.schema import Value
@@ -275,7 +275,7 @@ def test_what_the_loop_intends_is_no_deviation() -> None:
 @pytest.mark.parametrize(("late_us", "told"), [(1_900.0, False), (2_100.0, True)])
 def test_that_demands_are_late_as_was_foreseen_says_nothing(late_us: float, told: bool) -> None:
     world = _world()
-    through = next(names for (site, way), names in _passed(world)[0].items() if not way and len(names) > 3)
+    through = next(names for (site, way), names in _passage(world).passed[0].items() if not way and len(names) > 3)
     late = _told(_felt(world, "delay", late_us, *through), world)
     foreseen_us = dict.fromkeys(through, (2_000.0 - FORESEEN_US) / FORESEEN)
     assert bool(diagnose(late, at_s=LONG_S, foreseen_us=foreseen_us)) == told

@@ -14,13 +14,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from karez.measure.routes import Case, Crossing, Routed, case_of, meant_up, routes
+from karez.measure.routes import Crossing, Routed, Routes, case_of, meant_up, routes
 from karez.measure.signatures import (
     WAYS,
     Hypothesis,
@@ -119,8 +120,52 @@ class Cause(NamedTuple):
 
 # By link and way ("" and a site), the demands that pass, and the share of each.
 Passed = dict[tuple[str, str], dict[str, float]]
-# Where demands pass, kept with the routing that it follows from.
+# Links, way, sites, demands and goal of a hypothesis: what says which demands pass what it is about.
+Place = tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...], str]
+
+
+class Passing(NamedTuple):
+    """The demands that pass what a hypothesis is about, the share of each that does, and those of which much does."""
+
+    shares: dict[str, float]
+    much: tuple[tuple[str, float], ...]
+
+
+NOBODY = Passing({}, ())
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """Where demands pass, as things are and as they should be; `kept` has what was asked of it before."""
+
+    passed: tuple[Passed, ...]
+    kept: dict[Place, Passing] = field(default_factory=dict)
+
+    def along(self, one: Hypothesis, layout: Layout) -> Passing:
+        """The demands that pass what a hypothesis is about."""
+        place = one.links, one.way, one.sites, one.demands, one.goal
+        if place not in self.kept:
+            shares = self._along(one, layout)
+            much = tuple((demand, share) for demand, share in shares.items() if share >= FEELS_SHARE)
+            self.kept[place] = Passing(shares, much)
+        return self.kept[place]
+
+    def _along(self, one: Hypothesis, layout: Layout) -> dict[str, float]:
+        places = [(link, way) for link in one.links for way in ([one.way] if one.way else WAYS)]
+        places += [(site, "") for site in one.sites]
+        found = [passed[place] for passed in self.passed for place in places if place in passed]
+        shares = dict(found[0]) if found else {}
+        for more in found[1:]:
+            shares |= {demand: max(share, shares.get(demand, 0.0)) for demand, share in more.items()}
+        shares |= dict.fromkeys(one.demands, 1.0)
+        if one.goal:
+            shares = {name: share for name, share in shares.items() if layout.demand_ends[name][1] == one.goal}
+        return shares
+
+
+# Where demands pass, kept with the routing that it follows from; and that of now beside that of what should be.
 _PASSED: WeakKeyDictionary[Routed, Passed] = WeakKeyDictionary()
+_PASSAGES: WeakKeyDictionary[Routed, WeakKeyDictionary[Routed, Passage]] = WeakKeyDictionary()
 
 
 class Sign(NamedTuple):
@@ -142,25 +187,27 @@ class Scene:
     at_s: float
     signs: dict[Trait, list[Sign]]
     users: dict[tuple[str, str], Sign]
-    passed: tuple[Passed, ...]
+    passage: Passage
     is_worked_on: bool = False
     # The rows of which nothing is heard now: a cause that must show there cannot.
     still: frozenset[str] = frozenset()
 
-    def passing(self, one: Hypothesis) -> dict[str, float]:
-        """The demands that pass what a hypothesis is about, and the share of each that does."""
-        places = [(link, way) for link in one.links for way in ([one.way] if one.way else WAYS)]
-        places += [(site, "") for site in one.sites]
-        found = [passed[place] for passed in self.passed for place in places if place in passed]
-        if not found and not one.demands:
-            return {}
-        shares = dict(found[0]) if found else {}
-        for more in found[1:]:
-            shares |= {demand: max(share, shares.get(demand, 0.0)) for demand, share in more.items()}
-        shares |= dict.fromkeys(one.demands, 1.0)
-        if one.goal:
-            shares = {name: share for name, share in shares.items() if self.layout.demand_ends[name][1] == one.goal}
-        return shares
+    @cached_property
+    def feelings(self) -> dict[str, tuple[str, ...]]:
+        """What users feel, by demand."""
+        found: dict[str, tuple[str, ...]] = {}
+        for demand, kind in self.users:
+            found[demand] = (*found.get(demand, ()), kind)
+        return found
+
+    @cached_property
+    def feel(self) -> Counter[str]:
+        """How many users feel what."""
+        return Counter(kind for _, kind in self.users)
+
+    def passing(self, one: Hypothesis) -> Passing:
+        """The demands that pass what a hypothesis is about."""
+        return self.passage.along(one, self.layout)
 
 
 class Score(NamedTuple):
@@ -314,7 +361,7 @@ def _scene(world: World, at_s: float, busy: Collection[str], foreseen_us: Mappin
     signs |= _crowded(world, signs, at_s)
     if not signs and not users:
         return None
-    scene = Scene(world, layout, at_s, dict(signs), users, _passed(world), bool(worked_on), frozenset(still))
+    scene = Scene(world, layout, at_s, dict(signs), users, _passage(world), bool(worked_on), frozenset(still))
     return _spared(scene, still) if still else scene
 
 
@@ -340,19 +387,20 @@ def _crowded(world: World, signs: dict[Trait, list[Sign]], at_s: float) -> dict[
     return found
 
 
-def _passed(world: World) -> tuple[Passed, ...]:
+def _passage(world: World) -> Passage:
     """Where demands pass now, and where they would if nothing were wrong: what is cut has been left already."""
     now = case_of(world)
     meant = replace(now, up=meant_up(world), drained=world["links"]["drained"], cost=world["links"]["cost"])
-    cases = [now]
-    if (meant.up != now.up).any() or (meant.drained != now.drained).any() or (meant.cost != now.cost).any():
-        cases.append(meant)
-    return tuple(_passed_in(world, case) for case in cases)
+    is_meant = all((getattr(meant, name) == getattr(now, name)).all() for name in ("up", "drained", "cost"))
+    cases = [routes(world, case) for case in ([now] if is_meant else [now, meant])]
+    beside = _PASSAGES.setdefault(cases[0].routed, WeakKeyDictionary())
+    if (routed := cases[-1].routed) not in beside:
+        beside[routed] = Passage(tuple(_passed(world, case) for case in cases))
+    return beside[routed]
 
 
-def _passed_in(world: World, case: Case) -> Passed:
+def _passed(world: World, found: Routes) -> Passed:
     """By link and way, and by site, the share of each demand that passes; kept, as routes seldom change."""
-    found = routes(world, case)
     if found.routed not in _PASSED:
         _PASSED[found.routed] = _sorted_out(world, found.crossing())
     return _PASSED[found.routed]
@@ -397,7 +445,7 @@ def _spared(scene: Scene, still: set[str]) -> Scene | None:
     passed = scene.passing(
         Hypothesis("", "", links=tuple(sorted(still & set(links))), sites=tuple(sorted(still & set(sites))))
     )
-    users = {key: sign for key, sign in scene.users.items() if key[0] not in passed}
+    users = {key: sign for key, sign in scene.users.items() if key[0] not in passed.shares}
     return replace(scene, users=users) if scene.signs or users else None
 
 
@@ -447,7 +495,7 @@ def _felt_at(scene: Scene) -> set[str]:
     counts = Counter(
         {
             place: sum(share >= FEELS_SHARE for demand, share in shares.items() if demand in felt)
-            for (place, way), shares in scene.passed[0].items()
+            for (place, way), shares in scene.passage.passed[0].items()
             if not way
         }
     )
@@ -457,15 +505,18 @@ def _felt_at(scene: Scene) -> set[str]:
 def _score(one: Hypothesis, scene: Scene) -> Score:
     seen = [trait for trait in scene.signs if trait in one.traits]
     hits = gain = sum(HIT[one.traits[trait]] + SURE.get(trait.kind, 0.0) for trait in seen)
-    felt: tuple[tuple[str, str], ...] = ()
-    users_gain, passing = 0.0, scene.passing(one) if scene.users or one.felt else {}
-    for demand, kind in scene.users:
-        share = passing.get(demand, 0.0)
-        if share and kind in (*one.felt, *one.may_feel):
-            felt = (*felt, (demand, kind))
-            users_gain += (FELT_HIT if kind in one.felt else FELT_MAY) * share
+    felt: list[tuple[str, str]] = []
+    users_gain, passing = 0.0, scene.passing(one) if scene.users or one.felt else NOBODY
+    feels = (*one.felt, *one.may_feel)
+    for demand in filter(passing.shares.__contains__, scene.feelings if feels else ()):
+        share = passing.shares[demand]
+        for kind in scene.feelings[demand]:
+            if share and kind in feels:
+                felt.append((demand, kind))
+                users_gain += (FELT_HIT if kind in one.felt else FELT_MAY) * share
     if one.felt:
-        users_gain -= FELT_ELSE * sum((demand, kind) not in felt for demand, kind in scene.users if kind in one.felt)
+        felt_else = sum(scene.feel[kind] for kind in one.felt) - sum(kind in one.felt for _, kind in felt)
+        users_gain -= FELT_ELSE * felt_else
     gain += min(users_gain, FELT_MOST) + FELT_MORE * max(0.0, users_gain - FELT_MOST)
     if gain < PRIOR + LEAST_GAIN or not (seen or felt):
         return Score(one, -math.inf, (), ())
@@ -478,13 +529,10 @@ def _score(one: Hypothesis, scene: Scene) -> Score:
     if one.kind in OF_SIZE:
         gain -= sum(MISS["likely"] for trait in seen if _only_large(trait, scene) is (not OF_SIZE[one.kind]))
     unfelt = sum(
-        FELT_MISS * share
-        for demand, share in passing.items()
-        for kind in one.felt
-        if share >= FEELS_SHARE and (demand, kind) not in scene.users
+        FELT_MISS * share for demand, share in passing.much for kind in one.felt if (demand, kind) not in scene.users
     )
     gain -= min(unfelt, FELT_WORST) * min(1.0, age_s / USERS_S)
-    return Score(one, gain - PRIOR, tuple(seen), felt)
+    return Score(one, gain - PRIOR, tuple(seen), tuple(felt))
 
 
 def _only_large(trait: Trait, scene: Scene) -> bool | None:
@@ -509,7 +557,7 @@ def _ripe(trait: Trait, age_s: float, scene: Scene) -> float:
 
 def _busy(trait: Trait, scene: Scene) -> bool:
     """Whether traffic passes a link in this direction, whose loss counters would tell."""
-    return bool(scene.passing(Hypothesis("", "", links=(trait.subject,), way=trait.way)))
+    return bool(scene.passing(Hypothesis("", "", links=(trait.subject,), way=trait.way)).shares)
 
 
 def _cause(scores: list[Score], scene: Scene) -> Cause:
