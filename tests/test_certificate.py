@@ -276,6 +276,7 @@ class Case:
         assert value is not None
         rows = [r for r in self.rows if self.paid(r, group_dual) > 0]
         orders = [self.order(s, t) for s, t in chosen.items() if s not in self.existing]
+        orders += self.closings(chosen)
         return Plan(
             planner="coverage",
             question=self.question,
@@ -313,6 +314,26 @@ class Case:
         row: dict[str, Value] = {"site": site, "kind": "edge_inference", "valid_from_s": due_s}
         new = NewRow("equipment", f"edge-{site}", row)
         return Action(kind="order_equipment", subject=site, adds=(new,), blast_radius=(site,), expires_at_s=AT_S)
+
+    def closings(self, chosen: dict[str, int]) -> list[Action]:
+        """What ends all that computes where nothing is chosen, where sites may be closed."""
+        if self.question["existing"] != "closable":
+            return []
+        due_s = datetime(self.years[0], 12, 31, tzinfo=UTC).timestamp() if self.years else AT_S
+        stays = {*chosen, *(set(self.existing) - {*self.candidates, *str(self.question["forbid"]).split(",")})}
+        found = []
+        for table in ("equipment", "servers"):
+            for row in self.twin[table].records():
+                site, name = str(row["site"]), str(row["id"])
+                computes = table == "servers" or row["kind"] == "edge_inference"
+                if computes and site in self.existing and site not in stays:
+                    cell = Cell(table, name, "valid_to_s", "inf", due_s)
+                    found.append(
+                        Action(
+                            kind=f"retire_{table}", subject=name, sets=(cell,), blast_radius=(site,), expires_at_s=AT_S
+                        )
+                    )
+        return found
 
     def linear_program(self) -> tuple[float, list[float], float]:
         """The least of the linear relaxation, the duals of groups, and that of money; the rows get theirs."""
@@ -791,10 +812,12 @@ def test_what_may_be_closed_is_retired_only_where_nothing_is_chosen() -> None:
     assert best is not None
     assert "h1" in best[1]
     plan = case.plan(best[1], [0.0])
-    retire = Action(kind="retire_equipment", subject="e-h1", blast_radius=("h1",), expires_at_s=AT_S)
+    cell = Cell("equipment", "e-h1", "valid_to_s", "inf", AT_S)
+    retire = Action(kind="retire_equipment", subject="e-h1", sets=(cell,), blast_radius=("h1",), expires_at_s=AT_S)
     assert check_certificate(plan, worlds(case)) == []
     found = check_certificate(msgspec.structs.replace(plan, actions=(*plan.actions, retire)), worlds(case))
-    assert [problem.rows for problem in found] == [("e-h1",)]
+    assert {problem.rows for problem in found} == {("e-h1",)}
+    assert "retires other than" in str(found[0])
 
 
 ODD: list[object] = [

@@ -34,7 +34,7 @@ from karez.plan.check import check
 from karez.plan.coverage import Ask, Coverage, coverage
 from karez.plan.covering.ladder import Effort, Rung
 from karez.plan.plan import Plan, Proof, applied
-from karez.plan.sites import lead_time_s, price_of_site_cny
+from karez.plan.sites import lead_time_s, orders, price_of_site_cny
 from karez.twin import Twin, World
 from karez.twin.schema import Value
 from tests.test_circles import networks
@@ -294,7 +294,14 @@ def test_sites_that_may_be_closed_are_kept_only_where_they_pay() -> None:
     assert existing[0] not in str(
         nations("relaxed", prices_cny=new, existing="closable", forbid=(existing[0],)).plan.reads
     )
-    assert [action.subject for action in found.actions] == [site for site in chosen if site not in existing]
+    assert [action.subject for action in orders(found)] == [site for site in chosen if site not in existing]
+    # Once what is applied is in service, there is compute where it was chosen and nowhere else.
+    service_at_s = float(found.question["service_at_s"])
+    then = applied(msgspec.json.decode(msgspec.json.encode(found), type=Plan).actions, twin)
+    for at_s, sites in ((service_at_s, chosen), (service_at_s - 1.0, existing)):
+        now = then.at(at_s)
+        assert {site.decode() for site in now["sites"].ids[compute_sites(now)]} == set(sites)
+    assert check(found, World(twin, twin), at_s=found.made_at_s) == []
 
 
 @pytest.mark.parametrize(
@@ -670,10 +677,15 @@ def test_sites_that_are_kept_are_not_told_as_new(network: str, tmp_path: Path) -
     path.write_text("\n".join(["site,price_cny", *(f"{site},1000" for site in there), *dear]), "utf-8")
     words = {"existing": "closable", "prices": str(path), "effort": "searched"}
     some, kept = asked(network, **words), asked(network, target_share=0.1, **words)
-    new, old = len(some.plan.actions), sum(bool(site.kept) for site in some.sites)
+    new, old = len(orders(some.plan)), sum(bool(site.kept) for site in some.sites)
     assert new + old == len(some.sites)
-    assert some.headline.startswith(f"{new} new sites and {old} kept bring 80.0 % of access points within 500 us of")
-    assert kept.headline.startswith(f"{len(kept.sites)} kept sites bring 10.0 % of access points within 500 us of")
+    assert some.headline.startswith(
+        f"{new} new sites, {old} kept and {len(some.closes)} closed bring 80.0 % of access points within 500 us of"
+    )
+    assert set(some.closes) == set(there) - {site.id for site in some.sites}
+    assert kept.headline.startswith(
+        f"{len(kept.sites)} kept sites and {len(kept.closes)} closed bring 10.0 % of access points within 500 us of"
+    )
     assert {site.id for site in kept.sites if site.kept} <= set(there)
     assert {site.kept for site in asked(network, effort="greedy").sites} == {None}
 

@@ -258,7 +258,7 @@ START = Action(kind="start_job", subject="j1", adds=(NewRow("assignments", "j1",
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        (plan_of(), "has no action: there is nothing to order"),
+        (plan_of(), "has no action that builds: nothing is to be ordered"),
         (plan_of(START, planner="place"), "by place: does what no recipe is for: start job (rows j1)"),
         (plan_of(at_site("nowhere")), "orders for sites that are not there (rows nowhere)"),
         (plan_of(at_site("a1"), at_site("a1", MIDDLES_S[1])), "takes a site or link twice for the same (rows a1)"),

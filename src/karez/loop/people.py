@@ -14,7 +14,7 @@ from karez.plan import Plan
 from karez.record.approvals import Box
 
 # Kinds of action that ask for two persons.
-TWO_PERSONS = frozenset({"restart_device", "order_equipment"})
+TWO_PERSONS = frozenset({"restart_device", "order_equipment", "retire_equipment", "retire_servers"})
 
 
 @dataclass

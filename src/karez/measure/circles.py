@@ -49,6 +49,8 @@ Way = Literal["towards", "from"]
 WAYS: tuple[Way, ...] = ("towards", "from")
 # The kind of key places that are enterprises.
 ENTERPRISE = b"enterprise"
+# The kind of equipment that makes a site a compute site.
+INFERENCE = b"edge_inference"
 # Weights are kept to a millionth.
 WEIGHT_SCALE = 1_000_000
 
@@ -213,7 +215,7 @@ def compute_sites(twin: Twin, least_chips: int = 1) -> Array:
     """
     if least_chips > 1:
         return centres(twin, least_chips)
-    site = twin.resolve("equipment", "site")[twin["equipment"]["kind"] == b"edge_inference"]
+    site = twin.resolve("equipment", "site")[twin["equipment"]["kind"] == INFERENCE]
     return np.union1d(centres(twin), site[site >= 0])
 
 

@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 
 from karez.measure import policy, reach
-from karez.measure.circles import WEIGHT_SCALE, Points, compute_sites
+from karez.measure.circles import INFERENCE, WEIGHT_SCALE, Points, compute_sites
 from karez.measure.core import LONGEST_NS, Timed, Topology, searched
 from karez.measure.delay import Figures
 from karez.measure.kernels import FAR
@@ -143,7 +143,7 @@ def coming(twin: Twin, at_s: float) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     devices, servers = twin["equipment"], twin["servers"]
-    for table, counts in ((devices, devices["kind"] == b"edge_inference"), (servers, servers["chips"] > 0)):
+    for table, counts in ((devices, devices["kind"] == INFERENCE), (servers, servers["chips"] > 0)):
         start_s = table["valid_from_s"]
         for row in np.flatnonzero(counts & (start_s > at_s) & (start_s < table["valid_to_s"])):
             site = text(table["site"][row])

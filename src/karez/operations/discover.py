@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from karez.errors import InputError, Problem
+from karez.measure.circles import INFERENCE
 from karez.measure.zones import (
     Discovery,
     EdgeStatus,
@@ -41,7 +42,7 @@ from karez.twin.table import Array, text
 SHOWN_NAMES = 3
 # How like the word (0..1) a name must be to be told instead.
 LIKENESS = 0.4
-COMPUTES = "edge_inference"
+COMPUTES = text(INFERENCE)
 # The fields of a zone as CAMARA writes them.
 CAMARA = {
     "id": "edgeCloudZoneId",

@@ -29,8 +29,9 @@ from karez.operations.networks import (
 from karez.operations.watch import watched
 from karez.plan.coverage import Ask, Coverage, coverage
 from karez.plan.covering.ladder import Rung
+from karez.plan.order import TAKES_OUT
 from karez.plan.plan import Plan
-from karez.plan.sites import lead_time_s, rack_kw
+from karez.plan.sites import lead_time_s, orders, rack_kw
 from karez.twin import Twin
 from karez.twin.store import Revision
 from karez.units import FEN_PER_CNY
@@ -88,6 +89,7 @@ class PlanCoverageAnswer(Answer, frozen=True, kw_only=True):
 
     targets: tuple[Target, ...]
     sites: tuple[NewSite, ...]
+    closes: tuple[str, ...]
     price_cny: float
     value: float
     bound: float
@@ -127,6 +129,7 @@ def run(question: PlanCoverageQuestion) -> PlanCoverageAnswer:
         meets_target=None if plan.actions or ask.money_cny is not None else True,
         targets=tuple(_targets(found, ask)),
         sites=tuple(_sites(found, world.intended)),
+        closes=_closed(plan),
         price_cny=plan.price_cny,
         value=plan.proof.value,
         bound=plan.proof.bound,
@@ -222,11 +225,21 @@ def _headline(found: Coverage, plan: Plan, ask: Ask, revision: Revision) -> str:
 
 
 def _taken(plan: Plan) -> str:
-    """How many sites are built, and how many of those that might be closed are kept; empty where there are none."""
-    built, kept = len(plan.actions), _taken_sites(plan) - len(plan.actions)
-    if not built:
-        return counted(kept, "kept site") if kept else ""
-    return counted(built, "new site") + (f" and {kept:,} kept" if kept else "")
+    """How many sites are built, and of those that might be closed kept and closed; empty where nothing is taken."""
+    built, closed = len(orders(plan)), len(_closed(plan))
+    kept = _taken_sites(plan) - built
+    if not built + kept:
+        return ""
+    said = [counted(built, "new site")] if built else [counted(kept, "kept site")]
+    said += [f"{kept:,} kept"] if built and kept else []
+    said += [f"{closed:,} closed"] if closed else []
+    return " and ".join([", ".join(said[:-1]), said[-1]]) if said[1:] else said[0]
+
+
+def _closed(plan: Plan) -> tuple[str, ...]:
+    """The sites that are left without compute, ascending."""
+    gone = (action.blast_radius for action in plan.actions if action.kind in TAKES_OUT)
+    return tuple(sorted({site for sites in gone for site in sites}))
 
 
 def _taken_sites(plan: Plan) -> int:
@@ -308,7 +321,7 @@ def _sites(found: Coverage, twin: Twin) -> Iterator[NewSite]:
     certificate = found.plan.proof.certificate
     chosen, years = certificate["sites"], certificate["years"]
     prices = dict(zip(certificate["candidates"], certificate["prices_fen"], strict=True))  # type: ignore[arg-type]
-    built = {action.subject for action in found.plan.actions}
+    built = {action.subject for action in orders(found.plan)}
     for at, site in enumerate(chosen):  # type: ignore[arg-type]
         metro = str(twin["sites"].cell(str(site), "metro"))
         yield NewSite(

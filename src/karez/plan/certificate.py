@@ -46,7 +46,7 @@ from karez.plan.claims import (
     shown,
     twice,
 )
-from karez.plan.plan import Action, Plan
+from karez.plan.plan import Action, Cell, Plan
 from karez.twin import Twin, World
 from karez.twin.schema import Value
 from karez.twin.table import Array, text
@@ -722,17 +722,39 @@ def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Itera
     if sorted(ordered) != sorted(new):
         differ = sorted(set(ordered) ^ set(new)) or twice(ordered)
         yield problem("orders for other sites than the certificate chose, or twice for one", differ)
-    chosen = {text(site) for site in sites[claim.sites[claim.chosen]]}
-    wrong = [action.subject for action in plan.actions if not _fits(action, ground.twin, new, chosen)]
+    gone = _retired(ask, ground, claim, due_s[0])
+    done = [(action.kind, action.subject) for action in plan.actions if action.kind.startswith("retire_")]
+    if sorted(done) != sorted(gone):
+        differ = sorted({name for _, name in set(done) ^ set(gone)}) or twice([name for _, name in done])
+        yield problem("retires other than all that computes where nothing is chosen, or twice", differ)
+    wrong = [action.subject for action in plan.actions if not _fits(action, new, gone)]
     if wrong:
-        yield problem("acts otherwise than to order inference for a chosen site, in service when it is due", wrong)
+        yield problem(
+            "acts otherwise than to order inference for a chosen site, or retire it at a closed one, when it is due",
+            wrong,
+        )
 
 
-def _fits(action: Action, twin: Twin, new: Mapping[str, float], chosen: set[str]) -> bool:
-    """Whether an action orders one device for its site in time, or retires one where nothing is chosen."""
-    if action.kind == "retire_equipment":
-        rows = rows_of(twin["equipment"], [action.subject])
-        return bool(rows[0] >= 0) and text(twin["equipment"]["site"][rows[0]]) not in chosen
+def _retired(ask: _Question, ground: _Ground, claim: _Claim, due_s: float) -> dict[tuple[str, str], Cell]:
+    """The cells that end, at `due_s`, all that computes at sites which are to be closed; by kind of action and row."""
+    if not ask.closable:
+        return {}
+    closed = np.setdiff1d(ground.existing, claim.sites[np.append(claim.chosen, np.flatnonzero(claim.taken))])
+    names, found = {text(site) for site in ground.twin["sites"].ids[closed]}, {}
+    for table in ("equipment", "servers"):
+        rows = ground.twin[table]
+        for at in range(len(rows)):
+            if text(rows["site"][at]) in names and (table == "servers" or rows["kind"][at] == b"edge_inference"):
+                name, ends_s = text(rows.ids[at]), float(rows["valid_to_s"][at])
+                before = "inf" if math.isinf(ends_s) else ends_s
+                found[f"retire_{table}", name] = Cell(table, name, "valid_to_s", before, due_s)
+    return found
+
+
+def _fits(action: Action, new: Mapping[str, float], gone: Mapping[tuple[str, str], Cell]) -> bool:
+    """Whether an action orders one device for its site in time, or ends what is to be gone."""
+    if (action.kind, action.subject) in gone:
+        return not action.adds and action.sets == (gone[action.kind, action.subject],)
     if action.kind != "order_equipment" or action.sets or len(action.adds) != 1:
         return False
     row: dict[str, Value] = {"site": action.subject, "kind": "edge_inference"}

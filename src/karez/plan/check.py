@@ -15,7 +15,7 @@ import numpy as np
 from karez.errors import Problem
 from karez.plan.certificate import check_certificate
 from karez.plan.kinds import KINDS, Kind
-from karez.plan.plan import Action, Cell, NewRow, Plan, applied, expected
+from karez.plan.plan import NEVER, Action, Cell, NewRow, Plan, applied, expected, written
 from karez.plan.reads import COMPARE, Read, changed
 from karez.plan.upgrades_certificate import check_upgrades
 from karez.twin import World, schema
@@ -77,6 +77,8 @@ def _sense(where: str, read: Read) -> Iterator[Problem]:
 
 def _fits(table: str, column: str, value: Value) -> bool:
     dtype = schema.column(table, column).dtype
+    if value == NEVER and dtype == "float":
+        return True
     fits = isinstance(value, TYPES[dtype]) and (dtype == "bool") == isinstance(value, bool)
     return fits and (not isinstance(value, int) or -(2**63) <= value < 2**63)
 
@@ -153,7 +155,7 @@ def _action(action: Action, world: World, at_s: float) -> Iterator[Problem]:
     for cell in action.sets:
         if not world[cell.table].has(cell.row):
             yield Problem(where, f"{cell.table} has no such row", ANEW, (cell.row,))
-        elif world[cell.table].cell(cell.row, cell.column) != cell.before:
+        elif written(world[cell.table].cell(cell.row, cell.column)) != cell.before:
             yield Problem(where, f"{cell.table}.{cell.column} is no longer {cell.before}", ANEW, (cell.row,))
     for new in action.adds:
         if world[new.table].has(new.row):

@@ -33,6 +33,7 @@ from karez.plan.plan import Action, Alternative, Plan, Proof
 from karez.plan.reads import Read
 from karez.plan.sites import (
     by_id,
+    closing,
     device_of,
     lead_time_s,
     point_ids,
@@ -620,6 +621,14 @@ def _actions(world: World, case: _Case, chosen: Array, at_s: float) -> Iterator[
         if not case.has_compute(site):
             due_s = _in_service_s(case.years[year]) if case.has_phases else case.service_at_s
             yield site_order(world, site, due_s=due_s, at_s=at_s)
+    due_s = _in_service_s(case.years[0]) if case.has_phases else case.service_at_s
+    yield from closing(case.twin, _closed(case, chosen), due_s=due_s, at_s=at_s)
+
+
+def _closed(case: _Case, chosen: Array) -> Array:
+    """The sites with compute (rows) that are neither chosen nor kept: nobody pays for them."""
+    kept = np.flatnonzero(case.taken & (case.candidate < 0))
+    return np.setdiff1d(case.existing, case.site[np.concatenate([kept, chosen])])
 
 
 def _ids(case: _Case, chosen: Array) -> list[str]:

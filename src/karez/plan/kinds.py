@@ -33,6 +33,9 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     remedy_price_cny: float = 0.0
 
 
+# The tables whose rows can be taken out of service.
+RETIRABLE = ("equipment", "servers")
+
 KINDS = {
     kind.name: kind
     for kind in (
@@ -177,6 +180,16 @@ KINDS = {
             may_add="equipment",
             effect="irrevocable",
             duration="long",
+        ),
+        *(
+            Kind(
+                name=f"retire_{table}",
+                meaning=f"take {table} out of service from a day on",
+                may_set=((table, "valid_to_s"),),
+                effect="irrevocable",
+                duration="long",
+            )
+            for table in RETIRABLE
         ),
         Kind(
             name="straighter_duct",

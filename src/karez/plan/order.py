@@ -21,6 +21,7 @@ from karez.measure.circles import compute_sites
 from karez.measure.core import LONGEST_NS, topology_of
 from karez.measure.delay import FIGURES, Figures, constants, link_parts
 from karez.measure.stack import ways
+from karez.plan.kinds import RETIRABLE
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied
 from karez.plan.rates import Ageing, Price, Range, Rates, Recipe
 from karez.plan.sites import DAY_S
@@ -41,6 +42,8 @@ ANEW = "make the plan anew"
 OTHERS = "give a coverage plan: its actions order equipment for sites, or change links"
 # What takes away again: cells that an action may not set to these values.
 TAKEN_AWAY: Mapping[str, Value] = {"up": False, "drained": True}
+# Kinds of action that take out of service what a person agreed to close: nothing is ordered for them.
+TAKES_OUT = frozenset(f"retire_{table}" for table in RETIRABLE)
 NOTHING = Range(0, 0, 0)
 
 
@@ -166,10 +169,11 @@ def works_of(plan: Plan, twin: Twin, rates: Rates) -> tuple[Work, ...]:
         InputError: it is no plan that builds something on this network, un-builds or builds twice: all that is wrong.
     """
     where = _named(plan)
-    if not plan.actions:
-        raise InputError.of(where, "has no action: there is nothing to order", "give a plan that builds something")
+    builds = [action for action in plan.actions if action.kind not in TAKES_OUT]
+    if not builds:
+        raise InputError.of(where, "has no action that builds: nothing is to be ordered", "give a plan that builds")
     problems: list[Problem] = []
-    works = [work for action in plan.actions if (work := _work(where, action, twin, rates, problems))]
+    works = [work for action in builds if (work := _work(where, action, twin, rates, problems))]
     count = Counter((work.act, work.subject) for work in works)
     twice = tuple(sorted(subject for (_, subject), number in count.items() if number > 1))
     if twice:

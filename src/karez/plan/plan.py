@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -17,8 +18,12 @@ from karez.twin.schema import Value
 ID_DIGITS = 16
 
 
+# What stands for infinity, which JSON does not know: the end of what is to stay, say.
+NEVER = "inf"
+
+
 class Cell(msgspec.Struct, frozen=True):
-    """A cell of the intended twin that an action sets."""
+    """A cell of the intended twin that an action sets; infinity is written as `NEVER`."""
 
     table: str
     row: str
@@ -116,6 +121,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def id(self) -> str:
         """16 hexadecimal digits that name the content."""
         return content_id(self)
+
+
+def written(value: Value) -> Value:
+    """The value of a cell as an action writes it."""
+    return NEVER if value == math.inf else value
 
 
 def content_id(value: msgspec.Struct) -> str:

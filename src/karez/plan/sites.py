@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from karez.measure.circles import ENTERPRISE, Weight, compute_sites, points
+from karez.measure.circles import ENTERPRISE, INFERENCE, Weight, compute_sites, points
 from karez.measure.delay import Figures
 from karez.measure.reach import Reach, at_figures
-from karez.plan.plan import Action, NewRow
+from karez.plan.kinds import RETIRABLE
+from karez.plan.plan import Action, Cell, NewRow, Plan, written
 from karez.twin import Twin, World
 from karez.twin.facts import library
 from karez.twin.memo import made_of
@@ -78,6 +80,11 @@ def point_ids(twin: Twin, weight: Weight, reach: Reach, point: Array) -> list[st
     return list(names)
 
 
+def orders(plan: Plan) -> tuple[Action, ...]:
+    """Those actions of a plan that order what makes a site a compute site."""
+    return tuple(action for action in plan.actions if action.kind == "order_equipment")
+
+
 def device_of(world: World, site: str) -> str:
     """The id of the device that a new site gets."""
     return unused_id(world, f"edge-{site}")
@@ -94,7 +101,7 @@ def unused_id(world: World, wanted: str) -> str:
 
 def site_order(world: World, site: str, *, due_s: float, at_s: float) -> Action:
     """The order, placed at `at_s`, of what makes a site a compute site from `due_s` on."""
-    values: dict[str, Value] = {"site": site, "kind": "edge_inference", "valid_from_s": due_s}
+    values: dict[str, Value] = {"site": site, "kind": text(INFERENCE), "valid_from_s": due_s}
     return Action(
         kind="order_equipment",
         subject=site,
@@ -103,6 +110,23 @@ def site_order(world: World, site: str, *, due_s: float, at_s: float) -> Action:
         expires_at_s=at_s + EXPIRES_AFTER_S,
         ends_at_s=due_s,
     )
+
+
+def closing(twin: Twin, sites: Array, *, due_s: float, at_s: float) -> Iterator[Action]:
+    """The acts, decided at `at_s`, that leave these sites (rows) without compute from `due_s` on."""
+    for table in RETIRABLE:
+        rows, place = twin[table], twin.resolve(table, "site")
+        is_compute = rows["kind"] == INFERENCE if table == "equipment" else np.ones(len(rows), bool)
+        for row in np.flatnonzero(np.isin(place, sites) & is_compute).tolist():
+            name, site = (text(one) for one in (rows.ids[row], twin["sites"].ids[place[row]]))
+            yield Action(
+                kind=f"retire_{table}",
+                subject=name,
+                sets=(Cell(table, name, "valid_to_s", written(float(rows["valid_to_s"][row])), due_s),),
+                blast_radius=(site,),
+                expires_at_s=at_s + EXPIRES_AFTER_S,
+                ends_at_s=due_s,
+            )
 
 
 def whole_units(bound: float, unit: int) -> int:
