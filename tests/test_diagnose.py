@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pytest
 
+from benchmarks.instances.mesh import mesh
 from benchmarks.instances.ring import SITES, ring
 from karez.detect.deviations import deviating
-from karez.measure.diagnose import FORESEEN, FORESEEN_US, _passage, diagnose
+from karez.measure.diagnose import FORESEEN, FORESEEN_US, _hypotheses, _passage, _scene, _score, diagnose
+from karez.measure.signatures import of_hole
 from karez.plan import Action, Cell, applied
 from karez.twin import Table, World
 from karez.twin.schema import Value
@@ -280,3 +284,19 @@ def test_that_demands_are_late_as_was_foreseen_says_nothing(late_us: float, told
     foreseen_us = dict.fromkeys(through, (2_000.0 - FORESEEN_US) / FORESEEN)
     assert bool(diagnose(late, at_s=LONG_S, foreseen_us=foreseen_us)) == told
     assert diagnose(late, at_s=LONG_S)
+
+
+@pytest.mark.parametrize("is_odd", [False, True])
+def test_a_hole_that_is_not_looked_at_could_not_have_been_the_cause(is_odd: bool) -> None:
+    world = mesh(3)
+    routers = [str(row["id"]) for row in world["equipment"].records() if row["kind"] == "router"]
+    odd = [("imbalance", "counter", routers[2], "none", 0.05, "")] if is_odd else []
+    losing = world["demands"].ids.astype(str).tolist()[::2]
+    scene = _scene(_told([*_felt(world, "loss", 0.3, *losing), *odd], world), LONG_S, (), {})
+    assert scene is not None
+    looked_at = {(one.subject, one.goal) for one in _hypotheses(scene) if one.kind == "router_fib_stale"}
+    assert looked_at
+    goals = sorted({goal for _, goal in scene.layout.demand_ends.values()})
+    for device, goal in product(routers, goals):
+        for one in of_hole(device, goal, scene.layout):
+            assert (device, goal) in looked_at or _score(one, scene).gain == -math.inf

@@ -462,7 +462,6 @@ def _hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     daemons = {
         name for device in close for name in layout.daemons_on.get(device, ())
     } | subjects & layout.device_of.keys()
-    goals = sorted({layout.demand_ends[demand][1] for demand, kind in scene.users if kind == "loss"})
     for make, names in (
         (of_link, links),
         (of_duct, ducts),
@@ -474,8 +473,13 @@ def _hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     ):
         for name in sorted(names):
             yield from _made(layout, make, name)
+    lost = {demand: layout.demand_ends[demand][1] for demand, kind in scene.users if kind == "loss"}
     for device in sorted(devices):
-        for goal in goals:
+        # Too few who lose what passes here and leaves there speak for no hole, unless the device itself is odd.
+        passing = scene.passing(Hypothesis("", "", sites=(layout.site_of[device],))).shares if lost else {}
+        least = 0.0 if Trait("imbalance", device) in scene.signs else (PRIOR + LEAST_GAIN) / FELT_HIT
+        goals = Counter(lost.values() if not least else (goal for demand, goal in lost.items() if demand in passing))
+        for goal in sorted(goal for goal, count in goals.items() if count >= least):
             yield from _made(layout, of_hole, device, goal)
 
 
