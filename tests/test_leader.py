@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,14 @@ from karez.adapters.guarding import Server
 from karez.adapters.network import Network
 from karez.adapters.remote import RemoteGuard, RemoteNetwork
 from karez.errors import InputError
-from karez.loop.leader import Leader
+from karez.loop import leader
+from karez.loop.leader import TURN_S, Leader
 from karez.loop.recorded import decided, replay
-from karez.loop.runner import Runner
-from karez.loop.state import Approval, Policy, State
+from karez.loop.runner import People, Runner
+from karez.loop.state import Approval, Decisions, Policy, State
 from karez.plan import Action, Plan
 from karez.record import lineage
-from karez.record.lease import Lease
+from karez.record.lease import Lease, now_s
 from karez.record.log import Record, read
 from karez.record.verify import verify
 from karez.twin.schema import Value
@@ -267,6 +269,32 @@ def test_one_that_does_not_reach_the_guard_lets_another_lead(stage: Stage) -> No
     stage.run(7.0)
     assert (stage.a.leads, stage.b.leads) == (False, True)
     assert "does not answer" in stage.a.why
+
+
+@pytest.mark.parametrize(("most_s", "kept"), [(TURN_S, True), (0.0, False)])
+def test_a_turn_that_takes_longer_than_the_lease_keeps_it_as_long_as_acts_may_take(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, most_s: float, kept: bool
+) -> None:
+    monkeypatch.setattr(leader, "TURN_S", most_s)
+    first, other = stage.a, stage.b.lease
+    assert first is not None
+    for lease in (first.lease, other):
+        lease.for_s = 0.4
+    first.clock = now_s
+    first.step(1.0)
+    assert first.runner is not None
+    taken, turn = [], first.runner.turn
+
+    def slow(at_s: float, people: People) -> Decisions:
+        until_s = now_s() + 1.5
+        while now_s() < until_s:
+            taken.append(other.take(now_s()))
+            time.sleep(0.05)
+        return turn(at_s, people)
+
+    monkeypatch.setattr(first.runner, "turn", slow)
+    first.step(2.0)
+    assert (set(taken) == {None}) == kept
 
 
 def test_a_record_that_takes_no_more_ends_the_term_and_says_so(stage: Stage) -> None:

@@ -34,8 +34,9 @@ from karez.twin.telemetry import StateRows
 LEFT_SHARE = 0.3
 # After how many lengths of the lease one that could not lead tries again, so that another may.
 REST = 2.0
-# For how long the lease is renewed while a leader reads the record (s).
-TAKEOVER_S = 60.0
+# For how long at most the lease is renewed while a leader reads the record, or takes a turn: routers may take a while
+# to do what they are asked (s).
+TAKEOVER_S, TURN_S = 60.0, 10.0
 # What the newest so many events confirmed is told to the guard again, which may not have heard it.
 CONFIRMED_EVENTS = 1_000
 
@@ -89,7 +90,8 @@ class Leader:
         if self.runner is None:
             return None
         try:
-            return self.runner.turn(at_s, people)
+            with self.renewing(TURN_S):
+                return self.runner.turn(at_s, people)
         except InputError as error:
             self._fail(str(error))
             raise
@@ -110,7 +112,7 @@ class Leader:
         if epoch is None:
             return
         try:
-            with self._renewing():
+            with self.renewing():
                 self._begin(epoch, at_s)
             self._go_on()
         except (KarezError, OSError) as error:
@@ -136,9 +138,9 @@ class Leader:
         self.runner, self.epoch, self.why = runner, epoch, ""
 
     @contextmanager
-    def _renewing(self) -> Iterator[None]:
-        """The lease renewed meanwhile: a long record takes longer to read than a lease runs."""
-        until_s, done = self.clock() + TAKEOVER_S, Event()
+    def renewing(self, most_s: float = TAKEOVER_S) -> Iterator[None]:
+        """The lease renewed meanwhile, for so long at most: a long record takes longer to read than a lease runs."""
+        until_s, done = self.clock() + most_s, Event()
 
         def renew() -> None:
             while not done.wait(self.lease.for_s / 4) and self.clock() < until_s:

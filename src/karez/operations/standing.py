@@ -202,7 +202,8 @@ class Controller:
         if decisions is not None:
             self._tell(decisions)
         if leader.runner is not None and leader.runner.turns >= SEALS_TURNS:
-            self._seal(leader.runner, at_s)
+            with leader.renewing():
+                self._seal(leader.runner, at_s)
 
     def _seal(self, runner: Runner, at_s: float) -> None:
         """Put what was recorded into a closed file, and let go of what the law does not ask to be kept any more."""
