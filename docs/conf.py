@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 import tomllib
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -76,6 +79,21 @@ operation; 409 refused; 413 longer than 1 MiB; 415 not `application/json`; 422 i
 the operations with the JSON schema of each question, and `GET /healthz` answers while the service runs. There is no
 log-in, and operations run one at a time.
 """
+
+LAB_HEAD = """\
+# Measured on real routers
+
+How soon a network of FRR routers on one machine starts, how much a cut costs, how soon faults are found and mended, and
+whether the loop does harm: each table with the command that repeats it. [How to use the lab](../../how-to/lab.md).
+"""
+LAB_RESULTS = {
+    "lab": "Starts, cuts and checks of forwarding",
+    "gray": "Faults that routing never sees",
+    "drill": "Incidents, one after another",
+    "halves": "Killed in the middle of a change",
+}
+# A figure of a kind of fault: which, of how many incidents, and what.
+OF_KIND = re.compile(r"(\w+) \((\d+)\): (.+)")
 
 project = "Karez"
 author = "The Karez authors"
@@ -176,6 +194,62 @@ def cli_page() -> str:
     return "\n".join([CLI_HEAD, *map(operation_section, OPERATIONS.values())])
 
 
+def results(name: str) -> dict[str, Any]:
+    """The result file of a benchmark; no figures where it was never run."""
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {"figures": []}
+
+
+def number(value: float | None) -> str:
+    """A measured value as a page shows it; empty where there is none."""
+    return "" if value is None else f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
+
+
+def measured_lines(figures: list[dict[str, Any]]) -> list[str]:
+    """The lines of the table of some figures."""
+    lines = [row_line(["What", "Measured", "Bar", "Yardstick in the same run"]), row_line(["---"] * 4)]
+    for one in figures:
+        sign = "" if one["bar"] is None else "at most " if one["better"] == "lower" else "at least "
+        values = f"{number(one['value'])} {one['unit']}".rstrip(), sign + number(one["bar"]), number(one["yardstick"])
+        lines.append(row_line([one["what"], *values]))
+    return lines
+
+
+def kind_lines(figures: list[dict[str, Any]]) -> list[str]:
+    """The lines of the table of kinds of fault, real routers beside the embedded network."""
+    asked = ("cause and subject right", "median time to find", "median time to heal")
+    kinds: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for one in figures:
+        if said := OF_KIND.fullmatch(one["what"]):
+            kinds.setdefault((said[1], said[2]), {})[said[3]] = one
+    lines = [row_line(["Kind", "Incidents", *(f"{name} (embedded)" for name in asked)]), row_line(["---"] * 5)]
+    for (kind, times), told in sorted(kinds.items()):
+        cells = []
+        for name in asked:
+            value, other, unit = (told.get(name, {}).get(key) for key in ("value", "yardstick", "unit"))
+            seconds = f" {unit}" if unit == "s" else ""
+            cells.append(f"{number(value)}{seconds}{f' ({number(other)})' if other is not None else ''}")
+        lines.append(row_line([f"`{kind}`", times, *cells]))
+    return lines
+
+
+def lab_page() -> str:
+    """The page on what was measured on real routers."""
+    lines = [LAB_HEAD]
+    for name, title in LAB_RESULTS.items():
+        found = results(name)
+        if not found["figures"]:
+            continue
+        machine = found["machine"]
+        lines += [f"## {title}", "", f"`make bench ONLY={name}`, commit {found['commit'][:12]}, "]
+        lines += [f"{machine['cpu']}, {machine['cores']} cores.", ""]
+        of_kinds = [one for one in found["figures"] if OF_KIND.fullmatch(one["what"])]
+        lines += [*measured_lines([one for one in found["figures"] if one not in of_kinds]), ""]
+        if of_kinds:
+            lines += ["Kind by kind, and the same incidents in the embedded network:", "", *kind_lines(of_kinds), ""]
+    return "\n".join(lines) + "\n"
+
+
 def write_page(name: str, text: str) -> None:
     """Write a generated page where it differs."""
     page = GENERATED / name
@@ -189,6 +263,7 @@ def write_reference(_app: Sphinx) -> None:
     write_page("twin.md", twin_page(SCHEMA))
     write_page("cli.md", cli_page())
     write_page("kinds.md", kinds_page())
+    write_page("lab.md", lab_page())
 
 
 def setup(app: Sphinx) -> None:
