@@ -9,7 +9,7 @@ import highspy
 import numpy as np
 import pytest
 
-from karez.plan.covering import ladder, relax, search
+from karez.plan.covering import clusters, ladder, relax, search
 from karez.plan.covering.ladder import EFFORTS, Climb, climb, is_closed
 from karez.plan.covering.program import Program, fixed, merged, only, parts, undominated
 from karez.plan.covering.relax import Duals, bound_of
@@ -234,6 +234,45 @@ def test_any_duals_prove_no_more_than_is_so(kind: str, proof: bool, turning_seed
             bound, valid, _ = bound_of(program, Duals(row, group, random.random() * scale / max(per_weight, 1e-9)))
             assert bound <= best
             assert bound_of(program, valid)[0] == pytest.approx(bound)
+
+
+def _proven_by_clusters(made: Climb, most: int, most_rows: int) -> tuple[float, float]:
+    """The bound of clusters with so many choices at home and rows in whole numbers, and that of their duals alone."""
+    program, chosen = made.program, np.isin(np.arange(len(made.program.price)), made.chosen)
+    share = clusters.shares(program, made.duals, made.reduced)
+    home, least, bound = clusters.homes(program, share.entry, made.partly | chosen, most), 0.0, 0.0
+    for each in clusters.clusters(program, share, home):
+        room = clusters.value_of(program, share, each, chosen) - each.least
+        least += each.least
+        bound += clusters.least_of(program, share, each, room=room, most_rows=most_rows, enough=lambda: False)[0]
+    least_of_all = min(made.bound, share.demands + least)
+    return least_of_all + bound - least, least_of_all
+
+
+@pytest.mark.parametrize("kind", ["one group", "several groups", "two of each", "several budgets"])
+@pytest.mark.parametrize(("most", "most_rows"), [(1, 100), (3, 4), (100, 100)])
+def test_clusters_never_prove_too_much_and_no_less_than_the_duals(
+    kind: str, most: int, most_rows: int, proof: bool, turning_seed: int
+) -> None:
+    for program, best in _programs(kind, turning_seed, EACH[proof]):
+        found = climb(program, effort="relaxed")
+        bound, least = _proven_by_clusters(found, most, most_rows)
+        allowed = 1e-9 * (program.price.sum() + abs(bound)) + 1e-6
+        assert least == pytest.approx(found.bound, rel=1e-6, abs=1e-3)
+        assert least <= bound + allowed
+        assert bound <= best + allowed
+
+
+def test_a_cluster_in_whole_numbers_proves_what_no_duals_do() -> None:
+    # Any three of four reach four rows twice; two thirds of each of the four are enough for the linear program. Two
+    # more choices, which are dearer, reach a row each, so that a row is worth as much as they cost.
+    rows = [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3], [4], [5]]
+    price, need = np.array([30, 30, 30, 30, 25, 25]), np.array([2, 2, 2, 2, 1, 1])
+    program = made(rows, weight=np.ones(6), price=price, demand=np.array([5]), need=need)
+    bound, least = _proven_by_clusters(climb(program, effort="relaxed"), 4, 6)
+    assert best_of_all(program) == 115
+    assert least == pytest.approx(105)
+    assert bound == pytest.approx(115, rel=0.01)
 
 
 @pytest.mark.parametrize("kind", KINDS)

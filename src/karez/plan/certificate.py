@@ -55,6 +55,8 @@ from karez.units import FEN_PER_CNY, NS_PER_US
 PLANNER = "coverage"
 # What is to be added up for so many sites at once, so that memory does not grow with their number.
 SITES_AT_ONCE = 256
+# Points that are looked at in one go, for the same reason.
+POINTS_AT_ONCE = 1 << 18
 # Slack for rounding in floating point, as a share of the unit that bounds are rounded up to.
 SLACK = 1e-6
 # By what share duals may pay a row more than it is worth, and a bound may differ, through rounding alone. A bound near
@@ -403,9 +405,15 @@ class _Tally(NamedTuple):
     need: Array
     sums: Array
 
+    def is_live(self, at: Array | slice) -> Array:
+        """Whether those at some positions are."""
+        return np.asarray(self.sums[at, 2] >= self.need[at])
+
     @property
-    def is_live(self) -> Array:
-        return np.asarray(self.sums[:, 2] >= self.need)
+    def parts(self) -> Iterator[slice]:
+        """All positions, some at once."""
+        for start in range(0, len(self.points), POINTS_AT_ONCE):
+            yield slice(start, start + POINTS_AT_ONCE)
 
 
 def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
@@ -425,7 +433,7 @@ def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
         order.append(np.flatnonzero((claim.row_group >= layer.groups.start) & (claim.row_group < layer.groups.stop)))
         parts.append(_within(ground, sites, layer.budget_ns, claim.row_point[order[-1]]))
         _add_groups(ground, layer, tallies[layer.budget_ns], found)
-        in_rows = _live(ground, layer, tallies[layer.budget_ns])
+        in_rows = _Live(ground, layer, tallies[layer.budget_ns])
         problems += _add_rows(claim, in_rows, order[-1], found)
         if ask.limited:
             unserved += _add_served(ground, claim, layer, in_rows, found)
@@ -472,43 +480,62 @@ def _layers(ask: _Question, ground: _Ground) -> list[_Layer]:
 def _add_groups(ground: _Ground, layer: _Layer, tally: _Tally, found: _Found) -> None:
     """Fill in what is so of the groups of a layer."""
     total, demand, done, live, covered = (amounts[layer.groups] for amounts in found[:5])
-    group, weight = ground.group[tally.points], ground.weight[tally.points]
     np.add.at(total, ground.group, ground.weight)
     demand[:] = [math.ceil(layer.share * amount) for amount in total.tolist()]
     done[:] = total
-    np.subtract.at(done, group, weight)
-    covered[:] = done
-    for amounts, held in ((live, tally.is_live), (covered, tally.sums[:, 3 + layer.year] >= tally.need)):
-        np.add.at(amounts, group[held], weight[held])
+    for part in tally.parts:
+        group, weight = ground.group[tally.points[part]], ground.weight[tally.points[part]]
+        is_covered = tally.sums[part, 3 + layer.year] >= tally.need[part]
+        np.subtract.at(done, group, weight)
+        for amounts, held in ((live, tally.is_live(part)), (covered, is_covered)):
+            np.add.at(amounts, group[held], weight[held])
+    covered += done
 
 
 class _Live(NamedTuple):
-    """The points of a layer that are in a row: which ones; and of each the group, lack, weight (millionths) and key.
+    """The points of a layer that are in a row, by their positions in its tally.
 
     Points alike have the same key: the sum of the words of their candidates, and of their group and need.
     """
 
-    points: Array
-    group: Array
-    need: Array
-    weight: Array
-    keys: Array
+    ground: _Ground
+    layer: _Layer
+    tally: _Tally
 
     def at(self, points: Array, group: Array) -> tuple[Array, Array]:
         """The position of each of `points`, and whether it is here, and of this group."""
-        at = np.searchsorted(self.points, points)
-        here = (np.append(self.points, -1)[at] == points) & (np.append(self.group, -1)[at] == group)
+        mine = self.tally.points
+        at = np.searchsorted(mine, points)
+        here = np.append(mine, -1)[at] == points
+        here[here] = self.tally.is_live(at[here]) & (self.group(at[here]) == group[here])
         return at, here
 
+    def group(self, at: Array | slice) -> Array:
+        """The group of those at some positions."""
+        return np.asarray(self.layer.groups.start + self.ground.group[self.tally.points[at]])
 
-def _live(ground: _Ground, layer: _Layer, tally: _Tally) -> _Live:
-    live = np.flatnonzero(tally.is_live)
-    points, need = tally.points[live], tally.need[live]
-    group = layer.groups.start + ground.group[points]
-    keys = tally.sums[live, :2]
-    keys += np.outer(group.astype(np.uint64), _words("group"))
-    keys += np.outer(need, _words("need"))
-    return _Live(points, group, need, ground.weight[points], keys)
+    def keys(self, at: Array | slice) -> Array:
+        """The key of each of those at some positions, as two words."""
+        keys = self.tally.sums[at, :2].copy()
+        keys += np.outer(self.group(at).astype(np.uint64), _words("group"))
+        keys += np.outer(self.tally.need[at].astype(np.uint64), _words("need"))
+        return keys
+
+    def weight_alike(self, at: Array) -> Array:
+        """The weight of all that have the key of each of these (int64); -1 where another of these has the same."""
+        known = self.keys(at)
+        order = np.argsort(known[:, 0])
+        known, found = known[order], np.zeros(len(at), np.int64)
+        if not len(at):
+            return found
+        for part in self.tally.parts:
+            keys, live = self.keys(part), self.tally.is_live(part)
+            like = np.minimum(np.searchsorted(known[:, 0], keys[:, 0]), len(known) - 1)
+            alike = live & (known[like] == keys).all(axis=1)
+            np.add.at(found, order[like[alike]], self.ground.weight[self.tally.points[part][alike]])
+        # By one word alone, so that what the search above cannot tell apart is refused.
+        found[order[1:][known[1:, 0] == known[:-1, 0]]] = -1
+        return found
 
 
 def _add_rows(claim: _Claim, live: _Live, rows: Array, found: _Found) -> list[Problem]:
@@ -516,8 +543,8 @@ def _add_rows(claim: _Claim, live: _Live, rows: Array, found: _Found) -> list[Pr
     at, here = live.at(claim.row_point[rows], claim.row_group[rows])
     if not here.all():
         return [problem(f"has {(~here).sum()} rows of points that are done, out of reach, or of another group")]
-    found.row_need[rows] = live.need[at]
-    found.row_weight[rows] = _weight_alike(live.keys, live.weight, at)
+    found.row_need[rows] = live.tally.need[at]
+    found.row_weight[rows] = live.weight_alike(at)
     if (found.row_weight[rows] < 0).any():
         return [problem("has two duals for one row: for points that lack as many sites, with the same within reach")]
     return []
@@ -539,8 +566,8 @@ def _add_served(ground: _Ground, claim: _Claim, layer: _Layer, live: _Live, foun
     within = _within(ground, claim.sites, layer.budget_ns, points)
     near = np.asarray(within.tocsr()[which, served.site]).ravel() > 0
     # One point stands for each row; a row may be named by several.
-    _, first, row = np.unique(live.keys[at], axis=0, return_index=True, return_inverse=True)
-    over = _sums(row.ravel(), served.weight, len(first)) > _weight_alike(live.keys, live.weight, at[first])
+    _, first, row = np.unique(live.keys(at), axis=0, return_index=True, return_inverse=True)
+    over = _sums(row.ravel(), served.weight, len(first)) > live.weight_alike(at[first])
     full = _sums(served.site, served.weight, len(claim.sites)) > claim.limit
     for what, sites in (
         ("serves from sites that are neither chosen nor kept", served.site[~runs[served.site]]),
@@ -562,21 +589,6 @@ def _sums(at: Array, weight: Array, count: int) -> Array:
     return sums
 
 
-def _weight_alike(keys: Array, weight: Array, points: Array) -> Array:
-    """For each of `points` the weight of all that have its key (int64); -1 where another of `points` has the same."""
-    order = np.argsort(keys[points, 0])
-    known = keys[points[order]]
-    found = np.zeros(len(points), np.int64)
-    if not len(points):
-        return found
-    at = np.minimum(np.searchsorted(known[:, 0], keys[:, 0]), len(known) - 1)
-    alike = (known[at] == keys).all(axis=1)
-    np.add.at(found, order[at[alike]], weight[alike])
-    # By one word alone, so that what the search above cannot tell apart is refused.
-    found[order[1:][known[1:, 0] == known[:-1, 0]]] = -1
-    return found
-
-
 def _columns(ground: _Ground, claim: _Claim) -> Array:
     """What each site adds to points within reach beside what is taken beforehand (uint64).
 
@@ -593,16 +605,18 @@ def _columns(ground: _Ground, claim: _Claim) -> Array:
 
 def _tally(ground: _Ground, claim: _Claim, columns: Array, budget_ns: int, needed: int) -> _Tally:
     """The points that less than `needed` sites reach beforehand, and what of the others reaches them."""
-    points = np.arange(len(ground.weight))
+    points = np.arange(len(ground.weight), dtype=np.int32)
     taken = np.zeros((len(points), 1), np.uint64)
     for some in _blocks(np.flatnonzero(claim.taken)):
         ones = np.ones((len(some), 1), np.uint64)
         _add_up(points, *_reach(ground, claim.sites[some], budget_ns, points), ones, taken)
-    points = np.flatnonzero(taken[:, 0] < needed)
+    points = points[taken[:, 0] < needed]
+    need = (needed - taken[points, 0].astype(np.int64)).astype(np.uint32)
+    del taken
     sums = np.zeros((len(points), columns.shape[1]), np.uint64)
     for some in _blocks(np.flatnonzero(~claim.taken)):
         _add_up(points, *_reach(ground, claim.sites[some], budget_ns, points), columns[some], sums)
-    return _Tally(points, np.uint64(needed) - taken[points, 0], sums)
+    return _Tally(points, need, sums)
 
 
 def _within(ground: _Ground, sites: Array, budget_ns: int, points: Array) -> csr_array:

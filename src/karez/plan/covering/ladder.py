@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from karez.plan.covering import capacity, search
+from karez.plan.covering import capacity, clusters, search
 from karez.plan.covering.ascent import ascended
+from karez.plan.covering.branch import branched, is_branchable
 from karez.plan.covering.highs import Enough
 from karez.plan.covering.program import Program, Smaller, fixed, only, runs, undominated
 from karez.plan.covering.relax import (
@@ -48,8 +49,16 @@ BATCH_OF_FLOWS = 5
 PARTS = (0.2, 1.0)
 # Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
 WIDE_SHARE = 0.1
-# Where rows need several, and it is wider than this, an integer program on what was taken in part comes before.
+# So is where a part leaves open this share of the choices that all the room does.
+ALIKE_SHARE = 0.8
+# Where rows need several, and it is wider than this, integer programs on what was taken in part come before.
 AMONG_SHARE = 0.02
+# Rows that clusters have in whole numbers at most: a first time, and where there were more, once more.
+CLUSTER_ROWS = (500, 1_500)
+# How often in a row, for each cluster, two are searched around in vain; and how often the two are near to each other.
+VAIN_SHARE, NEAR_CHANCE = 1.0, 0.5
+# What the program of one cluster, or around two, may take of the seconds so far.
+CLUSTER_SHARE, AROUND_SHARE = 0.1, 0.05
 # A bound is news where it leaves so much of the gap, at most.
 NEWS_SHARE = 0.8
 # Programs with more entries are not looked through for dominated choices.
@@ -161,16 +170,17 @@ def _nothing(made: Climb, enough: Enough, seed: int) -> None:
 
 def _relax(made: Climb, enough: Enough, seed: int) -> None:
     program, keep = made.program, _first(made)
-    nothing, last, methods = np.zeros(len(keep), bool), None, METHODS
+    nothing, last, methods, cuts = np.zeros(len(keep), bool), None, METHODS, NO_CUTS
     for _ in range(MOST_PASSES):
         small = fixed(program, nothing, ~keep)
-        found = separated(small.program, enough, methods)
+        found = separated(small.program, enough, methods, _carried(small, cuts))
         if found is None:
             break
         # What took over once takes over for good.
         methods = METHODS[METHODS.index(found.method) :]
         last = small, found
         duals = _shared_out(program, small, found.duals)
+        cuts = duals.cuts
         made.prove(duals)
         bound, _, reduced = bound_of(program, duals)
         paying = np.flatnonzero((reduced < -SLACK * program.price) & ~keep)
@@ -241,6 +251,15 @@ def _cuts_shared_out(program: Program, small: Smaller, cuts: Cuts) -> Cuts:
     row = rows[runs(starts[cuts.row], size)]
     part = program.weight[row] / small.program.weight[cuts.row[of]]
     return Cuts(row, small.free[cuts.choice[of]], cuts.dual[of] * part)
+
+
+def _carried(small: Smaller, cuts: Cuts) -> Cuts:
+    """The cuts of the whole that pay and whose rows and choices the smaller program has, each of them once."""
+    number, choices = np.full(int(small.free.max(initial=-1)) + 1, -1), len(small.free)
+    number[small.free] = np.arange(choices)
+    pays = (cuts.dual > 0) & np.isin(cuts.choice, small.free) & (small.owner[cuts.row] >= 0)
+    pair = np.unique(small.owner[cuts.row[pays]] * choices + number[cuts.choice[pays]])
+    return Cuts(pair // max(choices, 1), pair % max(choices, 1), np.zeros(len(pair)))
 
 
 def _round(made: Climb, small: Smaller, found: Relaxed) -> None:
@@ -337,9 +356,11 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
     better than the last one's where that was for all the room there is.
     """
     if (made.program.need > 1).any() and made.value - made.bound > AMONG_SHARE * abs(made.value):
-        _solve_among(made, enough)
-    is_wide = made.value - made.bound > WIDE_SHARE * abs(made.value)
-    for part in PARTS[is_wide:]:
+        if made.program.money is None and made.program.wanted == len(made.program.demand):
+            _solve_clusters(made, enough, seed)
+        else:
+            _solve_among(made, enough)
+    for part in _parts(made):
         if enough() or is_closed(made):
             break
         before, unit = made.value, made.program.unit
@@ -360,6 +381,13 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
         made.note("exact", made.closed_bound)
 
 
+def _parts(made: Climb) -> tuple[float, ...]:
+    """The parts of the room to look at: all at once where the gap is wide, or where a part leaves as much open."""
+    room = made.value - made.bound
+    few, most = ((np.abs(made.reduced) <= part * room).sum() for part in PARTS)
+    return PARTS[bool(room > WIDE_SHARE * abs(made.value) or few > ALIKE_SHARE * most) :]
+
+
 def _solve_among(made: Climb, enough: Enough) -> None:
     """Look for something better among the choices that the relaxation took in part, for as long as all before took."""
     kept, until = made.partly.copy(), 2 * made.seconds()
@@ -369,12 +397,83 @@ def _solve_among(made: Climb, enough: Enough) -> None:
     made.note("exact", made.closed_bound)
 
 
+def _solve_clusters(made: Climb, enough: Enough, seed: int) -> None:
+    """Search around clusters for as long as all before took, prove what they do in whole numbers, and search on."""
+    program, until = made.program, 2 * made.seconds()
+    share = clusters.shares(program, made.duals, made.reduced)
+    paying = made.partly.copy()
+    paying[made.chosen] = True
+    home = clusters.homes(program, share.entry, paying)
+    _search_around(made, home, lambda: enough() or made.seconds() > until, seed)
+    made.note("exact", made.closed_bound)
+    _prove_clusters(made, share, home, enough)
+    _search_around(made, home, enough, seed + 1)
+    made.note("exact", made.closed_bound)
+
+
+def _prove_clusters(made: Climb, share: clusters.Shares, home: Array, enough: Enough) -> None:
+    """A bound by the word of the solver on each cluster, those first that most is left open in."""
+    chosen = np.zeros(len(home), bool)
+    chosen[made.chosen] = True
+    parts = [
+        (clusters.value_of(made.program, share, each, chosen) - each.least, each)
+        for each in clusters.clusters(made.program, share, home)
+    ]
+    parts.sort(key=lambda part: -part[0])
+    least = np.array([each.least for _, each in parts])
+    # What rounding may have done is taken off the one, and what groups cannot be worth less than is not in the other.
+    begin, by_duals = min(made.bound, share.demands + float(least.sum())), float(least.sum())
+    is_whole = np.zeros(len(parts), bool)
+    for most_rows in CLUSTER_ROWS:
+        for at, (room, each) in enumerate(parts):
+            if enough() or is_closed(made):
+                break
+            if room > _slack(each.least) and not is_whole[at]:
+                late = _late(made, enough, CLUSTER_SHARE)
+                bound, is_whole[at] = clusters.least_of(
+                    made.program, share, each, room=room, most_rows=most_rows, enough=late
+                )
+                least[at] = max(least[at], bound)
+        made.closed_bound = max(made.closed_bound, min(_least(made, begin + float(least.sum()) - by_duals), made.value))
+        made.note("exact", made.closed_bound)
+
+
+def _search_around(made: Climb, home: Array, enough: Enough, seed: int) -> None:
+    """Solve integer programs on the choices of two clusters, all others as they are, until too many bring nothing."""
+    random, vain, number = np.random.default_rng(seed), 0, int(home.max(initial=0)) + 1
+    while vain < max(VAIN_SHARE * number, 1) and not (enough() or is_closed(made)):
+        before, chosen = made.value, np.zeros(len(home), bool)
+        chosen[made.chosen] = True
+        free = np.isin(home, _two(made.program, home, random))
+        small = fixed(made.program, chosen & ~free, ~chosen & ~free)
+        _solve(made, small, np.flatnonzero(chosen & ~free), _late(made, enough, AROUND_SHARE))
+        vain = 0 if made.value < before else vain + 1
+
+
+def _late(made: Climb, enough: Enough, share: float) -> Enough:
+    """Whether it is enough, or so large a share of the seconds so far has passed since."""
+    until = (1 + share) * made.seconds()
+    return lambda: enough() or made.seconds() > until
+
+
+def _two(program: Program, home: Array, random: np.random.Generator) -> Array:
+    """Two clusters at random (or the same twice): the second one anywhere, or where rows of the first one's are."""
+    starts, rows = program.by_choice
+    one = random.choice(np.flatnonzero(home >= 0))
+    there, near = np.unique(home[home >= 0]), rows[starts[one] : starts[one + 1]]
+    if random.random() < NEAR_CHANCE and len(near):
+        row = random.choice(near)
+        others = home[program.choices[program.bounds[row] : program.bounds[row + 1]]]
+        there = others[others >= 0]
+    return np.array([home[one], random.choice(there)])
+
+
 def _solve_within(made: Climb, room: float, enough: Enough, hear: Callable[[float], None]) -> float:
     """A bound for all plans within `room` of the bound, by the solver's word; what is better is kept."""
     small, taken = _smaller(made, room)
     if len(small.program.choices) <= MOST_ENTRIES:
         few = fixed(small.program, np.zeros(len(small.free), bool), ~undominated(small.program))
-        small = Smaller(few.program, small.free[few.free], few.owner)
+        small = Smaller(few.program, small.free[few.free], np.append(few.owner, -1)[small.owner])
     return _solve(made, small, taken, enough, hear)
 
 
@@ -395,7 +494,15 @@ def _solve(
     def offer(chosen: Array) -> None:
         made.offer(np.union1d(taken, small.free[chosen]))
 
-    found = solved(small.program, start, enough, cuts, lambda least: hear(least + outside), offer)
+    def hear_whole(bound: float) -> None:
+        hear(bound + outside)
+
+    if is_branchable(small.program):
+        there = small.owner >= 0
+        row = np.bincount(small.owner[there], made.duals.row[there], len(small.program.weight))
+        found = branched(small.program, row, start, enough, hear_whole, offer)
+    else:
+        found = solved(small.program, start, enough, cuts, hear_whole, offer)
     if found.chosen is not None:
         offer(found.chosen)
     return found.bound + outside
