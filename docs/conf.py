@@ -202,7 +202,7 @@ def results(name: str) -> dict[str, Any]:
 
 def number(value: float | None) -> str:
     """A measured value as a page shows it; empty where there is none."""
-    return "" if value is None else f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
+    return "" if value is None else f"{value:,.0f}" if value == round(value) or value >= 1_000 else f"{value:.3g}"
 
 
 def measured_lines(figures: list[dict[str, Any]]) -> list[str]:

@@ -319,18 +319,25 @@ class Case:
         """What ends all that computes where nothing is chosen, where sites may be closed."""
         if self.question["existing"] != "closable":
             return []
-        due_s = datetime(self.years[0], 12, 31, tzinfo=UTC).timestamp() if self.years else AT_S
+        due_s = max(AT_S, datetime(self.years[0], 12, 31, tzinfo=UTC).timestamp()) if self.years else AT_S
         stays = {*chosen, *(set(self.existing) - {*self.candidates, *str(self.question["forbid"]).split(",")})}
         found = []
         for table in ("equipment", "servers"):
-            for row in self.twin[table].records():
+            ends_s = self.twin[table]["valid_to_s"]
+            for row in self.twin[table].records(np.flatnonzero(ends_s > due_s)):
                 site, name = str(row["site"]), str(row["id"])
                 computes = table == "servers" or row["kind"] == "edge_inference"
                 if computes and site in self.existing and site not in stays:
-                    cell = Cell(table, name, "valid_to_s", "inf", due_s)
+                    until_s = float(str(row["valid_to_s"]))
+                    cell = Cell(table, name, "valid_to_s", "inf" if math.isinf(until_s) else until_s, due_s)
                     found.append(
                         Action(
-                            kind=f"retire_{table}", subject=name, sets=(cell,), blast_radius=(site,), expires_at_s=AT_S
+                            kind=f"retire_{table}",
+                            subject=name,
+                            sets=(cell,),
+                            blast_radius=(site,),
+                            expires_at_s=AT_S,
+                            ends_at_s=due_s,
                         )
                     )
         return found
@@ -818,6 +825,41 @@ def test_what_may_be_closed_is_retired_only_where_nothing_is_chosen() -> None:
     found = check_certificate(msgspec.structs.replace(plan, actions=(*plan.actions, retire)), worlds(case))
     assert {problem.rows for problem in found} == {("e-h1",)}
     assert "retires other than" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ({"valid_to_s": AT_S + 9.0}, ""),
+        ({"valid_to_s": AT_S}, ""),
+        ({"valid_from_s": AT_S + 9.0}, "closes sites that compute is still to come to (rows e-more)"),
+    ],
+)
+def test_what_ends_by_itself_is_not_retired_and_nothing_may_be_still_to_come(
+    times: dict[str, float], told: str
+) -> None:
+    twin = network(12)
+    more = twin["equipment"].add(
+        {"id": ["e-more"], "site": ["h1"], "kind": ["edge_inference"]} | {name: [at] for name, at in times.items()}
+    )
+    case = Case(
+        twin.replace(more),
+        QUESTION | {"targets": "150=0.3", "existing": "closable"},
+        {"c0": 100, "c3": 100, "h1": 500_000},
+    )
+    best = case.best()
+    assert best is not None
+    assert "h1" not in best[1]
+    plan = case.plan(best[1], [0.0])
+    assert "\n".join(map(str, check_certificate(plan, worlds(case)))).startswith(f"certificate: {told}" if told else "")
+    assert bool(check_certificate(plan, worlds(case))) == bool(told)
+    retired = {action.subject for action in plan.actions if action.kind == "retire_equipment"}
+    assert ("e-more" in retired) == (times.get("valid_to_s", 0.0) > AT_S or bool(told))
+    forged = [
+        msgspec.structs.replace(one, blast_radius=("c0",)) if one.subject == "e-h1" else one for one in plan.actions
+    ]
+    if not told:
+        assert check_certificate(msgspec.structs.replace(plan, actions=tuple(forged)), worlds(case))
 
 
 ODD: list[object] = [

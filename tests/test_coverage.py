@@ -302,6 +302,11 @@ def test_sites_that_may_be_closed_are_kept_only_where_they_pay() -> None:
         now = then.at(at_s)
         assert {site.decode() for site in now["sites"].ids[compute_sites(now)]} == set(sites)
     assert check(found, World(twin, twin), at_s=found.made_at_s) == []
+    # What comes to a site later would be there after it was closed.
+    more = {"id": ["more"], "site": [existing[0]], "kind": ["edge_inference"], "valid_from_s": [service_at_s]}
+    later = twin.replace(twin["equipment"].add(more))
+    with pytest.raises(InputError, match="compute is still to come there"):
+        answered(later, effort="greedy", targets=((500.0, 0.8),), prices_cny=prices, existing="closable")
 
 
 @pytest.mark.parametrize(

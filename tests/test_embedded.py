@@ -433,6 +433,20 @@ def test_what_is_offered_over_a_time_is_the_mean_of_its_seconds(first: int, end:
     np.testing.assert_allclose(swing.mean(first, end), np.mean(seconds, axis=0), rtol=1e-12)
 
 
+def test_a_time_in_which_links_drop_is_lived_second_by_second_though_users_are_used_to_it() -> None:
+    world = mesh(3)
+    demands = world["demands"]
+    full = demands.set(np.arange(len(demands)), gbps=demands["gbps"] * 2.2)
+    crowded = World(world.intended.replace(full), world.actual)
+    stepped, jumped = new(crowded), new(crowded)
+    for second in range(1, 41):
+        stepped.live(float(second))
+    jumped.live(40.0)
+    assert jumped.lost == pytest.approx(stepped.lost, rel=1e-9)
+    assert stepped.lost > 0.0
+    assert jumped.loss_gbps_us == stepped.loss_gbps_us
+
+
 def test_a_year_without_a_fault_is_short_and_a_fault_in_it_begins_when_it_should() -> None:
     world = meshed()
     network = new(world)

@@ -255,10 +255,25 @@ def test_links_take_whole_kilometres_and_what_their_kind_of_work_takes() -> None
 START = Action(kind="start_job", subject="j1", adds=(NewRow("assignments", "j1", {"server": "x"}),), expires_at_s=0)
 
 
+def retired(device: str) -> Action:
+    cell = Cell("equipment", device, "valid_to_s", "inf", MIDDLES_S[0])
+    return Action(kind="retire_equipment", subject=device, sets=(cell,), blast_radius=("a1",), expires_at_s=0)
+
+
+def test_what_is_retired_is_not_ordered() -> None:
+    twin = golden()
+    twin = twin.replace(twin["equipment"].add({"id": ["old"], "site": ["a2"], "kind": ["edge_inference"]}))
+    both, one = (order(plan_of(*acts), twin, usual()) for acts in ((at_site("a1"), retired("old")), (at_site("a1"),)))
+    assert both.lines[0].quantity >= one.lines[0].quantity
+    assert {line.item for line in both.lines} == {line.item for line in one.lines}
+    assert "nothing is to be ordered" in told(lambda: order(plan_of(retired("old")), twin, usual()))
+
+
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
         (plan_of(), "has no action that builds: nothing is to be ordered"),
+        (plan_of(retired("e-1")), "takes out of service what is not there (rows e-1)"),
         (plan_of(START, planner="place"), "by place: does what no recipe is for: start job (rows j1)"),
         (plan_of(at_site("nowhere")), "orders for sites that are not there (rows nowhere)"),
         (plan_of(at_site("a1"), at_site("a1", MIDDLES_S[1])), "takes a site or link twice for the same (rows a1)"),

@@ -412,6 +412,15 @@ def test_a_release_that_is_refused_rests_before_it_is_planned_again() -> None:
 
 # The linter of plans
 
+RETIRE = Action(
+    kind="retire_equipment",
+    subject="r2",
+    sets=(Cell("equipment", "r2", "valid_to_s", "inf", 1e9),),
+    blast_radius=("c2",),
+    expires_at_s=1e8,
+    ends_at_s=1e9,
+)
+
 ILL = {
     "a value of another dtype": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "capacity_gbps", 400.0, "x"),))),
     "another id": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "id", "l03", "zz"),))),
@@ -435,8 +444,17 @@ ILL = {
     ),
     "a drain that drains nothing": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "drained", False, False),))),
     "a drain that undrains": plan_of(with_(DRAIN, sets=(Cell("links", "l03", "drained", True, False),))),
+    "a read that compares a number with no end": plan_of(DRAIN, reads=(Read("links", "l03", "length_km", "<", "inf"),)),
+    "an end that is none": plan_of(with_(RETIRE, sets=(Cell("equipment", "r2", "valid_to_s", 9.0, "inf"),))),
+    "a new row that begins at no time": plan_of(
+        with_(ORDER, adds=(NewRow("equipment", "e1", {"site": "c1", "kind": "otn", "valid_from_s": "inf"}),))
+    ),
     "two acts on one cell": plan_of(DRAIN, with_(DRAIN, blast_radius=("l03", "l01"))),
 }
+
+
+def test_a_device_that_was_to_stay_for_ever_may_be_retired() -> None:
+    assert check(plan_of(RETIRE), ring(), at_s=1.0) == []
 
 
 @pytest.mark.parametrize("name", ILL)

@@ -145,12 +145,13 @@ class Passage:
         """The demands that pass what a hypothesis is about."""
         place = one.links, one.way, one.sites, one.demands, one.goal
         if place not in self.kept:
-            shares = self._along(one, layout)
+            shares = self.shares_along(one, layout)
             much = tuple((demand, share) for demand, share in shares.items() if share >= FEELS_SHARE)
             self.kept[place] = Passing(shares, much)
         return self.kept[place]
 
-    def _along(self, one: Hypothesis, layout: Layout) -> dict[str, float]:
+    def shares_along(self, one: Hypothesis, layout: Layout) -> dict[str, float]:
+        """The same, looked up anew and not kept: the share of each demand that passes."""
         places = [(link, way) for link in one.links for way in ([one.way] if one.way else WAYS)]
         places += [(site, "") for site in one.sites]
         found = [passed[place] for passed in self.passed for place in places if place in passed]
@@ -442,10 +443,9 @@ def _worked_on(world: World, layout: Layout, at_s: float) -> set[str]:
 def _spared(scene: Scene, still: set[str]) -> Scene | None:
     """The scene without what users feel for what is being changed or worked on."""
     links, sites = scene.layout.ends, scene.layout.links_at
-    passed = scene.passing(
-        Hypothesis("", "", links=tuple(sorted(still & set(links))), sites=tuple(sorted(still & set(sites))))
-    )
-    users = {key: sign for key, sign in scene.users.items() if key[0] not in passed.shares}
+    one = Hypothesis("", "", links=tuple(sorted(still & set(links))), sites=tuple(sorted(still & set(sites))))
+    passed = scene.passage.shares_along(one, scene.layout)
+    users = {key: sign for key, sign in scene.users.items() if key[0] not in passed}
     return replace(scene, users=users) if scene.signs or users else None
 
 

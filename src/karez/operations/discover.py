@@ -33,6 +33,7 @@ from karez.measure.zones import (
 from karez.operations import Answer, DiscoverQuestion
 from karez.operations.networks import DETAIL, counted, duration, load_living, now_s, provenance, read_plan, share
 from karez.plan.check import check
+from karez.plan.order import TAKES_OUT
 from karez.plan.plan import Plan
 from karez.twin import Table, Twin, World, store
 from karez.twin.geo import great_circle_km
@@ -212,7 +213,7 @@ def _on_order(plan: Plan, whole: World, question: DiscoverQuestion, at_s: float)
     if problems:
         raise InputError(problems)
     orders = [action for action in plan.actions if action.kind == "order_equipment"]
-    if plan.actions and not orders:
+    if plan.actions and not orders and not all(action.kind in TAKES_OUT for action in plan.actions):
         raise InputError.of(where, "orders no equipment", "give a plan that karez plan coverage wrote, or leave it out")
     return {
         action.subject: float(new.values.get("valid_from_s", action.ends_at_s))

@@ -228,11 +228,11 @@ def _taken(plan: Plan) -> str:
     """How many sites are built, and of those that might be closed kept and closed; empty where nothing is taken."""
     built, closed = len(orders(plan)), len(_closed(plan))
     kept = _taken_sites(plan) - built
-    if not built + kept:
+    each = ((built, "new"), (kept, "kept"), (closed, "closed"))
+    some = [(number, what) for number, what in each if number]
+    if not some:
         return ""
-    said = [counted(built, "new site")] if built else [counted(kept, "kept site")]
-    said += [f"{kept:,} kept"] if built and kept else []
-    said += [f"{closed:,} closed"] if closed else []
+    said = [counted(some[0][0], f"{some[0][1]} site"), *(f"{number:,} {what}" for number, what in some[1:])]
     return " and ".join([", ".join(said[:-1]), said[-1]]) if said[1:] else said[0]
 
 
@@ -249,7 +249,9 @@ def _taken_sites(plan: Plan) -> int:
 
 
 def _brings(plan: Plan) -> str:
-    return "brings" if _taken_sites(plan) == 1 else "bring"
+    taken = _taken_sites(plan)
+    word = "bring" if taken else "leave"
+    return f"{word}s" if (taken or len(_closed(plan))) == 1 else word
 
 
 def _money(ask: Ask) -> str:

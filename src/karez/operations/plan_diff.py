@@ -14,6 +14,7 @@ from karez.errors import InputError
 from karez.operations import Answer, PlanDiffQuestion
 from karez.operations.networks import SMALLEST_CNY, counted, read_plan
 from karez.plan.plan import Action, Plan
+from karez.plan.sites import orders
 from karez.twin.schema import Value
 from karez.twin.store import LAST_S
 from karez.units import FEN_PER_CNY
@@ -203,7 +204,7 @@ def _acts(plan: Plan, prices: Mapping[str, float]) -> list[_Act]:
     acts = [_act(action, prices) for action in plan.actions]
     if plan.planner != COVERAGE:
         return acts
-    built = {action.subject for action in plan.actions}
+    built = {action.subject for action in orders(plan)}
     kept = dict.fromkeys(str(site) for site in _column(plan, "sites") if str(site) not in built)
     return [*acts, *(_Act(Work(KEEP, site, None, prices.get(site)), 0.0, {}) for site in kept)]
 
@@ -223,6 +224,8 @@ def _year(at_s: float) -> str | None:
 def _values(action: Action) -> Iterator[tuple[str, str]]:
     """The cells that an action sets or adds, as text; moments say when, not what."""
     for cell in action.sets:
+        if cell.column.endswith("_s"):
+            continue
         yield f"{cell.table}[{cell.row}].{cell.column}", _told(cell.after)
     for new in action.adds:
         for column, value in new.values.items():

@@ -24,6 +24,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple, get_args
 
+import msgspec
 import numpy as np
 from numba import njit
 from scipy.sparse import csr_array, hstack, vstack
@@ -189,7 +190,7 @@ def check_certificate(plan: Plan, world: World) -> list[Problem]:
         return list(error.problems)
     found = _counted(ask, ground, claim)
     return [
-        *_orders(plan, ask, ground, claim),
+        *_orders(plan, ask, ground, claim, world.intended),
         *_coverage(ask, ground, found),
         *found.unserved,
         *_prices(plan, ask, claim, found),
@@ -723,7 +724,7 @@ def _rounding(claim: _Claim, found: _Found, exact: float) -> float:
     return ROUNDING_SHARE * max(1.0, abs(exact)) + ROUNDING_LEAST + cancelled
 
 
-def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Iterator[Problem]:
+def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim, intended: Twin) -> Iterator[Problem]:
     """Whether the actions order what the certificate chose, each in its year and nothing else."""
     sites, there = ground.twin["sites"].ids, set(ground.existing.tolist())
     due_s = [datetime(year, 12, 31, tzinfo=UTC).timestamp() for year in ask.years] or [ask.service_at_s]
@@ -736,7 +737,10 @@ def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Itera
     if sorted(ordered) != sorted(new):
         differ = sorted(set(ordered) ^ set(new)) or twice(ordered)
         yield problem("orders for other sites than the certificate chose, or twice for one", differ)
-    gone = _retired(ask, ground, claim, due_s[0])
+    gone = _retired(ask, ground, claim, intended, max(ask.service_at_s, due_s[0]))
+    late = [action.subject for action in gone.values() if action.ends_at_s <= 0]
+    if late:
+        yield problem("closes sites that compute is still to come to", late)
     done = [(action.kind, action.subject) for action in plan.actions if action.kind.startswith("retire_")]
     if sorted(done) != sorted(gone):
         differ = sorted({name for _, name in set(done) ^ set(gone)}) or twice([name for _, name in done])
@@ -749,26 +753,39 @@ def _orders(plan: Plan, ask: _Question, ground: _Ground, claim: _Claim) -> Itera
         )
 
 
-def _retired(ask: _Question, ground: _Ground, claim: _Claim, due_s: float) -> dict[tuple[str, str], Cell]:
-    """The cells that end, at `due_s`, all that computes at sites which are to be closed; by kind of action and row."""
+def _retired(
+    ask: _Question, ground: _Ground, claim: _Claim, intended: Twin, due_s: float
+) -> dict[tuple[str, str], Action]:
+    """What ends, at `due_s`, all that computes at sites which are to be closed, by kind and row.
+
+    What would begin there later ends at no time.
+    """
     if not ask.closable:
         return {}
     closed = np.setdiff1d(ground.existing, claim.sites[np.append(claim.chosen, np.flatnonzero(claim.taken))])
     names, found = {text(site) for site in ground.twin["sites"].ids[closed]}, {}
     for table in ("equipment", "servers"):
-        rows = ground.twin[table]
-        for at in range(len(rows)):
-            if text(rows["site"][at]) in names and (table == "servers" or rows["kind"][at] == b"edge_inference"):
-                name, ends_s = text(rows.ids[at]), float(rows["valid_to_s"][at])
-                before = "inf" if math.isinf(ends_s) else ends_s
-                found[f"retire_{table}", name] = Cell(table, name, "valid_to_s", before, due_s)
+        rows = intended[table]
+        for at in np.flatnonzero(rows["valid_to_s"] > due_s).tolist():
+            name, site, ends_s = text(rows.ids[at]), text(rows["site"][at]), float(rows["valid_to_s"][at])
+            if site in names and (table == "servers" or rows["kind"][at] == b"edge_inference"):
+                cell = Cell(table, name, "valid_to_s", "inf" if math.isinf(ends_s) else ends_s, due_s)
+                found[f"retire_{table}", name] = Action(
+                    kind=f"retire_{table}",
+                    subject=name,
+                    sets=(cell,),
+                    blast_radius=(site,),
+                    expires_at_s=0.0,
+                    ends_at_s=due_s if rows["valid_from_s"][at] < due_s else 0.0,
+                )
     return found
 
 
-def _fits(action: Action, new: Mapping[str, float], gone: Mapping[tuple[str, str], Cell]) -> bool:
+def _fits(action: Action, new: Mapping[str, float], gone: Mapping[tuple[str, str], Action]) -> bool:
     """Whether an action orders one device for its site in time, or ends what is to be gone."""
     if (action.kind, action.subject) in gone:
-        return not action.adds and action.sets == (gone[action.kind, action.subject],)
+        wanted = gone[action.kind, action.subject]
+        return msgspec.structs.replace(action, expires_at_s=wanted.expires_at_s) == wanted
     if action.kind != "order_equipment" or action.sets or len(action.adds) != 1:
         return False
     row: dict[str, Value] = {"site": action.subject, "kind": "edge_inference"}

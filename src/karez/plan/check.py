@@ -77,8 +77,6 @@ def _sense(where: str, read: Read) -> Iterator[Problem]:
 
 def _fits(table: str, column: str, value: Value) -> bool:
     dtype = schema.column(table, column).dtype
-    if value == NEVER and dtype == "float":
-        return True
     fits = isinstance(value, TYPES[dtype]) and (dtype == "bool") == isinstance(value, bool)
     return fits and (not isinstance(value, int) or -(2**63) <= value < 2**63)
 
@@ -115,8 +113,14 @@ def _may_set(where: str, action: Action, cell: Cell, kind: Kind) -> Iterator[Pro
         yield Problem(where, f"does not set {cell.table}.{cell.column} from {cell.before!r} to {cell.after!r}", ANEW)
     elif kind.rises and not _rises(cell):
         yield Problem(where, f"does not raise {cell.table}.{cell.column}", ANEW)
-    elif not (_fits(cell.table, cell.column, cell.before) and _fits(cell.table, cell.column, cell.after)):
+    elif not (_was(cell) and _fits(cell.table, cell.column, cell.after)):
         yield Problem(where, f"sets {cell.table}.{cell.column} from {cell.before!r} to {cell.after!r}", ANEW)
+
+
+def _was(cell: Cell) -> bool:
+    """Whether the column can hold what was there before."""
+    never = cell.before == NEVER and schema.column(cell.table, cell.column).dtype == "float"
+    return never or _fits(cell.table, cell.column, cell.before)
 
 
 def _rises(cell: Cell) -> bool:

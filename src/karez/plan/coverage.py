@@ -34,6 +34,7 @@ from karez.plan.reads import Read
 from karez.plan.sites import (
     by_id,
     closing,
+    computing,
     device_of,
     lead_time_s,
     point_ids,
@@ -173,6 +174,11 @@ class _Case(NamedTuple):
         return bool(np.isin(self.twin["sites"].rows([site]), self.existing)[0])
 
     @property
+    def closes_at_s(self) -> float:
+        """When sites that are not kept are closed: as what is built first is in service."""
+        return max(self.service_at_s, _in_service_s(self.years[0])) if self.has_phases else self.service_at_s
+
+    @property
     def has_phases(self) -> bool:
         """Whether anything is asked for by a year."""
         return self.years != (0,)
@@ -226,6 +232,7 @@ def _case(world: World, ask: Ask, at_s: float) -> _Case:
         weight=ask.weight,
         service_at_s=service_at_s,
     )
+    _refuse_to_come(world, case)
     _refuse_impossible(case, ask)
     return case
 
@@ -621,14 +628,30 @@ def _actions(world: World, case: _Case, chosen: Array, at_s: float) -> Iterator[
         if not case.has_compute(site):
             due_s = _in_service_s(case.years[year]) if case.has_phases else case.service_at_s
             yield site_order(world, site, due_s=due_s, at_s=at_s)
-    due_s = _in_service_s(case.years[0]) if case.has_phases else case.service_at_s
-    yield from closing(case.twin, _closed(case, chosen), due_s=due_s, at_s=at_s)
+    yield from closing(world.intended, _closed(case, chosen), due_s=case.closes_at_s, at_s=at_s)
 
 
 def _closed(case: _Case, chosen: Array) -> Array:
-    """The sites with compute (rows) that are neither chosen nor kept: nobody pays for them."""
+    """The sites with compute (ids) that are neither chosen nor kept: nobody pays for them."""
     kept = np.flatnonzero(case.taken & (case.candidate < 0))
-    return np.setdiff1d(case.existing, case.site[np.concatenate([kept, chosen])])
+    return np.asarray(case.twin["sites"].ids[np.setdiff1d(case.existing, case.site[np.concatenate([kept, chosen])])])
+
+
+def _refuse_to_come(world: World, case: _Case) -> None:
+    """Return only if no compute is still to come to a site that may be closed.
+
+    Raises:
+        InputError: some is, and would be there after the site was closed.
+    """
+    sites = case.twin["sites"].ids[np.setdiff1d(case.existing, case.site[case.taken])]
+    late = [
+        text(one)
+        for table, rows in computing(world.intended, sites)
+        for one in world.intended[table].ids[rows[world.intended[table]["valid_from_s"][rows] >= case.closes_at_s]]
+    ]
+    if late:
+        fix = "keep these sites, or take back what was ordered for them"
+        raise InputError.of("existing", "may be closed, though compute is still to come there", fix, tuple(late))
 
 
 def _ids(case: _Case, chosen: Array) -> list[str]:

@@ -170,6 +170,11 @@ def works_of(plan: Plan, twin: Twin, rates: Rates) -> tuple[Work, ...]:
     """
     where = _named(plan)
     builds = [action for action in plan.actions if action.kind not in TAKES_OUT]
+    gone = [action for action in plan.actions if action.kind in TAKES_OUT]
+    lost = tuple(cell.row for action in gone for cell in action.sets if not twin[cell.table].has(cell.row))
+    if lost:
+        fix = "give the network that the plan was made for"
+        raise InputError.of(where, "takes out of service what is not there", fix, lost)
     if not builds:
         raise InputError.of(where, "has no action that builds: nothing is to be ordered", "give a plan that builds")
     problems: list[Problem] = []

@@ -112,18 +112,28 @@ def site_order(world: World, site: str, *, due_s: float, at_s: float) -> Action:
     )
 
 
-def closing(twin: Twin, sites: Array, *, due_s: float, at_s: float) -> Iterator[Action]:
-    """The acts, decided at `at_s`, that leave these sites (rows) without compute from `due_s` on."""
+def computing(intended: Twin, sites: Array) -> Iterator[tuple[str, Array]]:
+    """The tables of `intended` (as it is at all times), and their rows that bring compute to these sites (ids)."""
     for table in RETIRABLE:
-        rows, place = twin[table], twin.resolve(table, "site")
+        rows = intended[table]
         is_compute = rows["kind"] == INFERENCE if table == "equipment" else np.ones(len(rows), bool)
-        for row in np.flatnonzero(np.isin(place, sites) & is_compute).tolist():
-            name, site = (text(one) for one in (rows.ids[row], twin["sites"].ids[place[row]]))
+        yield table, np.flatnonzero(np.isin(rows["site"], sites) & is_compute)
+
+
+def closing(intended: Twin, sites: Array, *, due_s: float, at_s: float) -> Iterator[Action]:
+    """The acts, decided at `at_s`, that leave these sites (ids) without compute from `due_s` on.
+
+    What ends by itself before then is left alone; nothing may begin there later.
+    """
+    for table, found in computing(intended, sites):
+        rows = intended[table]
+        for row in found[rows["valid_to_s"][found] > due_s].tolist():
+            name = text(rows.ids[row])
             yield Action(
                 kind=f"retire_{table}",
                 subject=name,
                 sets=(Cell(table, name, "valid_to_s", written(float(rows["valid_to_s"][row])), due_s),),
-                blast_radius=(site,),
+                blast_radius=(text(rows["site"][row]),),
                 expires_at_s=at_s + EXPIRES_AFTER_S,
                 ends_at_s=due_s,
             )

@@ -184,16 +184,16 @@ class EmbeddedNetwork(Forks):
         """Whether nothing is wrong or on its way, so that no traffic which may come is hurt."""
         if self._calm is None:
             still = not self._living.active and self._living.stock.still and math.isinf(self._living.sessions.next_s)
-            self._calm = still and bool((self._react == 1.0).all()) and self._worst_loss() == 0.0
+            self._calm = still and bool((self._react == 1.0).all()) and not self._may_hurt()
         return self._calm
 
-    def _worst_loss(self) -> float:
-        """The users' loss if every demand offered the most it ever does."""
+    def _may_hurt(self) -> bool:
+        """Whether users lose more than on the first day, or links drop, if all offer the most they ever do."""
         swung, self._swung = self._swung, np.full(len(self._swung), 1.0 + MOST_SWING_SHARE)
         self._evaluate()
-        worst, self._swung = self._rate, swung
+        hurts, self._swung = self._rate > 0.0 or bool(self._living.meter.rates.drops.any()), swung
         self._evaluate()
-        return worst
+        return hurts
 
     def _happen(self) -> None:
         """All that happens at this very time."""
