@@ -73,15 +73,17 @@ def figures(pairs: Sequence[Pair]) -> list[Figure]:
             better="higher",
             yardstick=f1(embedded) or 0.0,
         ),
-        *(_of_family(name, kinds, real) for name, kinds in FAMILIES.items()),
+        *(one for name, kinds in FAMILIES.items() for one in _of_family(name, kinds, real)),
         *_honesty(kinds := beside(real, embedded)),
         *(one for kind in kinds for one in _of_kind(kind)),
     ]
 
 
-def _of_family(name: str, kinds: str, real: Sequence[Outcome]) -> Figure:
+def _of_family(name: str, kinds: str, real: Sequence[Outcome]) -> Iterator[Figure]:
+    """How well the causes of a family were told, where any of them came."""
     mine = [one for one in real if one.kind in kinds.split()]
-    return figure(f"F1, {name} ({len(mine)} incidents)", f1(mine) or 0.0, "", F1_BAR, better="higher")
+    if mine:
+        yield figure(f"F1, {name} ({len(mine)} incidents)", f1(mine) or 0.0, "", F1_BAR, better="higher")
 
 
 def _of_kind(kind: Beside) -> Iterator[Figure]:
