@@ -146,12 +146,13 @@ def put_table(readme: Path, folder: Path = RESULTS) -> None:
 def _row(figure: Mapping[str, Any], name: str) -> str:
     sign = "at most" if figure["better"] == "lower" else "at least"
     unit = f" {figure['unit']}" if figure["unit"] else ""
-    yardstick = "" if figure["yardstick"] is None else f"{_number(figure['yardstick'])}{unit}"
-    bar = f"{sign} {_number(figure['bar'])}"
-    return f"| {figure['what']} | {_number(figure['value'])}{unit} | {bar} | {yardstick} | `{name}` |"
+    yardstick = "" if figure["yardstick"] is None else f"{number(figure['yardstick'])}{unit}"
+    bar = f"{sign} {number(figure['bar'])}"
+    return f"| {figure['what']} | {number(figure['value'])}{unit} | {bar} | {yardstick} | `{name}` |"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A measured value as a table shows it."""
     return f"{value:,.0f}" if value == round(value) or value >= 1_000 else f"{value:.3g}"
 
 

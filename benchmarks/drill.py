@@ -30,7 +30,8 @@ NAME = "drill"
 SEEDS = tuple(range(1, 9))
 ROUTERS = 10
 # Incidents of each mesh, and how many labs run at once.
-INCIDENTS, LABS = (int(os.environ.get(name, many)) for name, many in (("KAREZ_INCIDENTS", "25"), ("KAREZ_LABS", "2")))
+INCIDENTS = int(os.environ.get("KAREZ_INCIDENTS", "25"))
+LABS = int(os.environ.get("KAREZ_LABS", "2"))
 F1_BAR, HONEST_BAR = 0.9, 1.5
 # Kinds of fault by what they befall, of which the causes are to be told apart.
 FAMILIES = {

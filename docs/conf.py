@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 import tomllib
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import RESULTS, number
 from karez.faces import cli, questions
 from karez.operations import OPERATIONS, Operation
 from karez.plan.kinds import KINDS
@@ -196,13 +200,13 @@ def cli_page() -> str:
 
 def results(name: str) -> dict[str, Any]:
     """The result file of a benchmark; no figures where it was never run."""
-    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    path = RESULTS / f"{name}.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else {"figures": []}
 
 
-def number(value: float | None) -> str:
+def told(value: float | None) -> str:
     """A measured value as a page shows it; empty where there is none."""
-    return "" if value is None else f"{value:,.0f}" if value == round(value) or value >= 1_000 else f"{value:.3g}"
+    return "" if value is None else number(value)
 
 
 def measured_lines(figures: list[dict[str, Any]]) -> list[str]:
@@ -210,7 +214,7 @@ def measured_lines(figures: list[dict[str, Any]]) -> list[str]:
     lines = [row_line(["What", "Measured", "Bar", "Yardstick in the same run"]), row_line(["---"] * 4)]
     for one in figures:
         sign = "" if one["bar"] is None else "at most " if one["better"] == "lower" else "at least "
-        values = f"{number(one['value'])} {one['unit']}".rstrip(), sign + number(one["bar"]), number(one["yardstick"])
+        values = f"{told(one['value'])} {one['unit']}".rstrip(), sign + told(one["bar"]), told(one["yardstick"])
         lines.append(row_line([one["what"], *values]))
     return lines
 
@@ -223,12 +227,12 @@ def kind_lines(figures: list[dict[str, Any]]) -> list[str]:
         if said := OF_KIND.fullmatch(one["what"]):
             kinds.setdefault((said[1], said[2]), {})[said[3]] = one
     lines = [row_line(["Kind", "Incidents", *(f"{name} (embedded)" for name in asked)]), row_line(["---"] * 5)]
-    for (kind, times), told in sorted(kinds.items()):
+    for (kind, times), figures_of in sorted(kinds.items()):
         cells = []
         for name in asked:
-            value, other, unit = (told.get(name, {}).get(key) for key in ("value", "yardstick", "unit"))
+            value, other, unit = (figures_of.get(name, {}).get(key) for key in ("value", "yardstick", "unit"))
             seconds = f" {unit}" if unit == "s" else ""
-            cells.append(f"{number(value)}{seconds}{f' ({number(other)})' if other is not None else ''}")
+            cells.append(f"{told(value)}{seconds}{f' ({told(other)})' if other is not None else ''}")
         lines.append(row_line([f"`{kind}`", times, *cells]))
     return lines
 

@@ -33,8 +33,9 @@ from karez.measure.zones import (
 from karez.operations import Answer, DiscoverQuestion
 from karez.operations.networks import DETAIL, counted, duration, load_living, now_s, provenance, read_plan, share
 from karez.plan.check import check
-from karez.plan.order import TAKES_OUT
+from karez.plan.kinds import TAKES_OUT
 from karez.plan.plan import Plan
+from karez.plan.sites import orders
 from karez.twin import Table, Twin, World, store
 from karez.twin.geo import great_circle_km
 from karez.twin.store import Revision
@@ -212,12 +213,12 @@ def _on_order(plan: Plan, whole: World, question: DiscoverQuestion, at_s: float)
     problems = check(msgspec.structs.replace(plan, planner=""), whole, at_s=at_s)
     if problems:
         raise InputError(problems)
-    orders = [action for action in plan.actions if action.kind == "order_equipment"]
-    if plan.actions and not orders and not all(action.kind in TAKES_OUT for action in plan.actions):
+    ordered = orders(plan)
+    if plan.actions and not ordered and not all(action.kind in TAKES_OUT for action in plan.actions):
         raise InputError.of(where, "orders no equipment", "give a plan that karez plan coverage wrote, or leave it out")
     return {
         action.subject: float(new.values.get("valid_from_s", action.ends_at_s))
-        for action in orders
+        for action in ordered
         for new in action.adds
         if new.values.get("kind") == COMPUTES
     }

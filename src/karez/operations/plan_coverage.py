@@ -29,7 +29,7 @@ from karez.operations.networks import (
 from karez.operations.watch import watched
 from karez.plan.coverage import Ask, Coverage, coverage
 from karez.plan.covering.ladder import Rung
-from karez.plan.order import TAKES_OUT
+from karez.plan.kinds import TAKES_OUT
 from karez.plan.plan import Plan
 from karez.plan.sites import lead_time_s, orders, rack_kw
 from karez.twin import Twin

@@ -33,8 +33,9 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     remedy_price_cny: float = 0.0
 
 
-# The tables whose rows can be taken out of service.
+# The tables whose rows can be taken out of service, and the kinds of action that do so: nothing is ordered for them.
 RETIRABLE = ("equipment", "servers")
+TAKES_OUT = frozenset(f"retire_{table}" for table in RETIRABLE)
 
 KINDS = {
     kind.name: kind

@@ -21,10 +21,10 @@ from karez.measure.circles import compute_sites
 from karez.measure.core import LONGEST_NS, topology_of
 from karez.measure.delay import FIGURES, Figures, constants, link_parts
 from karez.measure.stack import ways
-from karez.plan.kinds import RETIRABLE
+from karez.plan.kinds import TAKES_OUT
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied
 from karez.plan.rates import Ageing, Price, Range, Rates, Recipe
-from karez.plan.sites import DAY_S
+from karez.plan.sites import DAY_S, orders
 from karez.twin import Twin
 from karez.twin.facts import library
 from karez.twin.schema import Value
@@ -42,8 +42,6 @@ ANEW = "make the plan anew"
 OTHERS = "give a coverage plan: its actions order equipment for sites, or change links"
 # What takes away again: cells that an action may not set to these values.
 TAKEN_AWAY: Mapping[str, Value] = {"up": False, "drained": True}
-# Kinds of action that take out of service what a person agreed to close: nothing is ordered for them.
-TAKES_OUT = frozenset(f"retire_{table}" for table in RETIRABLE)
 NOTHING = Range(0, 0, 0)
 
 
@@ -371,7 +369,7 @@ def _served(plan: Plan, twin: Twin, works: Sequence[Work]) -> dict[str, int]:
 def _after(plan: Plan, twin: Twin) -> Twin:
     """The network with all that the plan builds; devices come in one go, since there may be thousands."""
     changed = applied([action for action in plan.actions if action.kind != "order_equipment"], twin)
-    new = [(action.subject, action.adds[0]) for action in plan.actions if action.kind == "order_equipment"]
+    new = [(action.subject, action.adds[0]) for action in orders(plan)]
     if not new:
         return changed
     columns: dict[str, list[Value]] = {
