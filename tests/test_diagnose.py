@@ -12,8 +12,9 @@ import pytest
 from benchmarks.instances.mesh import mesh
 from benchmarks.instances.ring import SITES, ring
 from karez.detect.deviations import deviating
-from karez.measure.diagnose import FORESEEN, FORESEEN_US, _hypotheses, _passage, _scene, _score, diagnose
-from karez.measure.signatures import of_hole
+from karez.measure.diagnose import FORESEEN, FORESEEN_US, _hypotheses, _scene, _scored, diagnose, layout_of
+from karez.measure.passage import passage_of
+from karez.measure.signatures import Place, of_hole
 from karez.plan import Action, Cell, applied
 from karez.twin import Table, World
 from karez.twin.schema import Value
@@ -237,6 +238,46 @@ def test_a_link_that_flaps_is_not_cut_as_well_while_it_is_down() -> None:
     assert [(cause.kind, cause.subject) for cause in found] == [("link_flapping", "l34")]
 
 
+def test_a_link_that_is_silent_one_way_is_left_both_ways_and_its_users_do_not_make_it_silent_both_ways() -> None:
+    world = mesh(3, sites=200)
+    passing = passage_of(world).along(Place(links=("l216",)), layout_of(world.intended))
+    names = world["demands"].ids[passing.rows].astype(str).tolist()
+    users = [feel for kind in ("loss", "delay") for feel in _felt(world, kind, 9_000.0, *names)]
+    signals = [_probe("loss", "l216", "ba", 1.0), ("unadjacent", "control", "l216", "none", np.nan, "")]
+    found = diagnose(_told([*signals, *users], world), at_s=LONG_S)
+    assert {cause.kind for cause in found if cause.subject == "l216"} == {"link_silent_one_way"}
+
+
+def _with_load(world: World, link: str, share: float) -> World:
+    states = world["link_states"]
+    load = share * float(world["links"].cell(link, "capacity_gbps"))
+    return World(world.intended, world.actual.replace(states.set(states.rows([link]), load_gbps=load)))
+
+
+def test_drops_on_a_link_to_which_one_that_flaps_moves_traffic_follow_from_it_whatever_the_load_of_the_moment() -> None:
+    flaps: list[Signal] = [("flapping", "control", "l34", "none", 4.0, "")]
+    drops: list[Signal] = [("drops", "counter", "l45", "ab", 0.05, "")]
+    assert [cause.kind for cause in diagnose(_told(drops), at_s=LONG_S)] == ["queue_small"]
+    assert [cause.kind for cause in diagnose(_told([*flaps, *drops]), at_s=LONG_S)] == ["link_flapping"]
+    cut = [*CASES["link_cut", "l34"], *drops]
+    assert {cause.kind for cause in diagnose(_told(cut), at_s=LONG_S)} == {"link_cut", "queue_small"}
+    laden = _told(cut, _with_load(_world(), "l45", 0.5))
+    assert [cause.kind for cause in diagnose(laden, at_s=LONG_S)] == ["link_cut"]
+
+
+def test_a_slow_router_that_only_users_tell_of_follows_from_what_moved_traffic_to_a_link_there() -> None:
+    world = _world()
+    users = _felt(world, "delay", 3_000.0, *world["demands"].ids.astype(str).tolist())
+    cut = CASES["link_cut", "l34"]
+    alone = diagnose(_told(users, world), at_s=LONG_S)
+    assert [cause.kind for cause in alone] == ["router_slow"]
+    site = layout_of(world.intended).site_of[alone[0].subject]
+    link = layout_of(world.intended).links_at[site][0]
+    for share, kinds in ((0.5, {"link_cut", "router_slow"}), (0.9, {"link_cut"})):
+        both = diagnose(_told([*cut, *users], _with_load(world, link, share)), at_s=LONG_S)
+        assert {cause.kind for cause in both} == kinds
+
+
 @pytest.mark.parametrize(("sources", "kind"), [(("counter",), "link_large_loss"), (("counter", "probe"), "link_loss")])
 def test_loss_that_probes_see_of_large_packets_alone_is_of_large_packets(sources: tuple[str, ...], kind: str) -> None:
     lost: list[Signal] = [("loss", source, "l34", way, 0.2, "") for source in sources for way in ("ab", "ba")]
@@ -279,7 +320,9 @@ def test_what_the_loop_intends_is_no_deviation() -> None:
 @pytest.mark.parametrize(("late_us", "told"), [(1_900.0, False), (2_100.0, True)])
 def test_that_demands_are_late_as_was_foreseen_says_nothing(late_us: float, told: bool) -> None:
     world = _world()
-    through = next(names for (site, way), names in _passage(world).passed[0].items() if not way and len(names) > 3)
+    passed = passage_of(world).passed[0]
+    rows = next(one.rows for (_, way), one in passed.items() if not way and len(one.rows) > 3)
+    through = world["demands"].ids[rows].astype(str).tolist()
     late = _told(_felt(world, "delay", late_us, *through), world)
     foreseen_us = dict.fromkeys(through, (2_000.0 - FORESEEN_US) / FORESEEN)
     assert bool(diagnose(late, at_s=LONG_S, foreseen_us=foreseen_us)) == told
@@ -298,5 +341,5 @@ def test_a_hole_that_is_not_looked_at_could_not_have_been_the_cause(is_odd: bool
     assert looked_at
     goals = sorted({goal for _, goal in scene.layout.demand_ends.values()})
     for device, goal in product(routers, goals):
-        for one in of_hole(device, goal, scene.layout):
-            assert (device, goal) in looked_at or _score(one, scene).gain == -math.inf
+        scores = _scored(tuple(of_hole(device, goal, scene.layout)), scene)[1]
+        assert (device, goal) in looked_at or all(score.gain == -math.inf for score in scores)

@@ -14,18 +14,18 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from karez.measure.routes import Crossing, Routed, Routes, case_of, meant_up, routes
+from karez.measure.passage import FEELINGS, Felt, Passage, Passing, Places, passage_of
 from karez.measure.signatures import (
     WAYS,
     Hypothesis,
     Layout,
+    Place,
     Trait,
     Weight,
     of_config,
@@ -39,7 +39,7 @@ from karez.measure.signatures import (
 )
 from karez.twin import Table, Twin, World
 from karez.twin.memo import made_of
-from karez.twin.table import strings, text
+from karez.twin.table import Array, strings, text
 
 # What a signal that is there adds, and what one that is missing takes, by how much the cause must leave it.
 HIT: dict[Weight, float] = {"must": 4.0, "likely": 3.5, "may": 2.5}
@@ -59,8 +59,6 @@ PATIENCE_S = {
     "unadjacent": 5.0, "silence": 4.0, "cpu": 3.0, "imbalance": 3.5, "surge": 3.0, "late": 6.0, "clock": 2.0,
 }  # fmt: skip
 USERS_S, THIN_S = 2.5, 30.0
-# Below this share a demand need not feel what is wrong with what it passes.
-FEELS_SHARE = 0.3
 # How long a sign must have gone unexplained before it is told as a cause that nobody knows.
 UNKNOWN_S = 10.0
 UNKNOWN = "unknown"
@@ -87,6 +85,9 @@ CROWDING = frozenset(
     {"link_loss", "link_loss_one_way", "link_slow", "link_slow_one_way", "link_jitter", "link_silent", "queue_small"}
 )
 LADEN_SHARE = 0.4
+# What only users tell of, and from what share on a link at the router is so full that this is felt.
+FELT_ALONE = frozenset({"router_slow", "router_fabric_loss"})
+CROWDED_NEAR_SHARE = 0.8
 # A delay is as foreseen up to this factor, and so much more (us).
 FORESEEN, FORESEEN_US = 1.5, 500.0
 NOTHING: Mapping[str, float] = {}
@@ -94,7 +95,6 @@ NOTHING: Mapping[str, float] = {}
 OF_SIZE = {"link_loss": False, "link_loss_one_way": False, "link_large_loss": True}
 # What a link that flaps is now and then.
 BETWEEN_FLAPS = frozenset({"link_cut", "link_cut_one_way", "link_silent", "link_silent_one_way", "state_lies"})
-FEELINGS = ("loss", "delay")
 
 
 class Cause(NamedTuple):
@@ -116,57 +116,6 @@ class Cause(NamedTuple):
     def id(self) -> str:
         """The id of the finding that it is."""
         return f"{self.kind}/{self.subject}"
-
-
-# By link and way ("" and a site), the demands that pass, and the share of each.
-Passed = dict[tuple[str, str], dict[str, float]]
-# Links, way, sites, demands and goal of a hypothesis: what says which demands pass what it is about.
-Place = tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...], str]
-
-
-class Passing(NamedTuple):
-    """The demands that pass what a hypothesis is about, the share of each that does, and those of which much does."""
-
-    shares: dict[str, float]
-    much: tuple[tuple[str, float], ...]
-
-
-NOBODY = Passing({}, ())
-
-
-@dataclass(frozen=True, eq=False)
-class Passage:
-    """Where demands pass, as things are and as they should be; `kept` has what was asked of it before."""
-
-    passed: tuple[Passed, ...]
-    kept: dict[Place, Passing] = field(default_factory=dict)
-
-    def along(self, one: Hypothesis, layout: Layout) -> Passing:
-        """The demands that pass what a hypothesis is about."""
-        place = one.links, one.way, one.sites, one.demands, one.goal
-        if place not in self.kept:
-            shares = self.shares_along(one, layout)
-            much = tuple((demand, share) for demand, share in shares.items() if share >= FEELS_SHARE)
-            self.kept[place] = Passing(shares, much)
-        return self.kept[place]
-
-    def shares_along(self, one: Hypothesis, layout: Layout) -> dict[str, float]:
-        """The same, looked up anew and not kept: the share of each demand that passes."""
-        places = [(link, way) for link in one.links for way in ([one.way] if one.way else WAYS)]
-        places += [(site, "") for site in one.sites]
-        found = [passed[place] for passed in self.passed for place in places if place in passed]
-        shares = dict(found[0]) if found else {}
-        for more in found[1:]:
-            shares |= {demand: max(share, shares.get(demand, 0.0)) for demand, share in more.items()}
-        shares |= dict.fromkeys(one.demands, 1.0)
-        if one.goal:
-            shares = {name: share for name, share in shares.items() if layout.demand_ends[name][1] == one.goal}
-        return shares
-
-
-# Where demands pass, kept with the routing that it follows from; and that of now beside that of what should be.
-_PASSED: WeakKeyDictionary[Routed, Passed] = WeakKeyDictionary()
-_PASSAGES: WeakKeyDictionary[Routed, WeakKeyDictionary[Routed, Passage]] = WeakKeyDictionary()
 
 
 class Sign(NamedTuple):
@@ -194,30 +143,25 @@ class Scene:
     still: frozenset[str] = frozenset()
 
     @cached_property
-    def feelings(self) -> dict[str, tuple[str, ...]]:
-        """What users feel, by demand."""
-        found: dict[str, tuple[str, ...]] = {}
-        for demand, kind in self.users:
-            found[demand] = (*found.get(demand, ()), kind)
+    def felt_since_s(self) -> Array:
+        """Since when users feel what: float64[feelings, demands], inf where they do not."""
+        found = np.full((len(FEELINGS), len(self.layout.demand_ends)), np.inf)
+        for (demand, kind), sign in self.users.items():
+            found[FEELINGS.index(kind), self.layout.demand_rows[demand]] = sign.since_s
         return found
 
-    @cached_property
-    def feel(self) -> Counter[str]:
-        """How many users feel what."""
-        return Counter(kind for _, kind in self.users)
-
-    def passing(self, one: Hypothesis) -> Passing:
-        """The demands that pass what a hypothesis is about."""
-        return self.passage.along(one, self.layout)
+    def passing(self, place: Place) -> Passing:
+        """The demands that pass a place."""
+        return self.passage.along(place, self.layout)
 
 
 class Score(NamedTuple):
-    """What a hypothesis gains, and what it explains."""
+    """What a hypothesis gains, and the signs that it explains; `place` is its number among all places looked at."""
 
     hypothesis: Hypothesis
+    place: int
     gain: float
-    traits: tuple[Trait, ...]
-    felt: tuple[tuple[str, str], ...]
+    traits: frozenset[Trait]
 
 
 def diagnose(
@@ -231,39 +175,67 @@ def diagnose(
     scene = _scene(world, at_s, busy, foreseen_us)
     if scene is None:
         return ()
-    scores = [_score(one, scene) for one in _hypotheses(scene)]
-    causes: list[Cause] = []
-    while scene.signs or scene.users:
-        scores.sort(key=_rank)
-        if not scores or scores[0].gain < LEAST_GAIN:
+    whole, causes = scene, list[Cause]()
+    places, scores = _scored(tuple(_hypotheses(scene)), scene)
+    while scores and (scene.signs or scene.users):
+        most = max(score.gain for score in scores)
+        if most < LEAST_GAIN:
             break
-        best, cause = scores[0], _cause(scores, scene)
+        best = min((score for score in scores if score.gain == most), key=_rank)
+        felt = _felt_by(best.hypothesis, scene)
+        touched = places.touched(_feel(felt, scene.layout))
+        cause = _cause(best, felt, [score for score in scores if _overlap(score, best, touched)], scene)
         # What goes both ways may be found once for each.
         if cause.id not in {known.id for known in causes}:
             causes.append(cause)
-        scene = _without(scene, best)
-        scores = [_score(one.hypothesis, scene) if _depends(one.hypothesis, best) else one for one in scores]
-    first = tuple(cause for cause in causes if not _follows(cause, causes, world))
+        scene = _without(scene, best.traits, felt)
+        feels = places.felt(scene.felt_since_s)
+        scores = [
+            _score(score.hypothesis, score.place, feels, scene) if _depends(score, best, felt, touched) else score
+            for score in scores
+        ]
+    first = tuple(cause for cause in causes if not _follows(cause, causes, whole))
     # What nobody can explain while something else is wrong may well follow from it; so may what follows from works.
     rest = () if scene.is_worked_on else tuple(causes)
     return first or rest or tuple(_unknown(scene))
 
 
-def _follows(cause: Cause, causes: Iterable[Cause], world: World) -> bool:
-    """Whether a cause may be but a consequence: of flapping, or a link in trouble once traffic was moved onto it."""
+def _follows(cause: Cause, causes: Iterable[Cause], scene: Scene) -> bool:
+    """Whether a cause may be but a consequence: of flapping, or of traffic that another has moved to where it is."""
     if cause.kind in CONSEQUENCES:
         return True
     if cause.kind in BETWEEN_FLAPS and ("link_flapping", cause.subject) in {other[:2] for other in causes}:
         return True
-    states = world["link_states"]
-    if cause.kind not in CROWDING or not states.has(cause.subject):
+    movers = [other for other in causes if other.kind in SHIFTING and other.since_s <= cause.since_s]
+    if not movers:
         return False
-    load, room = (
-        float(states.cell(cause.subject, "load_gbps")),
-        float(world["links"].cell(cause.subject, "capacity_gbps")),
-    )
-    moved = any(other.kind in SHIFTING and other.since_s <= cause.since_s for other in causes)
-    return moved and load >= LADEN_SHARE * room
+    if cause.kind in CROWDING and cause.subject in scene.layout.ends:
+        # What flaps moves traffic to and fro, so that the load of this moment says nothing.
+        flapping = [other.subject for other in movers if other.kind == "link_flapping"]
+        return _is_laden(cause.subject, LADEN_SHARE, scene) or any(
+            _meet(cause.subject, link, scene) for link in flapping
+        )
+    if cause.kind in FELT_ALONE and all(_is_felt(signal) for signal in cause.evidence):
+        links = scene.layout.links_at.get(scene.layout.site_of[cause.subject], ())
+        return any(_is_laden(link, CROWDED_NEAR_SHARE, scene) for link in links)
+    return False
+
+
+def _is_laden(link: str, share: float, scene: Scene) -> bool:
+    """Whether a link carries so much of its capacity now."""
+    load = float(scene.world["link_states"].cell(link, "load_gbps"))
+    return load >= share * float(scene.world["links"].cell(link, "capacity_gbps"))
+
+
+def _meet(link: str, other: str, scene: Scene) -> bool:
+    """Whether there are demands that pass both links, as things are or as they should be."""
+    mine, theirs = (scene.passing(Place(links=(name,))).rows for name in (link, other))
+    return bool(np.isin(mine, theirs).any())
+
+
+def _is_felt(signal: str) -> bool:
+    """Whether a signal, by its id, is what users feel."""
+    return signal.split("/")[1] == "user"
 
 
 def _rank(score: Score) -> tuple[float, str, str, str]:
@@ -362,7 +334,7 @@ def _scene(world: World, at_s: float, busy: Collection[str], foreseen_us: Mappin
     signs |= _crowded(world, signs, at_s)
     if not signs and not users:
         return None
-    scene = Scene(world, layout, at_s, dict(signs), users, _passage(world), bool(worked_on), frozenset(still))
+    scene = Scene(world, layout, at_s, dict(signs), users, passage_of(world), bool(worked_on), frozenset(still))
     return _spared(scene, still) if still else scene
 
 
@@ -388,44 +360,6 @@ def _crowded(world: World, signs: dict[Trait, list[Sign]], at_s: float) -> dict[
     return found
 
 
-def _passage(world: World) -> Passage:
-    """Where demands pass now, and where they would if nothing were wrong: what is cut has been left already."""
-    now = case_of(world)
-    meant = replace(now, up=meant_up(world), drained=world["links"]["drained"], cost=world["links"]["cost"])
-    is_meant = all((getattr(meant, name) == getattr(now, name)).all() for name in ("up", "drained", "cost"))
-    cases = [routes(world, case) for case in ([now] if is_meant else [now, meant])]
-    beside = _PASSAGES.setdefault(cases[0].routed, WeakKeyDictionary())
-    if (routed := cases[-1].routed) not in beside:
-        beside[routed] = Passage(tuple(_passed(world, case) for case in cases))
-    return beside[routed]
-
-
-def _passed(world: World, found: Routes) -> Passed:
-    """By link and way, and by site, the share of each demand that passes; kept, as routes seldom change."""
-    if found.routed not in _PASSED:
-        _PASSED[found.routed] = _sorted_out(world, found.crossing())
-    return _PASSED[found.routed]
-
-
-def _sorted_out(world: World, crossing: Crossing) -> Passed:
-    links, sites, demands = (world[name].ids for name in ("links", "sites", "demands"))
-    passed: Passed = defaultdict(dict)
-    rows = zip(
-        crossing.demand.tolist(), crossing.link.tolist(), crossing.back.tolist(), crossing.share.tolist(), strict=True
-    )
-    for demand, link, back, share in rows:
-        here = passed[text(links[link]), WAYS[back]]
-        name = text(demands[demand])
-        here[name] = max(share, here.get(name, 0.0))
-    for demand, site, share in zip(
-        crossing.site_demand.tolist(), crossing.site.tolist(), crossing.site_share.tolist(), strict=True
-    ):
-        here = passed[text(sites[site]), ""]
-        name = text(demands[demand])
-        here[name] = max(share, here.get(name, 0.0))
-    return dict(passed)
-
-
 def _worked_on(world: World, layout: Layout, at_s: float) -> set[str]:
     """All that planned work is on now, and what hangs on it."""
     works = world["works"]
@@ -443,9 +377,9 @@ def _worked_on(world: World, layout: Layout, at_s: float) -> set[str]:
 def _spared(scene: Scene, still: set[str]) -> Scene | None:
     """The scene without what users feel for what is being changed or worked on."""
     links, sites = scene.layout.ends, scene.layout.links_at
-    one = Hypothesis("", "", links=tuple(sorted(still & set(links))), sites=tuple(sorted(still & set(sites))))
-    passed = scene.passage.shares_along(one, scene.layout)
-    users = {key: sign for key, sign in scene.users.items() if key[0] not in passed}
+    place = Place(links=tuple(sorted(still & set(links))), sites=tuple(sorted(still & set(sites))))
+    passed = set(scene.passing(place).rows.tolist())
+    users = {key: sign for key, sign in scene.users.items() if scene.layout.demand_rows[key[0]] not in passed}
     return replace(scene, users=users) if scene.signs or users else None
 
 
@@ -476,7 +410,7 @@ def _hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     lost = {demand: layout.demand_ends[demand][1] for demand, kind in scene.users if kind == "loss"}
     for device in sorted(devices):
         # Too few who lose what passes here and leaves there speak for no hole, unless the device itself is odd.
-        passing = scene.passing(Hypothesis("", "", sites=(layout.site_of[device],))).shares if lost else {}
+        passing = _names(scene.passing(Place(sites=(layout.site_of[device],))), layout) if lost else set()
         least = 0.0 if Trait("imbalance", device) in scene.signs else (PRIOR + LEAST_GAIN) / FELT_HIT
         goals = Counter(lost.values() if not least else (goal for demand, goal in lost.items() if demand in passing))
         for goal in sorted(goal for goal, count in goals.items() if count >= least):
@@ -495,36 +429,39 @@ def _felt_at(scene: Scene) -> set[str]:
     """The sites that most of the demands pass whose users feel something."""
     if not scene.users:
         return set()
-    felt = {demand for demand, _ in scene.users}
-    counts = Counter(
-        {
-            place: sum(share >= FEELS_SHARE for demand, share in shares.items() if demand in felt)
-            for (place, way), shares in scene.passage.passed[0].items()
-            if not way
-        }
-    )
-    return {site for site, count in counts.most_common(MOST_SITES) if count}
+    sites, at, rows = scene.passage.much
+    counts = np.bincount(at, np.isfinite(scene.felt_since_s).any(axis=0)[rows], len(sites))
+    return {sites[site] for site in np.argsort(-counts, kind="stable")[:MOST_SITES].tolist() if counts[site]}
 
 
-def _score(one: Hypothesis, scene: Scene) -> Score:
-    seen = [trait for trait in scene.signs if trait in one.traits]
+def _scored(ones: tuple[Hypothesis, ...], scene: Scene) -> tuple[Places, list[Score]]:
+    """All places that hypotheses are about, and the hypotheses with what they gain."""
+    rows: dict[Place, int] = {}
+    for one in ones:
+        rows.setdefault(one.place, len(rows))
+    places = Places.of(scene.passing(place) for place in rows)
+    feels = places.felt(scene.felt_since_s)
+    return places, [_score(one, rows[one.place], feels, scene) for one in ones]
+
+
+def _score(one: Hypothesis, place: int, feels: Felt, scene: Scene) -> Score:
+    seen = frozenset(scene.signs.keys() & one.traits.keys())
     hits = gain = sum(HIT[one.traits[trait]] + SURE.get(trait.kind, 0.0) for trait in seen)
-    felt: list[tuple[str, str]] = []
-    users_gain, passing = 0.0, scene.passing(one) if scene.users or one.felt else NOBODY
-    feels = (*one.felt, *one.may_feel)
-    for demand in filter(passing.shares.__contains__, scene.feelings if feels else ()):
-        share = passing.shares[demand]
-        for kind in scene.feelings[demand]:
-            if share and kind in feels:
-                felt.append((demand, kind))
-                users_gain += (FELT_HIT if kind in one.felt else FELT_MAY) * share
-    if one.felt:
-        felt_else = sum(scene.feel[kind] for kind in one.felt) - sum(kind in one.felt for _, kind in felt)
-        users_gain -= FELT_ELSE * felt_else
+    users_gain, since_s, unfelt = 0.0, math.inf, 0.0
+    for kind, feeling in enumerate(FEELINGS):
+        if feeling in one.felt:
+            users_gain += FELT_HIT * feels.shares[kind][place]
+            users_gain -= FELT_ELSE * (feels.everywhere[kind] - feels.counts[kind][place])
+            unfelt += FELT_MISS * feels.unfelt[kind][place]
+        elif feeling in one.may_feel:
+            users_gain += FELT_MAY * feels.shares[kind][place]
+        else:
+            continue
+        since_s = min(since_s, feels.since_s[kind][place])
     gain += min(users_gain, FELT_MOST) + FELT_MORE * max(0.0, users_gain - FELT_MOST)
-    if gain < PRIOR + LEAST_GAIN or not (seen or felt):
-        return Score(one, -math.inf, (), ())
-    age_s = scene.at_s - _since(scene, seen, felt)
+    if gain < PRIOR + LEAST_GAIN or not (seen or since_s < math.inf):
+        return Score(one, place, -math.inf, frozenset())
+    age_s = scene.at_s - min(since_s, *(sign.since_s for trait in seen for sign in scene.signs[trait]), math.inf)
     missing = [trait for trait in one.asked if trait not in scene.signs and trait.subject not in scene.still]
     gain -= sum(MISS[one.traits[trait]] * _ripe(trait, age_s, scene) for trait in missing)
     if one.musts and not any(trait in scene.signs or trait.subject in scene.still for trait in one.musts):
@@ -532,11 +469,27 @@ def _score(one: Hypothesis, scene: Scene) -> Score:
         gain -= hits * min(_ripe(trait, age_s, scene) for trait in one.musts)
     if one.kind in OF_SIZE:
         gain -= sum(MISS["likely"] for trait in seen if _only_large(trait, scene) is (not OF_SIZE[one.kind]))
-    unfelt = sum(
-        FELT_MISS * share for demand, share in passing.much for kind in one.felt if (demand, kind) not in scene.users
-    )
     gain -= min(unfelt, FELT_WORST) * min(1.0, age_s / USERS_S)
-    return Score(one, gain - PRIOR, tuple(seen), tuple(felt))
+    return Score(one, place, gain - PRIOR, seen)
+
+
+def _felt_by(one: Hypothesis, scene: Scene) -> tuple[tuple[str, str], ...]:
+    """What users feel that a hypothesis explains, by demand and kind."""
+    passing, feels = _names(scene.passing(one.place), scene.layout), {*one.felt, *one.may_feel}
+    return tuple((demand, kind) for demand, kind in scene.users if demand in passing and kind in feels)
+
+
+def _names(passing: Passing, layout: Layout) -> set[str]:
+    names = tuple(layout.demand_ends)
+    return {names[row] for row in passing.rows.tolist()}
+
+
+def _feel(felt: Iterable[tuple[str, str]], layout: Layout) -> Array:
+    """Which users that is: bool[feelings, demands]."""
+    found = np.zeros((len(FEELINGS), len(layout.demand_ends)), bool)
+    for demand, kind in felt:
+        found[FEELINGS.index(kind), layout.demand_rows[demand]] = True
+    return found
 
 
 def _only_large(trait: Trait, scene: Scene) -> bool | None:
@@ -544,11 +497,6 @@ def _only_large(trait: Trait, scene: Scene) -> bool | None:
     if trait.kind != "loss" or trait._replace(kind="large_loss") not in scene.signs:
         return None
     return all(sign.source != "probe" for sign in scene.signs[trait])
-
-
-def _since(scene: Scene, traits: Iterable[Trait], felt: Iterable[tuple[str, str]]) -> float:
-    signs = [sign for trait in traits for sign in scene.signs[trait]] + [scene.users[key] for key in felt]
-    return min(sign.since_s for sign in signs)
 
 
 def _ripe(trait: Trait, age_s: float, scene: Scene) -> float:
@@ -561,18 +509,16 @@ def _ripe(trait: Trait, age_s: float, scene: Scene) -> float:
 
 def _busy(trait: Trait, scene: Scene) -> bool:
     """Whether traffic passes a link in this direction, whose loss counters would tell."""
-    return bool(scene.passing(Hypothesis("", "", links=(trait.subject,), way=trait.way)).shares)
+    return len(scene.passing(Place(links=(trait.subject,), way=trait.way)).rows) > 0
 
 
-def _cause(scores: list[Score], scene: Scene) -> Cause:
+def _cause(best: Score, felt: Iterable[tuple[str, str]], overlapping: Iterable[Score], scene: Scene) -> Cause:
     """The best of the scores as a cause, as sure as it is ahead of those that would explain the same."""
-    best = scores[0]
-    rivals = [score for score in scores[1:] if _overlap(score, best)]
+    rivals = sorted((score for score in overlapping if score is not best), key=_rank)
     weights = [math.exp(min(0.0, (score.gain - best.gain) / TEMPERATURE)) for score in rivals]
     whole = 1.0 + sum(weights) + math.exp(-best.gain / TEMPERATURE)
-    signs = [(trait, sign) for trait in best.traits for sign in scene.signs[trait]]
-    signs += [(Trait(kind, demand), scene.users[demand, kind]) for demand, kind in best.felt]
-    sizes = [sign.size for trait, sign in signs if math.isfinite(sign.size)]
+    signs = [sign for trait in best.traits for sign in scene.signs[trait]] + [scene.users[key] for key in felt]
+    sizes = [sign.size for sign in signs if math.isfinite(sign.size)]
     others = tuple(
         (score.hypothesis.kind, score.hypothesis.subject, round(weight / whole, 4))
         for score, weight in zip(rivals, weights, strict=True)
@@ -581,25 +527,40 @@ def _cause(scores: list[Score], scene: Scene) -> Cause:
     return Cause(
         kind=best.hypothesis.kind,
         subject=best.hypothesis.subject,
-        since_s=min(sign.since_s for _, sign in signs),
+        since_s=min(sign.since_s for sign in signs),
         confidence=round(1.0 / whole, 4),
-        evidence=tuple(sorted(sign.id for _, sign in signs)),
-        sources=_sources(sign for _, sign in signs),
+        evidence=tuple(sorted(sign.id for sign in signs)),
+        sources=_sources(signs),
         size=max(sizes, default=math.nan),
         others=others[:TOLD_OTHERS],
     )
 
 
-def _depends(one: Hypothesis, best: Score) -> bool:
-    """Whether what a hypothesis gains may change once what `best` explains is set aside."""
-    return bool(best.felt and (one.felt or one.may_feel)) or not one.traits.keys().isdisjoint(best.traits)
-
-
-def _overlap(score: Score, best: Score) -> bool:
-    """Whether two hypotheses would explain the same signal, so that one is true rather than the other."""
-    if set(score.traits) & set(best.traits):
+def _depends(score: Score, best: Score, felt: tuple[tuple[str, str], ...], touched: list[list[bool]]) -> bool:
+    """Whether what a hypothesis gains may change once what `best` explains, `felt` among it, is set aside."""
+    one = score.hypothesis
+    if felt and (one.felt or _shares_users(score, touched)):
         return True
-    return not best.traits and bool(set(score.felt) & set(best.felt))
+    return not one.traits.keys().isdisjoint(best.traits)
+
+
+def _overlap(score: Score, best: Score, touched: list[list[bool]]) -> bool:
+    """Whether two hypotheses would explain the same signal, so that one is true rather than the other."""
+    if score.gain == -math.inf:
+        return False
+    if not best.traits.isdisjoint(score.traits):
+        return True
+    return not best.traits and _shares_users(score, touched)
+
+
+def _shares_users(score: Score, touched: list[list[bool]]) -> bool:
+    """Whether a hypothesis would explain something of what these users feel."""
+    one = score.hypothesis
+    return any(
+        touched[kind][score.place]
+        for kind, feeling in enumerate(FEELINGS)
+        if feeling in one.felt or feeling in one.may_feel
+    )
 
 
 def _sources(signs: Iterable[Sign]) -> int:
@@ -607,9 +568,9 @@ def _sources(signs: Iterable[Sign]) -> int:
     return len({(sign.source, sign.host if sign.source == "probe" else "") for sign in signs})
 
 
-def _without(scene: Scene, score: Score) -> Scene:
-    signs = {trait: signs for trait, signs in scene.signs.items() if trait not in score.traits}
-    users = {key: sign for key, sign in scene.users.items() if key not in score.felt}
+def _without(scene: Scene, traits: Collection[Trait], felt: Collection[tuple[str, str]]) -> Scene:
+    signs = {trait: signs for trait, signs in scene.signs.items() if trait not in traits}
+    users = {key: sign for key, sign in scene.users.items() if key not in felt}
     return replace(scene, signs=signs, users=users)
 
 

@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+import numpy as np
+
+from karez.twin.table import Array
+
 Weight = Literal["must", "likely", "may"]
 MUST: Weight = "must"
 LIKELY: Weight = "likely"
@@ -27,6 +31,16 @@ class Trait(NamedTuple):
     kind: str
     subject: str
     way: str = ""
+
+
+class Place(NamedTuple):
+    """Links (one direction where `way` is set), sites and demands; where `goal` is set, of what leaves there alone."""
+
+    links: tuple[str, ...] = ()
+    way: str = ""
+    sites: tuple[str, ...] = ()
+    demands: tuple[str, ...] = ()
+    goal: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +68,11 @@ class Hypothesis:
         return tuple(trait for trait, weight in self.traits.items() if weight != MAY)
 
     @cached_property
+    def place(self) -> Place:
+        """What says which demands pass what it is about."""
+        return Place(self.links, self.way, self.sites, self.demands, self.goal)
+
+    @cached_property
     def musts(self) -> tuple[Trait, ...]:
         """The traits that the cause must leave."""
         return tuple(trait for trait, weight in self.traits.items() if weight == MUST)
@@ -77,6 +96,16 @@ class Layout:
     demand_ends: dict[str, tuple[str, str]]
     made: dict[tuple[str, ...], tuple[Hypothesis, ...]] = field(default_factory=dict)
 
+    @cached_property
+    def demand_rows(self) -> dict[str, int]:
+        """By demand, its row."""
+        return {name: row for row, name in enumerate(self.demand_ends)}
+
+    @cached_property
+    def goals(self) -> Array:
+        """By demand's row, the site where it leaves."""
+        return np.array([end for _, end in self.demand_ends.values()], "U")
+
 
 def of_link(link: str, layout: Layout) -> Iterator[Hypothesis]:
     """What may be wrong with one link."""
@@ -84,8 +113,8 @@ def of_link(link: str, layout: Layout) -> Iterator[Hypothesis]:
         yield Hypothesis(kind, link, make(link), links=(link,), felt=_felt(kind), may_feel=_may_feel(kind))
     for kind, one in ONE.items():
         for way in WAYS:
-            traits = one(link, way)
-            yield Hypothesis(kind, link, traits, links=(link,), way=way, felt=_felt(kind), may_feel=_may_feel(kind))
+            traits, left = one(link, way), "" if kind in LEFT else way
+            yield Hypothesis(kind, link, traits, links=(link,), way=left, felt=_felt(kind), may_feel=_may_feel(kind))
 
 
 def of_duct(duct: str, layout: Layout) -> Iterator[Hypothesis]:
@@ -334,6 +363,8 @@ ONE: dict[str, Callable[[str, str], dict[Trait, Weight]]] = {
     "queue_small": lambda link, way: {Trait("drops", link, way): MUST, Trait("loss", link, way): MAY},
     "counter_wild": lambda link, way: {Trait("imbalance", link, way): MUST},
 }
+# What is wrong one way and makes routing leave the link both ways: those who went the other way feel the detour too.
+LEFT = frozenset({"link_cut_one_way", "link_silent_one_way"})
 FELT: dict[str, tuple[str, ...]] = {
     "link_slow": ("delay",),
     "link_slow_one_way": ("delay",),
