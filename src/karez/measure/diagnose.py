@@ -85,9 +85,9 @@ CROWDING = frozenset(
     {"link_loss", "link_loss_one_way", "link_slow", "link_slow_one_way", "link_jitter", "link_silent", "queue_small"}
 )
 LADEN_SHARE = 0.4
-# What only users tell of, and from what share on a link at the router is so full that this is felt.
+# What only users tell of, and from what share on (loads swing) a link at the router may be so full that this is felt.
 FELT_ALONE = frozenset({"router_slow", "router_fabric_loss"})
-CROWDED_NEAR_SHARE = 0.8
+CROWDED_NEAR_SHARE = 0.6
 # A delay is as foreseen up to this factor, and so much more (us).
 FORESEEN, FORESEEN_US = 1.5, 500.0
 NOTHING: Mapping[str, float] = {}
