@@ -63,7 +63,7 @@ def figures(pairs: Sequence[Pair]) -> list[Figure]:
     return [
         figure("incidents on real routers", len(real), "", better="higher"),
         figure("incidents in which the loop acted", sum(bool(one.acts) for one in real), "", better="higher"),
-        figure("incidents with harm", sum(one.harmed for one in real), "", 0.0),
+        figure("incidents on real routers with harm", sum(one.harmed for one in real), "", 0.0),
         figure("incidents in which an act was undone", sum(one.undone > 0 for one in real), ""),
         figure("acts neither verified nor undone at the end", sum(one.unsettled for one in real), "", 0.0),
         figure(

@@ -25,10 +25,12 @@ from karez.lab.faults import BEGINS, Scene, begin
 from karez.lab.network import network_of
 from karez.lab.plan import plan
 from karez.lab.start import ended, started
+from karez.lab.telemetry import COUNTERS_EVERY_S, Telemetry
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
 from karez.record.log import Record
 from karez.twin import World
+from karez.twin.table import Array
 from tests.labs import NO_LAB, lost, running, until
 
 pytestmark = [pytest.mark.lab, NO_LAB]
@@ -96,6 +98,32 @@ def test_what_a_fault_did_is_gone_when_it_ends(kind: str, world: World, lab: Lab
 
             assert until(same), (table, network.look(table, rows.ids))
     assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
+
+
+@pytest.mark.parametrize("kind", ["router_fabric_loss", "router_fib_stale"])
+def test_what_a_router_loses_came_into_it_and_did_not_leave_it(kind: str, world: World, lab: Lab) -> None:
+    fault = drawn(world, kind, np.random.default_rng(1), 0.0)
+    assert fault is not None
+    odd = [router.id for router in lab.plan().fabric.routers].index(fault.subject)
+    telemetry = Telemetry(world, lab.plan(), lambda whole: lab.ask(Count(ports=whole), Counted))
+    asked = begin(Scene(world, lab.plan()), msgspec.structs.replace(fault, size_share=0.2))
+    telemetry.heard(time.time())
+    before = _lost_share(telemetry)
+    lab.ask(asked)
+    telemetry.heard(time.time() + COUNTERS_EVERY_S)
+    after = _lost_share(telemetry)
+    lab.ask(End(label=asked.label))
+    assert before.max() < 0.005
+    assert after[odd] > 0.01
+    assert np.delete(after, odd).max() < 0.005
+    assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
+
+
+def _lost_share(telemetry: Telemetry) -> Array:
+    """The share of what comes into each router in a second that does not leave it."""
+    time.sleep(COUNTERS_EVERY_S)
+    told = {samples.channel: samples for samples in telemetry.heard(time.time() + COUNTERS_EVERY_S)}["transit"].columns
+    return (told["came"] - told["left"]) / told["came"]
 
 
 def test_a_fault_holds_but_once_and_ends_but_once(world: World, lab: Lab) -> None:

@@ -284,8 +284,9 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
     `at_s` is when (Unix). `ports` has the interfaces (2 l: that of line l at its end a), with `PORT_COUNTS` as columns;
     `drops` has what the queue of each dropped, and `power_dbm` the light that each receives.
-    `answers`, `quiet`, `read_at_s` and `taken_at_s` are of routers: whether each answers, whether it tells nothing, and
-    when its counters were read, by the clock of its host and by that of this machine (Unix, s).
+    `answers`, `quiet`, `read_at_s`, `taken_at_s` and `passed` are of routers: whether each answers, whether it tells
+    nothing, when its counters were read, by the clock of its host and by that of this machine (Unix, s), and how many
+    packets came into it, and left it or had no way on, as columns.
     """
 
     at_s: float
@@ -303,6 +304,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     quiet: np.ndarray
     read_at_s: np.ndarray
     taken_at_s: np.ndarray
+    passed: np.ndarray
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

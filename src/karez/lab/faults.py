@@ -232,11 +232,14 @@ def _router_hung(scene: Scene, fault: Fault) -> Effect:
 
 
 def _router_fib_stale(scene: Scene, fault: Fault) -> Effect:
-    return _process(scene.router(fault.subject), "zebra", "stop")
+    router, goal = scene.router(fault.subject), scene.plan.fabric.routers[scene.router_at(fault.goal)]
+    lost = _filter(router, "hole", ("forward", "output"), f"{USERS} ip daddr {goal.loopback} counter drop")
+    return lost._replace(mended=(router, ""))
 
 
 def _router_fabric_loss(scene: Scene, fault: Fault) -> Effect:
-    return _filter(scene.router(fault.subject), "fabric", ("forward",), _drops(fault.size_share))
+    rule = f"{USERS} {_drops(fault.size_share)}"
+    return _filter(scene.router(fault.subject), "fabric", ("input", "forward", "output"), rule)
 
 
 def _router_clock_wrong(scene: Scene, fault: Fault) -> Effect:

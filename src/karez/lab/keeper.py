@@ -96,7 +96,9 @@ CONVERGES_S, LOOKED_S = 120.0, 0.05
 BESIDE = ("probe", "telemetry")
 # Where /proc/net/dev has PORT_COUNTS.
 DEV_COLUMNS = (1, 2, 9, 8)
-RX_PACKETS, RX_ERRORS = PORT_COUNTS.index("rx_packets"), PORT_COUNTS.index("rx_errors")
+RX_PACKETS, RX_ERRORS, TX_PACKETS = (PORT_COUNTS.index(name) for name in ("rx_packets", "rx_errors", "tx_packets"))
+# Where interfaces and routers are not asked.
+NOT_READ = np.zeros((0, len(PORT_COUNTS)), np.int64), np.zeros((0, 2), np.int64), np.zeros(0)
 # The light that an interface receives over a line that is well, and over one that is cut (dBm).
 POWER_DBM, DARK_DBM = -8.0, -40.0
 MBPS_PER_GBPS, MOST_MBPS = 1e3, (1 << 32) - 2
@@ -143,7 +145,10 @@ class Keeper:
             self._unread: set[int] = set()
             # The routers that were ever told to keep ways ready: the others need not be asked.
             self._kept: set[int] = set()
-            self._devices = [self._opened(network, "/proc/thread-self/net/dev") for network in self.networks]
+            self._devices, self._packets, self._wayless = (
+                [self._opened(network, f"/proc/thread-self/net/{name}") for network in self.networks]
+                for name in ("dev", "snmp", "netstat")
+            )
             self._routes = [self._opened(network, "/proc/thread-self/net/route") for network in self.networks]
         with self._timed("daemons"):
             self.daemons = Daemons(self._fabric.routers, self.networks, plan.protocols)
@@ -188,9 +193,7 @@ class Keeper:
     def count(self, question: Count) -> Counted:
         """What was counted so far."""
         rows = range(len(self.networks)) if question.ports else range(0)
-        ports, taken_at_s = (
-            self._port_counts() if question.ports else (np.zeros((0, len(PORT_COUNTS)), int), np.zeros(0))
-        )
+        ports, passed, taken_at_s = self._read_counts() if question.ports else NOT_READ
         quiet = np.array([row in self._quiet for row in rows], bool)
         return Counted(
             at_s=time.time(),
@@ -202,6 +205,7 @@ class Keeper:
             quiet=quiet,
             read_at_s=taken_at_s + self.sending.hosts.clock_ns[: len(taken_at_s)] / 1e9,
             taken_at_s=taken_at_s,
+            passed=passed,
         )
 
     def running(self, question: Running) -> Which:
@@ -319,7 +323,7 @@ class Keeper:
 
     def set_counter(self, question: SetCounter) -> None:
         """Let what an interface has counted be told wrongly, or rightly again."""
-        shown, _ = self._port_counts()
+        shown = self._read_counts()[0]
         self._wild[question.port], self._wild_since[question.port] = question.wild, shown[question.port]
         self._stuck.pop(question.port, None)
         if question.stuck:
@@ -429,10 +433,11 @@ class Keeper:
         del question
         self.sending.legs.gap_ns[:] = 0
 
-    def _port_counts(self) -> tuple[Any, Any]:
-        """What every interface has counted, by line and end; when each router was read."""
+    def _read_counts(self) -> tuple[Any, Any, Any]:
+        """What every interface has counted, by line and end; what passed each router; when each was read."""
         taken_at_s = np.zeros(len(self.networks))
         counted = np.zeros((2 * len(self._fabric.lines), len(PORT_COUNTS)), np.int64)
+        passed = np.zeros((len(self.networks), 2), np.int64)
         for router, devices in enumerate(self._devices):
             taken_at_s[router] = time.time()
             for line in _read(devices).decode().splitlines()[2:]:
@@ -440,7 +445,9 @@ class Keeper:
                 end = self._end_of.get((router, name.strip()))
                 if end is not None:
                     counted[end] = [int(told.split()[at]) for at in DEV_COLUMNS]
-        return self._as_told(counted), taken_at_s
+                    passed[router, 1] += counted[end, TX_PACKETS]
+            passed[router] += _passed(_read(self._packets[router]), _read(self._wayless[router]))
+        return self._as_told(counted), passed, taken_at_s
 
     def _as_told(self, counted: Any) -> Any:
         """What interfaces say of what they counted; damaged frames never came to the kernel."""
@@ -539,6 +546,22 @@ def _known(routes: int) -> int:
     """To how many loopbacks a routing table knows a way."""
     goals = {line.split(b"\t", 2)[1] for line in _read(routes).splitlines()[1:]}
     return sum(goal.endswith(LOOPBACK_ENDS) for goal in goals)
+
+
+def _passed(packets: bytes, wayless: bytes) -> tuple[int, int]:
+    """What came into a router by any interface or from its own hosts, and what its hosts got or had no way on.
+
+    Source: RFC 4293 for the counters; until Linux 6.7 those of packets that are sent include what is forwarded.
+    """
+    ip, extended = _counters(packets, b"Ip:"), _counters(wayless, b"IpExt:")
+    own = ip[b"OutRequests"] - (0 if b"OutTransmits" in ip else ip[b"ForwDatagrams"])
+    return ip[b"InReceives"] + own, ip[b"InDelivers"] + ip[b"OutNoRoutes"] + extended[b"InNoRoutes"]
+
+
+def _counters(told: bytes, group: bytes) -> dict[bytes, int]:
+    """The counters of a group, of which the kernel says the names on one line and the values on the next."""
+    names, values = (line.split()[1:] for line in told.splitlines() if line.startswith(group))
+    return {name: int(value) for name, value in zip(names, values, strict=True)}
 
 
 def _read(told: int) -> bytes:

@@ -72,6 +72,7 @@ class Telemetry:
             self.load_gbps = counters["tx_gbps"].reshape(-1, 2).max(axis=1)
             self.oneway_us = told[0].columns["oneway_us"].reshape(-1, 2).max(axis=1)
             told.append(Samples("ping", at_s, self._device_ids, self._pings(now)))
+            told.append(Samples("transit", at_s, self._device_ids, self._transits(now)))
             self._asked_s, self._ports_before = at_s, now
         return tuple(told)
 
@@ -115,6 +116,16 @@ class Telemetry:
             values[untold] = np.nan
         return told
 
+    def _transits(self, now: Counted) -> dict[str, Array]:
+        """What came into routers and left them, but for the tests of their links, which would hide what users lose."""
+        before = self._ports_before
+        sent = _grown(now, before, "settled", "settled_large")[self._legs].sum(axis=0)
+        lost = _grown(now, before, "lost", "lost_large")[self._legs].sum(axis=0)
+        tests = np.bincount(self._router, sent + (sent - lost)[np.arange(len(sent)) ^ 1], len(self._device_ids))
+        passed = np.maximum(now.passed - before.passed - tests[:, None], 0.0)
+        passed[now.quiet] = np.nan
+        return dict(zip(("came", "left"), passed.T, strict=True))
+
     def _pings(self, now: Counted) -> dict[str, Array]:
         answers = now.answers.astype(float)
         answers[now.quiet] = np.nan
@@ -124,6 +135,11 @@ class Telemetry:
 def _mean_us(delay_ns: Array, arrived: Array) -> Array:
     mean = np.divide(delay_ns * US_PER_NS, arrived, out=np.full(len(arrived), np.nan), where=arrived > 0)
     return np.asarray(mean)
+
+
+def _grown(now: Counted, before: Counted, *names: str) -> Array:
+    """By how much counters of legs have grown, all together."""
+    return np.asarray(sum(getattr(now, name) - getattr(before, name) for name in names))
 
 
 def _users_bytes(counted: Counted, legs: Array) -> Array:

@@ -210,6 +210,8 @@ def of_config(config: str, layout: Layout) -> Iterator[Hypothesis]:
     device, link, section = layout.section[config]
     site = layout.site_of[device]
     differs: dict[Trait, Weight] = {Trait("differs", config): MUST}
+    # What a router drops because it was told to came in and did not leave, too.
+    dropped: dict[Trait, Weight] = {Trait("imbalance", device): MAY}
     ends = tuple(name for name, both in layout.demand_ends.items() if site in both)
     if section == "mtu" and link:
         eaten = dict.fromkeys(_large(link), LIKELY) | _mays(_lost(link))
@@ -218,9 +220,9 @@ def of_config(config: str, layout: Layout) -> Iterator[Hypothesis]:
         cut = {Trait("unadjacent", link): LIKELY}
         yield Hypothesis("area_wrong", config, differs | cut, may_feel=("loss", "delay"), links=(link,))
     elif section == "filter":
-        yield Hypothesis("filter_wrong", config, differs, demands=ends, may_feel=("loss", "delay"))
+        yield Hypothesis("filter_wrong", config, differs | dropped, demands=ends, may_feel=("loss", "delay"))
     elif section == "policer":
-        yield Hypothesis("policer_left", config, differs, may_feel=("loss", "delay"), sites=(site,))
+        yield Hypothesis("policer_left", config, differs | dropped, may_feel=("loss", "delay"), sites=(site,))
     elif section == "static":
         lost: dict[Trait, Weight] = {Trait("imbalance", device): LIKELY}
         yield Hypothesis("static_wrong", config, differs | lost, may_feel=("loss",), sites=(site,))

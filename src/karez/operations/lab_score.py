@@ -27,7 +27,7 @@ class Beside(msgspec.Struct, frozen=True):
     """A kind of fault on real routers and in the embedded network: how many, what was found right, how soon.
 
     Times are medians in seconds after the fault began; `found_ratio` and `healed_ratio` are those of the embedded
-    network to those of the lab.
+    network to those of the lab, where what is sooner than one turn of the loop counts as one turn.
     """
 
     kind: str
@@ -127,7 +127,8 @@ def _beside(real: KindScore, embedded: KindScore) -> Beside:
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:
-    return one / other if one is not None and other else None
+    """How far two times are apart, as a loop that looks once a turn can tell."""
+    return max(one, TURN_S) / max(other, TURN_S) if one is not None and other is not None else None
 
 
 def _headline(found: Score) -> str:

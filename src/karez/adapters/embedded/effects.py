@@ -349,7 +349,8 @@ def _mtu_wrong(effects: Effects, fault: Fault, at_s: float) -> None:
 
 
 def _area_wrong(effects: Effects, fault: Fault, at_s: float) -> None:
-    effects._lose(np.array([effects.section_link(fault)]), DEAD_S)
+    # What is changed at an end resets the adjacency there.
+    effects._lose(np.array([effects.section_link(fault)]), 0.0)
 
 
 def _policer_left(effects: Effects, fault: Fault, at_s: float) -> None:

@@ -8,9 +8,9 @@ from karez.adapters.embedded.faults import Fault
 from karez.adapters.embedded.forks import Forks
 from karez.adapters.embedded.plant import MOST_COST, Plant
 
-# How long a device and a program take to come back, and to form a session anew (s).
+# How long a device and a program take to come back, and to form a session anew (s): programs as FRR does in a lab.
 BOOT_S = 20.0
-RESTART_S = 2.0
+RESTART_S = 0.3
 
 
 class Gear(Forks):
