@@ -123,7 +123,7 @@ def _lost_share(telemetry: Telemetry) -> Array:
     """The share of what comes into each router in a second that does not leave it."""
     time.sleep(COUNTERS_EVERY_S)
     told = {samples.channel: samples for samples in telemetry.heard(time.time() + COUNTERS_EVERY_S)}["transit"].columns
-    return (told["came"] - told["left"]) / told["came"]
+    return np.asarray(1.0 - told["left"] / told["came"])
 
 
 def test_a_fault_holds_but_once_and_ends_but_once(world: World, lab: Lab) -> None:
