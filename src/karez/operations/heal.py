@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from karez.errors import InputError, KarezError
 from karez.loop.recorded import started
 from karez.loop.snapshot import Start
 from karez.loop.state import Decisions, State
+from karez.operations import Answer
 from karez.operations.networks import load_living, require_readable
 from karez.plan import Action
 from karez.record.log import read
@@ -132,6 +134,58 @@ def timeline(decided: Iterable[Decisions], start_s: float) -> tuple[Event, ...]:
     """All that was found and done in turns that began at `start_s`."""
     acts: dict[str, str] = {}
     return tuple(event for decisions in decided for event in events_of(decisions, start_s, acts))
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What happened in a run; and what broke (`kind` empty: nothing), how many seconds after its start."""
+
+    events: tuple[Event, ...]
+    kind: str
+    subject: str
+    begun_s: float
+
+    def found_s(self) -> float | None:
+        """How long after the fault something was found (s); None: it did not come to that."""
+        return self._first(event for event in self.events if event.what == "found")
+
+    def right_s(self) -> float | None:
+        """How long after the fault its true cause was told (s)."""
+        true = ("found", self.subject, self.kind)
+        return self._first(event for event in self.events if (event.what, event.subject, event.why) == true)
+
+    def mended_s(self) -> float | None:
+        """How long after the fault an act was first seen to be done (s); that an undoing was seen is no mending."""
+        undone: set[str] = set()
+        kept = []
+        for event in self.events:
+            undone |= {event.subject} if event.what == "undone" else set()
+            kept += [event] if event.what == "verified" and event.subject not in undone else []
+        return self._first(kept)
+
+    def _first(self, events: Iterable[Event]) -> float | None:
+        if not self.kind:
+            return None
+        return next((event.after_s - self.begun_s for event in events if event.after_s >= self.begun_s), None)
+
+
+class CourseAnswer(Answer, frozen=True, kw_only=True):
+    """The course of a run of the loop: how soon something was found, the true cause, and mended; and its record.
+
+    Times are seconds after the fault began; None: it did not come to that.
+    """
+
+    level: str
+    fault: str
+    subject: str
+    found_after_s: float | None
+    right_after_s: float | None
+    mended_after_s: float | None
+    timeline: tuple[Event, ...]
+    turns: int
+    record: str
+    events: int
+    last_hash: str
 
 
 def acts_of(actions: tuple[Action, ...]) -> str:

@@ -13,9 +13,9 @@ from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.importers import calendar
 from karez.loop.runner import People, Runner, nobody
 from karez.loop.state import Approval, Decisions, Policy, State
-from karez.operations import Answer, HealRunQuestion
+from karez.operations import HealRunQuestion
 from karez.operations.faults import Breaking, fault_of, require_kind
-from karez.operations.heal import SETTING, Event, Setting, acts_of, setting_of, timeline
+from karez.operations.heal import SETTING, CourseAnswer, Event, Setting, Timeline, acts_of, setting_of, timeline
 from karez.operations.networks import counted, load_living, provenance, read_plan, require_new_file
 from karez.plan import Plan
 from karez.record.log import Record
@@ -33,24 +33,10 @@ STARTS_SHARE, ENDS_SHARE = 0.25, 0.5
 AHEAD_S = 366 * 86_400.0
 
 
-class HealRunAnswer(Answer, frozen=True, kw_only=True):
-    """The course of the run, how soon something was found, the true cause, and mended (None: not at all), the record.
+class HealRunAnswer(CourseAnswer, frozen=True, kw_only=True):
+    """The course of a run in the embedded network; `plan` is what a person brought."""
 
-    Times are seconds after the fault began.
-    """
-
-    level: str
-    fault: str
-    subject: str
     plan: str
-    found_after_s: float | None
-    right_after_s: float | None
-    mended_after_s: float | None
-    timeline: tuple[Event, ...]
-    turns: int
-    record: str
-    events: int
-    last_hash: str
 
 
 @dataclass(frozen=True)
@@ -90,18 +76,24 @@ def followed(question: HealRunQuestion, told: Told) -> HealRunAnswer:
         _remove(question.record)
         raise
     events, last_hash = verify(Path(question.record))
-    course = timeline(decided, this.start_s)
+    fault = this.fault
+    course = Timeline(
+        timeline(decided, this.start_s),
+        fault.kind if fault else "",
+        fault.subject if fault else "",
+        fault.at_s - this.start_s if fault else 0.0,
+    )
     answer = HealRunAnswer(
         headline="",
         citation=_citation(question, this.revision, last_hash),
         level=question.level,
         fault=question.fault,
-        subject=this.fault.subject if this.fault else "",
+        subject=course.subject,
         plan=question.plan,
-        found_after_s=_first(this, course, "found"),
-        right_after_s=_right(this, course),
-        mended_after_s=_mended(this, course),
-        timeline=course,
+        found_after_s=course.found_s(),
+        right_after_s=course.right_s(),
+        mended_after_s=course.mended_s(),
+        timeline=course.events,
         turns=question.turns,
         record=question.record,
         events=events,
@@ -197,32 +189,6 @@ def _brought(course: Sequence[Event], plan: Plan) -> str:
     last = said[-1]
     why = f" ({last.why})" if last.why and last.what in ("refused", "withdrawn", "proposed") else ""
     return f"; the plan brought was {last.what}{why}"
-
-
-def _first(this: _Run, course: Sequence[Event], what: str) -> float | None:
-    """How long after the fault something first happened (s)."""
-    if this.fault is None:
-        return None
-    begun = this.fault.at_s - this.start_s
-    return next((event.after_s - begun for event in course if event.what == what and event.after_s >= begun), None)
-
-
-def _mended(this: _Run, course: Sequence[Event]) -> float | None:
-    """How long after the fault an act was first seen to be done (s); that an undoing was seen is no mending."""
-    undone: set[str] = set()
-    kept = []
-    for event in course:
-        undone |= {event.subject} if event.what == "undone" else set()
-        kept += [] if event.subject in undone else [event]
-    return _first(this, kept, "verified")
-
-
-def _right(this: _Run, course: Sequence[Event]) -> float | None:
-    """How long after the fault the true cause was told (s)."""
-    if this.fault is None:
-        return None
-    true = (this.fault.subject, this.fault.kind)
-    return _first(this, [event for event in course if (event.subject, event.why) == true], "found")
 
 
 def _headline(answer: HealRunAnswer, this: _Run) -> str:

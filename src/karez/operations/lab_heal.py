@@ -14,8 +14,8 @@ from karez.lab.faults import Scene, begin
 from karez.lab.network import network_of
 from karez.loop.runner import Runner
 from karez.loop.state import Policy
-from karez.operations import Answer, LabHealQuestion
-from karez.operations.heal import SETTING, Event, setting_of, timeline
+from karez.operations import LabHealQuestion
+from karez.operations.heal import SETTING, CourseAnswer, Timeline, setting_of, timeline
 from karez.operations.lab import opened, require_alike
 from karez.operations.lab_fail import chosen
 from karez.operations.networks import counted, load_living, provenance, require_new_file
@@ -29,23 +29,8 @@ from karez.twin.store import Revision
 LASTS_SHARE = 0.5
 
 
-class LabHealAnswer(Answer, frozen=True, kw_only=True):
-    """The course of the run; how soon something was found, the true cause, and mended.
-
-    Times are seconds after the fault began; None: it did not come to that.
-    """
-
-    level: str
-    fault: str
-    subject: str
-    found_after_s: float | None
-    right_after_s: float | None
-    mended_after_s: float | None
-    timeline: tuple[Event, ...]
-    turns: int
-    record: str
-    events: int
-    last_hash: str
+class LabHealAnswer(CourseAnswer, frozen=True, kw_only=True):
+    """The course of a run on real routers."""
 
 
 def run(question: LabHealQuestion) -> LabHealAnswer:
@@ -61,25 +46,27 @@ def run(question: LabHealQuestion) -> LabHealAnswer:
         require_alike(lab, world, question.network)
         fault = None if question.fault == "none" else chosen(world, question)
         made = _played(question, world, revision, lab, fault)
-    course, true = made.course, (fault.kind, fault.subject) if fault else None
-    found_s, right_s, mended_s = (
-        course.first_s(made.broke_s, lambda said: bool(said.found)),
-        course.first_s(made.broke_s, lambda said: any((one.kind, one.subject) == true for one in said.found)),
-        course.first_s(made.broke_s, lambda said: any(one.verdict == "verified" for one in said.verdicts)),
+    decided = made.course.decisions
+    course = Timeline(
+        timeline(decided, made.start_s),
+        fault.kind if fault else "",
+        fault.subject if fault else "",
+        made.broke_s - made.start_s,
     )
+    found_s, mended_s = course.found_s(), course.mended_s()
     events, last_hash = verify(Path(question.record))
     return LabHealAnswer(
-        headline=_headline(fault, found_s, mended_s, len(course.decisions)),
+        headline=_headline(fault, found_s, mended_s, len(decided)),
         citation=f"real FRR routers in a lab, turns of {TURN_S:g} s, level {question.level}, seed {question.seed}; "
         f"record {last_hash[:12]}; {provenance(revision)}",
         level=question.level,
         fault=question.fault,
-        subject=fault.subject if fault else "",
+        subject=course.subject,
         found_after_s=found_s,
-        right_after_s=right_s,
+        right_after_s=course.right_s(),
         mended_after_s=mended_s,
-        timeline=timeline(course.decisions, made.start_s),
-        turns=len(course.decisions),
+        timeline=course.events,
+        turns=len(decided),
         record=question.record,
         events=events,
         last_hash=last_hash,
