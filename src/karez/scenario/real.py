@@ -49,8 +49,10 @@ SETTLES_S, CONVERGES_S, RESTS_S = 20.0, 60.0, 2.0
 LATER, BOOTS_S = LATE | {"routing_stuck"}, 10.0
 # So many packets more are chance.
 CHANCE_PACKETS = 5.0
+# What a lab cannot tell apart from something else: all that it has of a site is its router.
+ALIKE = frozenset({"site_power_lost"})
 # Kinds of fault that a lab can show, of those that are drawn.
-LAB_KINDS = tuple(kind for kind in KINDS if kind in BEGINS)
+LAB_KINDS = tuple(kind for kind in KINDS if kind in BEGINS and kind not in ALIKE)
 
 
 class Played(NamedTuple):
