@@ -254,28 +254,91 @@ def _with_load(world: World, link: str, share: float) -> World:
     return World(world.intended, world.actual.replace(states.set(states.rows([link]), load_gbps=load)))
 
 
-def test_drops_on_a_link_to_which_one_that_flaps_moves_traffic_follow_from_it_whatever_the_load_of_the_moment() -> None:
-    flaps: list[Signal] = [("flapping", "control", "l34", "none", 4.0, "")]
-    drops: list[Signal] = [("drops", "counter", "l45", "ab", 0.05, "")]
-    assert [cause.kind for cause in diagnose(_told(drops), at_s=LONG_S)] == ["queue_small"]
-    assert [cause.kind for cause in diagnose(_told([*flaps, *drops]), at_s=LONG_S)] == ["link_flapping"]
-    cut = [*CASES["link_cut", "l34"], *drops]
-    assert {cause.kind for cause in diagnose(_told(cut), at_s=LONG_S)} == {"link_cut", "queue_small"}
-    laden = _told(cut, _with_load(_world(), "l45", 0.5))
-    assert [cause.kind for cause in diagnose(laden, at_s=LONG_S)] == ["link_cut"]
+def _moves(world: World, cut: str) -> tuple[set[str], set[str]]:
+    """Links onto which traffic moves when one is cut, and those onto which none does."""
+    layout = layout_of(world.intended)
+    moved = passage_of(world, without=[cut])
+    onto = {link for link in layout.ends if moved.moved_onto(link)}
+    return onto, set(layout.ends) - onto - {cut}
 
 
-def test_a_slow_router_that_only_users_tell_of_follows_from_what_moved_traffic_to_a_link_there() -> None:
+@pytest.mark.parametrize("up", [True, False])
+def test_drops_on_a_link_onto_which_one_that_flaps_moves_traffic_follow_from_it_up_or_down(up: bool) -> None:
     world = _world()
-    users = _felt(world, "delay", 3_000.0, *world["demands"].ids.astype(str).tolist())
-    cut = CASES["link_cut", "l34"]
-    alone = diagnose(_told(users, world), at_s=LONG_S)
-    assert [cause.kind for cause in alone] == ["router_slow"]
-    site = layout_of(world.intended).site_of[alone[0].subject]
-    link = layout_of(world.intended).links_at[site][0]
-    for share, kinds in ((0.5, {"link_cut", "router_slow"}), (0.9, {"link_cut"})):
-        both = diagnose(_told([*cut, *users], _with_load(world, link, share)), at_s=LONG_S)
-        assert {cause.kind for cause in both} == kinds
+    onto, others = _moves(world, "l34")
+    states = world["link_states"]
+    world = World(world.intended, world.actual.replace(states.set(states.rows(["l34"]), up=up)))
+    flaps: list[Signal] = [("flapping", "control", "l34", "none", 4.0, "")]
+
+    def told(*signals: Signal) -> set[tuple[str, str]]:
+        return {(cause.kind, cause.subject) for cause in diagnose(_told(signals, world), at_s=LONG_S)}
+
+    assert onto
+    assert others
+    for link in sorted(onto | others):
+        drops = ("drops", "counter", link, "ab", 0.05, "")
+        assert told(drops) == {("queue_small", link)}
+        follows = set() if link in onto else {("queue_small", link)}
+        assert told(*flaps, drops) == {("link_flapping", "l34")} | follows
+        silent = [_probe("loss", link, way, 1.0) for way in BOTH]
+        silent.append(("unadjacent", "control", link, "none", np.nan, ""))
+        assert ("link_silent", link) in told(*flaps, *silent)
+
+
+def test_drops_on_a_laden_link_follow_from_what_moves_traffic() -> None:
+    drops: list[Signal] = [*CASES["link_cut", "l34"], ("drops", "counter", "l45", "ab", 0.05, "")]
+    for share, more in ((0.3, {"queue_small"}), (0.5, set())):
+        found = diagnose(_told(drops, _with_load(_world(), "l45", share)), at_s=LONG_S)
+        assert {cause.kind for cause in found} == {"link_cut"} | more
+
+
+@pytest.mark.parametrize(
+    ("link", "share", "follows"), [("l024", 0.9, True), ("l024", 0.5, False), ("l026", 0.9, False)]
+)
+def test_a_slow_router_that_only_users_tell_of_follows_from_traffic_moved_to_a_laden_link_there(
+    link: str, share: float, follows: bool
+) -> None:
+    world = mesh(3)
+    states = world["link_states"]
+    down = World(world.intended, world.actual.replace(states.set(states.rows(["l005"]), up=False)))
+    assert passage_of(down).moved_onto("l024")
+    assert not passage_of(down).moved_onto("l026")
+    cut = [("down", "control", "l005", "none", np.nan, "")]
+    cut += [("power", "optical", "l005", way, 30.0, "") for way in BOTH]
+    rows = passage_of(down).along(Place(sites=("c008",)), layout_of(world.intended)).rows
+    names = world["demands"].ids[rows].astype(str).tolist()
+    loaded = _with_load(down, link, share)
+    late = diagnose(_told([*cut, *_felt(world, "delay", 3_000.0, *names)], loaded), at_s=LONG_S)
+    assert {cause.id for cause in late} == {"link_cut/l005"} | (set() if follows else {"router_slow/r008"})
+    # What the router itself shows does not follow from others.
+    odd: list[Signal] = [*cut, ("imbalance", "counter", "r008", "none", 0.05, "")]
+    losing = diagnose(_told([*odd, *_felt(world, "loss", 0.05, *names)], loaded), at_s=LONG_S)
+    assert {cause.id for cause in losing} == {"link_cut/l005", "router_fabric_loss/r008"}
+
+
+def test_a_link_that_nothing_is_told_of_is_not_laden() -> None:
+    world = _world()
+    states = world["link_states"]
+    told = states.take(np.flatnonzero(states.ids != b"l45"))
+    world = World(world.intended, world.actual.replace(told))
+    drops: list[Signal] = [*CASES["link_cut", "l34"], ("drops", "counter", "l45", "ab", 0.05, "")]
+    assert {cause.kind for cause in diagnose(_told(drops, world), at_s=LONG_S)} == {"link_cut", "queue_small"}
+
+
+def test_what_users_of_a_demand_feel_that_nobody_asks_for_any_more_says_nothing() -> None:
+    gone = [(kind, "user", "no demand", "none", 0.5, "") for kind in ("loss", "delay")]
+    assert diagnose(_told(gone), at_s=LONG_S) == ()
+    assert [cause.kind for cause in diagnose(_told([*gone, *CASES["link_cut", "l34"]]), at_s=LONG_S)] == ["link_cut"]
+
+
+def test_what_is_being_changed_leaves_nothing_behind_in_memory() -> None:
+    world = _told(CASES["link_loss", "l12"])
+    kept = passage_of(world).kept
+    diagnose(world, at_s=LONG_S)
+    before = len(kept)
+    for link in ("l01", "l23", "l45"):
+        diagnose(world, at_s=LONG_S, busy=(link,))
+    assert len(kept) == before
 
 
 @pytest.mark.parametrize(("sources", "kind"), [(("counter",), "link_large_loss"), (("counter", "probe"), "link_loss")])

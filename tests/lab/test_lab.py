@@ -18,6 +18,7 @@ from benchmarks.instances.mesh import mesh
 from karez.adapters.embedded import FAULTS, Fault, drawn
 from karez.adapters.frr import ospf
 from karez.adapters.frr.config import Protocols
+from karez.adapters.frr.interior import BFD_DAEMON
 from karez.errors import InputError
 from karez.lab.asked import Configure, Count, Counted, End, Lab, LabError, SetStream, SetWay, State, Status
 from karez.lab.asked import running as all_running
@@ -124,6 +125,22 @@ def _lost_share(telemetry: Telemetry) -> Array:
     time.sleep(COUNTERS_EVERY_S)
     told = {samples.channel: samples for samples in telemetry.heard(time.time() + COUNTERS_EVERY_S)}["transit"].columns
     return np.asarray(1.0 - told["left"] / told["came"])
+
+
+def test_a_bfd_program_is_started_anew_without_a_packet_lost(world: World, lab: Lab) -> None:
+    fault = drawn(world, "bfd_dead", np.random.default_rng(1), 0.0)
+    assert fault is not None
+    scene = Scene(world, lab.plan())
+    router = scene.router_of("daemons", fault.subject)
+    lab.ask(begin(scene, fault))
+    assert until(lambda: lost(lab, over_s=2.0) == (0, 0))
+    with closing(network_of(lab, world)) as network:
+        before = lab.ask(Count(ports=False), Counted)
+        network._restart(router, BFD_DAEMON)
+        time.sleep(3.0)
+        after = lab.ask(Count(ports=False), Counted)
+    assert (after.lost + after.lost_large - before.lost - before.lost_large).sum() == 0
+    assert lab.ask(Status(), State).faults == ()
 
 
 def test_a_fault_holds_but_once_and_ends_but_once(world: World, lab: Lab) -> None:

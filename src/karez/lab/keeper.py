@@ -440,13 +440,15 @@ class Keeper:
         passed = np.zeros((len(self.networks), 2), np.int64)
         for router, devices in enumerate(self._devices):
             taken_at_s[router] = time.time()
-            for line in _read(devices).decode().splitlines()[2:]:
+            # All at once, for what passes in between would be what was lost.
+            ports, packets, wayless = _read(devices), _read(self._packets[router]), _read(self._wayless[router])
+            passed[router] = _passed(packets, wayless)
+            for line in ports.decode().splitlines()[2:]:
                 name, _, told = line.partition(":")
                 end = self._end_of.get((router, name.strip()))
                 if end is not None:
                     counted[end] = [int(told.split()[at]) for at in DEV_COLUMNS]
                     passed[router, 1] += counted[end, TX_PACKETS]
-            passed[router] += _passed(_read(self._packets[router]), _read(self._wayless[router]))
         return self._as_told(counted), passed, taken_at_s
 
     def _as_told(self, counted: Any) -> Any:
@@ -549,13 +551,14 @@ def _known(routes: int) -> int:
 
 
 def _passed(packets: bytes, wayless: bytes) -> tuple[int, int]:
-    """What came into a router by any interface or from its own hosts, and what its hosts got or had no way on.
+    """What came into a router by any interface or from its own hosts; and what its hosts got, or had no way on.
 
-    Source: RFC 4293 for the counters; until Linux 6.7 those of packets that are sent include what is forwarded.
+    What hosts would send without a way never came. Source: RFC 4293 for the counters; until Linux 6.7 those of packets
+    that are sent include what is forwarded.
     """
     ip, extended = _counters(packets, b"Ip:"), _counters(wayless, b"IpExt:")
     own = ip[b"OutRequests"] - (0 if b"OutTransmits" in ip else ip[b"ForwDatagrams"])
-    return ip[b"InReceives"] + own, ip[b"InDelivers"] + ip[b"OutNoRoutes"] + extended[b"InNoRoutes"]
+    return ip[b"InReceives"] + own, ip[b"InDelivers"] + extended[b"InNoRoutes"]
 
 
 def _counters(told: bytes, group: bytes) -> dict[bytes, int]:

@@ -25,8 +25,9 @@ from karez.twin.table import texts
 PROPOSE_S = 5.0
 # How long a proposal waits for a person (s).
 WAITS_S = 3_600.0
-# What may well come back by itself, and how long it has for that (s): a router that boots takes half a minute.
-PATIENCE_S = {"router_dead": 45.0, "router_hung": 10.0}
+# What may well come back by itself, and how long it has for that (s): a router that boots takes half a minute, and
+# neighbours that lost a router with its BFD program find it again without, unless it is started while they do.
+PATIENCE_S = {"router_dead": 45.0, "router_hung": 10.0, "bfd_dead": 10.0}
 # From the least to the most that the loop may do.
 LEVELS: tuple[Level, ...] = ("observe", "advise", "act")
 # The same instant act on the same row: twice at once, then every ten minutes. This is what damps flapping.

@@ -85,6 +85,8 @@ CROWDING = frozenset(
     {"link_loss", "link_loss_one_way", "link_slow", "link_slow_one_way", "link_jitter", "link_silent", "queue_small"}
 )
 LADEN_SHARE = 0.4
+# Of what a link may show, what it shows only while there is too much on it.
+SWINGING = CROWDING - {"link_silent"}
 # What only users tell of, and from what share on (loads swing) a link at the router may be so full that this is felt.
 FELT_ALONE = frozenset({"router_slow", "router_fabric_loss"})
 CROWDED_NEAR_SHARE = 0.6
@@ -206,36 +208,37 @@ def _follows(cause: Cause, causes: Iterable[Cause], scene: Scene) -> bool:
         return True
     if cause.kind in BETWEEN_FLAPS and ("link_flapping", cause.subject) in {other[:2] for other in causes}:
         return True
-    movers = [other for other in causes if other.kind in SHIFTING and other.since_s <= cause.since_s]
+    movers = [
+        other for other in causes if other.kind in SHIFTING and other.since_s <= cause.since_s and other.id != cause.id
+    ]
     if not movers:
         return False
+    flapping = tuple(other.subject for other in movers if other.kind == "link_flapping")
     if cause.kind in CROWDING and cause.subject in scene.layout.ends:
         # What flaps moves traffic to and fro, so that the load of this moment says nothing.
-        flapping = [other.subject for other in movers if other.kind == "link_flapping"]
-        return _is_laden(cause.subject, LADEN_SHARE, scene) or any(
-            _meet(cause.subject, link, scene) for link in flapping
-        )
-    if cause.kind in FELT_ALONE and all(_is_felt(signal) for signal in cause.evidence):
+        is_swinging = cause.kind in SWINGING and flapping and _is_moved_onto(cause.subject, flapping, scene)
+        return is_swinging or _is_laden(cause.subject, LADEN_SHARE, scene)
+    if cause.kind in FELT_ALONE and {sign.id for sign in scene.users.values()}.issuperset(cause.evidence):
         links = scene.layout.links_at.get(scene.layout.site_of[cause.subject], ())
-        return any(_is_laden(link, CROWDED_NEAR_SHARE, scene) for link in links)
+        return any(
+            _is_laden(link, CROWDED_NEAR_SHARE, scene) and _is_moved_onto(link, flapping, scene) for link in links
+        )
     return False
 
 
 def _is_laden(link: str, share: float, scene: Scene) -> bool:
-    """Whether a link carries so much of its capacity now."""
-    load = float(scene.world["link_states"].cell(link, "load_gbps"))
-    return load >= share * float(scene.world["links"].cell(link, "capacity_gbps"))
+    """Whether a link, of which something is told, carries so much of its capacity now."""
+    states = scene.world["link_states"]
+    if not states.has(link):
+        return False
+    return float(states.cell(link, "load_gbps")) >= share * float(scene.world["links"].cell(link, "capacity_gbps"))
 
 
-def _meet(link: str, other: str, scene: Scene) -> bool:
-    """Whether there are demands that pass both links, as things are or as they should be."""
-    mine, theirs = (scene.passing(Place(links=(name,))).rows for name in (link, other))
-    return bool(np.isin(mine, theirs).any())
-
-
-def _is_felt(signal: str) -> bool:
-    """Whether a signal, by its id, is what users feel."""
-    return signal.split("/")[1] == "user"
+def _is_moved_onto(link: str, flapping: tuple[str, ...], scene: Scene) -> bool:
+    """Whether traffic is on a link that is not meant to be there, or would be while others that flap are down."""
+    return scene.passage.moved_onto(link) or (
+        bool(flapping) and passage_of(scene.world, without=flapping).moved_onto(link)
+    )
 
 
 def _rank(score: Score) -> tuple[float, str, str, str]:
@@ -320,13 +323,15 @@ def _scene(world: World, at_s: float, busy: Collection[str], foreseen_us: Mappin
     users: dict[tuple[str, str], Sign] = {}
     for record in signals.records(rows):
         subject, kind, source = str(record["subject"]), str(record["kind"]), str(record["source"])
-        if subject in still:
+        is_felt = source == "user" and kind in FEELINGS
+        # Of a demand that is no longer asked for nobody can say what it passes.
+        if subject in still or (is_felt and subject not in layout.demand_rows):
             continue
         was_to_be = (source, kind) == ("user", "delay") and subject in foreseen_us
         if was_to_be and is_foreseen(float(record["size"]), foreseen_us[subject]):
             continue
         sign = Sign(str(record["id"]), source, str(record["host"]), float(record["since_s"]), float(record["size"]))
-        if source == "user" and kind in FEELINGS:
+        if is_felt:
             users[subject, kind] = sign
         else:
             kind = "blackout" if kind == "loss" and sign.size >= BLACKOUT_SHARE else kind
@@ -378,7 +383,7 @@ def _spared(scene: Scene, still: set[str]) -> Scene | None:
     """The scene without what users feel for what is being changed or worked on."""
     links, sites = scene.layout.ends, scene.layout.links_at
     place = Place(links=tuple(sorted(still & set(links))), sites=tuple(sorted(still & set(sites))))
-    passed = set(scene.passing(place).rows.tolist())
+    passed = set(scene.passage.looked_up(place, scene.layout).rows.tolist())
     users = {key: sign for key, sign in scene.users.items() if scene.layout.demand_rows[key[0]] not in passed}
     return replace(scene, users=users) if scene.signs or users else None
 
@@ -410,9 +415,10 @@ def _hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     lost = {demand: layout.demand_ends[demand][1] for demand, kind in scene.users if kind == "loss"}
     for device in sorted(devices):
         # Too few who lose what passes here and leaves there speak for no hole, unless the device itself is odd.
-        passing = _names(scene.passing(Place(sites=(layout.site_of[device],))), layout) if lost else set()
+        passing = set(scene.passing(Place(sites=(layout.site_of[device],))).rows.tolist()) if lost else set()
         least = 0.0 if Trait("imbalance", device) in scene.signs else (PRIOR + LEAST_GAIN) / FELT_HIT
-        goals = Counter(lost.values() if not least else (goal for demand, goal in lost.items() if demand in passing))
+        here = (goal for demand, goal in lost.items() if layout.demand_rows[demand] in passing)
+        goals = Counter(here if least else lost.values())
         for goal in sorted(goal for goal, count in goals.items() if count >= least):
             yield from _made(layout, of_hole, device, goal)
 
@@ -475,13 +481,9 @@ def _score(one: Hypothesis, place: int, feels: Felt, scene: Scene) -> Score:
 
 def _felt_by(one: Hypothesis, scene: Scene) -> tuple[tuple[str, str], ...]:
     """What users feel that a hypothesis explains, by demand and kind."""
-    passing, feels = _names(scene.passing(one.place), scene.layout), {*one.felt, *one.may_feel}
-    return tuple((demand, kind) for demand, kind in scene.users if demand in passing and kind in feels)
-
-
-def _names(passing: Passing, layout: Layout) -> set[str]:
-    names = tuple(layout.demand_ends)
-    return {names[row] for row in passing.rows.tolist()}
+    passing, feels = set(scene.passing(one.place).rows.tolist()), {*one.felt, *one.may_feel}
+    rows = scene.layout.demand_rows
+    return tuple((demand, kind) for demand, kind in scene.users if rows[demand] in passing and kind in feels)
 
 
 def _feel(felt: Iterable[tuple[str, str]], layout: Layout) -> Array:

@@ -6,7 +6,7 @@ feel at many places at once is one sum over all these entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 from karez.measure.routes import Crossing, Routed, Routes, case_of, meant_up, routes
 from karez.measure.signatures import WAYS, Layout, Place
 from karez.twin import World
-from karez.twin.table import Array, text
+from karez.twin.table import Array, text, texts
 
 # What users feel, in the order of all that is told by kind here.
 FEELINGS = ("loss", "delay")
@@ -47,10 +47,11 @@ class Passage:
     def along(self, place: Place, layout: Layout) -> Passing:
         """The demands that pass a place, as things are or as they should be."""
         if place not in self.kept:
-            self.kept[place] = self._along(place, layout)
+            self.kept[place] = self.looked_up(place, layout)
         return self.kept[place]
 
-    def _along(self, place: Place, layout: Layout) -> Passing:
+    def looked_up(self, place: Place, layout: Layout) -> Passing:
+        """The same, not kept: for places that are asked about but once."""
         ways = [place.way] if place.way else WAYS
         keys = [(link, way) for link in place.links for way in ways] + [(site, "") for site in place.sites]
         share = np.zeros(len(layout.demand_ends))
@@ -64,11 +65,19 @@ class Passage:
 
     @cached_property
     def much(self) -> tuple[tuple[str, ...], Array, Array]:
-        """The sites that demands pass as things are; and of each demand that does so with much, the site and row."""
+        """The sites that demands pass as things are; and the site and row of each demand that does so with much."""
         found = {place: passing for (place, way), passing in self.passed[0].items() if not way}
-        passings = [Passing(rows[shares >= FEELS_SHARE], shares) for rows, shares in found.values()]
-        sites = np.repeat(np.arange(len(found)), [len(passing.rows) for passing in passings])
-        return tuple(found), sites, np.concatenate([NOBODY.rows, *(passing.rows for passing in passings)])
+        rows = [passing.rows[passing.shares >= FEELS_SHARE] for passing in found.values()]
+        sites = np.repeat(np.arange(len(found)), [len(some) for some in rows])
+        return tuple(found), sites, np.concatenate([NOBODY.rows, *rows])
+
+    def moved_onto(self, link: str) -> bool:
+        """Whether demands pass a link as things are that do not as they should be."""
+        now, meant = (
+            {row for way in WAYS for row in passed.get((link, way), NOBODY).rows.tolist()}
+            for passed in (self.passed[0], self.passed[-1])
+        )
+        return not now <= meant
 
 
 class Felt(NamedTuple):
@@ -136,10 +145,15 @@ _PASSED: WeakKeyDictionary[Routed, Passed] = WeakKeyDictionary()
 _PASSAGES: WeakKeyDictionary[Routed, WeakKeyDictionary[Routed, Passage]] = WeakKeyDictionary()
 
 
-def passage_of(world: World) -> Passage:
-    """Where demands pass now, and where they would if nothing were wrong: what is cut has been left already."""
+def passage_of(world: World, *, without: Collection[str] = ()) -> Passage:
+    """Where demands pass now, and where they would if nothing were wrong: what is cut has been left already.
+
+    `without` names links that are taken for cut now.
+    """
     now = case_of(world)
     meant = replace(now, up=meant_up(world), drained=world["links"]["drained"], cost=world["links"]["cost"])
+    if without:
+        now = replace(now, up=now.up & ~np.isin(world["links"].ids, texts(without)))
     is_meant = all((getattr(meant, name) == getattr(now, name)).all() for name in ("up", "drained", "cost"))
     cases = [routes(world, case) for case in ([now] if is_meant else [now, meant])]
     beside = _PASSAGES.setdefault(cases[0].routed, WeakKeyDictionary())

@@ -113,8 +113,8 @@ def of_link(link: str, layout: Layout) -> Iterator[Hypothesis]:
         yield Hypothesis(kind, link, make(link), links=(link,), felt=_felt(kind), may_feel=_may_feel(kind))
     for kind, one in ONE.items():
         for way in WAYS:
-            traits, left = one(link, way), "" if kind in LEFT else way
-            yield Hypothesis(kind, link, traits, links=(link,), way=left, felt=_felt(kind), may_feel=_may_feel(kind))
+            traits, passed = one(link, way), "" if kind in LEFT else way
+            yield Hypothesis(kind, link, traits, links=(link,), way=passed, felt=_felt(kind), may_feel=_may_feel(kind))
 
 
 def of_duct(duct: str, layout: Layout) -> Iterator[Hypothesis]:
@@ -215,7 +215,7 @@ def of_config(config: str, layout: Layout) -> Iterator[Hypothesis]:
     ends = tuple(name for name, both in layout.demand_ends.items() if site in both)
     if section == "mtu" and link:
         eaten = dict.fromkeys(_large(link), LIKELY) | _mays(_lost(link))
-        yield Hypothesis("mtu_wrong", config, differs | eaten, felt=("loss",), links=(link,))
+        yield Hypothesis("mtu_wrong", config, differs | eaten | dropped, felt=("loss",), links=(link,))
     elif section == "area" and link:
         cut = {Trait("unadjacent", link): LIKELY}
         yield Hypothesis("area_wrong", config, differs | cut, may_feel=("loss", "delay"), links=(link,))

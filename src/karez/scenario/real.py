@@ -46,7 +46,7 @@ JUDGED_S, LATE_JUDGED_S = 10.0, 40.0
 # What is under way then has so long to be settled, routing to be as before once all is as planned, and to stay so (s).
 SETTLES_S, CONVERGES_S, RESTS_S = 20.0, 60.0, 2.0
 # Kinds that take longer, and how long a router boots (s).
-LATER, BOOTS_S = LATE | {"routing_stuck"}, 10.0
+LATER, BOOTS_S = LATE | {"routing_stuck", "bfd_dead"}, 10.0
 # So many packets more are chance.
 CHANCE_PACKETS = 5.0
 # What a lab cannot tell apart from something else: all that it has of a site is its router.

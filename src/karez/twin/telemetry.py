@@ -41,7 +41,8 @@ class Samples(NamedTuple):
 # user: a demand, by the hosts at its ends: `sent`, `lost` (packets), `oneway_us` (mean), `gbps` (offered).
 # optical: a receiver, `link@a` or `link@b`: `power_dbm`.
 # ping: a device, by the management network: `answers` (share of requests), `cpu_share`.
-# transit: a device: packets that `came` in on any interface or from its site, and that `left`, since it last told.
+# transit: a device: packets that `came` in on any interface or from its site, and that `left` or had no way on, since
+# it last told.
 CHANNELS: dict[str, tuple[str, ...]] = {
     "probe": ("sent", "lost", "sent_large", "lost_large", "oneway_us"),
     "counter": ("tx_packets", "rx_packets", "rx_errors", "tx_drops", "tx_gbps", "host_at_s"),

@@ -21,8 +21,8 @@ from karez.twin.table import Array
 CARRIER_S = 0.02
 BFD_S = 0.3
 DEAD_S = 4.0
-# How long a dead BFD program keeps sessions down before they come back without it (s).
-BFD_HOLD_S = 10.0
+# How long a dead BFD program keeps sessions down before they come back without it (s). Source: measured on labs.
+BFD_HOLD_S = 2.5
 DARK_DBM = -40.0
 # How a device that is too hot computes.
 HOT_SHARE = 0.97

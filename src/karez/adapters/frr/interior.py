@@ -10,6 +10,9 @@ from karez.adapters.frr.fabric import Port
 from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty
 
+# The daemon of BFD.
+BFD_DAEMON = "bfdd"
+
 
 class Interior(Protocol):
     """What an interior protocol is to a network: a module with these names.
@@ -39,6 +42,10 @@ class Interior(Protocol):
         """What gives an interface a cost."""
         ...
 
+    def bfd_lines(self, port: Port, watched: bool) -> tuple[str, ...]:
+        """What has BFD watch the neighbour at an interface, or no longer."""
+        ...
+
     def router_lines(self, drained: bool) -> tuple[str, ...]:
         """What keeps traffic that passes off a router, or lets it back."""
         ...
@@ -56,4 +63,4 @@ def interior(protocols: Protocols) -> Interior:
 
 def process_of(kind: str, igp: Interior) -> str:
     """The name of the process that a kind of program is; others run beside the routers, under their own name."""
-    return {"routing": igp.DAEMON, "bfd": "bfdd"}.get(kind, kind)
+    return {"routing": igp.DAEMON, "bfd": BFD_DAEMON}.get(kind, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from karez.adapters.frr.config import ISIS, ISIS_DRAINED_COST, OVERLOAD
+from karez.adapters.frr.config import ISIS, ISIS_DRAINED_COST, OVERLOAD, PROFILE
 from karez.adapters.frr.fabric import Port
 from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty
@@ -45,6 +45,12 @@ def planned(port: Port) -> Seen:
 def cost_lines(port: Port, cost: int) -> tuple[str, ...]:
     """What gives an interface a cost."""
     return (f"interface {port.name}", f"isis metric {cost}", "exit")
+
+
+def bfd_lines(port: Port, watched: bool) -> tuple[str, ...]:
+    """What has BFD watch the neighbour at an interface, or no longer."""
+    bfd = ("isis bfd", f"isis bfd profile {PROFILE}") if watched else ("no isis bfd",)
+    return (f"interface {port.name}", *bfd, "exit")
 
 
 def router_lines(drained: bool) -> tuple[str, ...]:

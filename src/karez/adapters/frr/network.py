@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
-from karez.adapters.frr.interior import Interior, process_of
+from karez.adapters.frr.interior import BFD_DAEMON, Interior, process_of
 from karez.adapters.frr.ready import ReadyWay, ready_ways, said_of
 from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty, VtyError
@@ -483,9 +483,28 @@ class FrrNetwork:
         if router is None:
             return f"there is no program {action.subject}"
         if self._taken_of("restarts", action.subject) != action.sets[0].after:
-            self._platform.restart(router, process_of(str(program.cell(action.subject, "kind")), self._igp))
+            self._restart(router, process_of(str(program.cell(action.subject, "kind")), self._igp))
             self._taken["restarts", action.subject] = int(action.sets[0].after)
         return ""
+
+    def _restart(self, router: int, process: str) -> None:
+        """Start a process anew.
+
+        Routing believes what BFD said last: a session that begins anew is down at first, and for that routing would
+        give up every neighbour and with it all that passes. So it does not ask BFD meanwhile.
+        """
+        if process != BFD_DAEMON:
+            self._platform.restart(router, process)
+            return
+        alone, watched = (
+            [line for port in self._fabric.routers[router].ports for line in self._igp.bfd_lines(port, watched)]
+            for watched in (False, True)
+        )
+        self._tell(router, alone)
+        try:
+            self._platform.restart(router, process)
+        finally:
+            self._tell(router, watched)
 
     def _restart_device(self, action: Action) -> str:
         router = self._router_of.get(action.subject)
