@@ -240,13 +240,13 @@ def _proven_by_clusters(made: Climb, most: int, most_rows: int) -> tuple[float, 
     """The bound of clusters with so many choices at home and rows in whole numbers, and that of their duals alone."""
     program, chosen = made.program, np.isin(np.arange(len(made.program.price)), made.chosen)
     share = clusters.shares(program, made.duals, made.reduced)
-    home, least, bound = clusters.homes(program, share.entry, made.partly | chosen, most), 0.0, 0.0
+    home, by_duals, proved = clusters.homes(program, share.entry, made.partly | chosen, most), [], []
     for each in clusters.clusters(program, share, home):
         room = clusters.value_of(program, share, each, chosen) - each.least
-        least += each.least
-        bound += clusters.least_of(program, share, each, room=room, most_rows=most_rows, enough=lambda: False)[0]
-    least_of_all = min(made.bound, share.demands + least)
-    return least_of_all + bound - least, least_of_all
+        by_duals.append(each.least)
+        proved.append(clusters.least_of(program, share, each, room=room, most_rows=most_rows, enough=lambda: False)[0])
+    least_of_all = min(made.bound, share.demands + sum(by_duals))
+    return least_of_all + clusters.gained(np.array(proved), np.array(by_duals)), least_of_all
 
 
 @pytest.mark.parametrize("kind", ["one group", "several groups", "two of each", "several budgets"])

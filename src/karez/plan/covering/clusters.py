@@ -28,6 +28,8 @@ from karez.twin.table import Array
 MOST_AT_HOME = 25
 # How near to its best a cluster is solved, as a share of its room.
 NEAR_SHARE = 0.02
+# What rounding may have done to a sum, as a share of all that was added.
+ROUNDED_SHARE = 2.0**-50
 
 
 class Shares(NamedTuple):
@@ -145,6 +147,14 @@ def least_of(
     worth = np.bincount(owner[owner >= 0], share.worth[cluster.rows][owner >= 0], len(small.weight))[heavy]
     bound = aside + _solved(only(small, np.flatnonzero(heavy)), cost, worth, NEAR_SHARE * room, enough)
     return max(min(bound, cluster.least + room), cluster.least), not is_light.any()
+
+
+def gained(proved: Array, by_duals: Array) -> float:
+    """How much more is proved of clusters (float64[clusters]) than by the duals, what rounding may have done taken off.
+
+    Where rows are worth far more than a plan costs, sums over all clusters would have rounded that away, or made it up.
+    """
+    return max(float((proved - by_duals).sum() - ROUNDED_SHARE * np.abs(by_duals).sum()), 0.0)
 
 
 def _solved(program: Program, cost: Array, worth: Array, near: float, enough: Enough) -> float:

@@ -420,9 +420,10 @@ def _prove_clusters(made: Climb, share: clusters.Shares, home: Array, enough: En
         for each in clusters.clusters(made.program, share, home)
     ]
     parts.sort(key=lambda part: -part[0])
-    least = np.array([each.least for _, each in parts])
+    by_duals = np.array([each.least for _, each in parts])
+    least = by_duals.copy()
     # What rounding may have done is taken off the one, and what groups cannot be worth less than is not in the other.
-    begin, by_duals = min(made.bound, share.demands + float(least.sum())), float(least.sum())
+    begin = min(made.bound, share.demands + float(by_duals.sum()))
     is_whole = np.zeros(len(parts), bool)
     for most_rows in CLUSTER_ROWS:
         for at, (room, each) in enumerate(parts):
@@ -434,7 +435,9 @@ def _prove_clusters(made: Climb, share: clusters.Shares, home: Array, enough: En
                     made.program, share, each, room=room, most_rows=most_rows, enough=late
                 )
                 least[at] = max(least[at], bound)
-        made.closed_bound = max(made.closed_bound, min(_least(made, begin + float(least.sum()) - by_duals), made.value))
+        made.closed_bound = max(
+            made.closed_bound, min(_least(made, begin + clusters.gained(least, by_duals)), made.value)
+        )
         made.note("exact", made.closed_bound)
 
 
