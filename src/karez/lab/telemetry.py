@@ -58,7 +58,7 @@ class Telemetry:
         due = at_s - self._asked_s >= COUNTERS_EVERY_S
         now, before = self._count(due), self._before
         self._before = now
-        came = {name: getattr(now, name) - getattr(before, name) for name in COUNTED}
+        came = _grown(now, before)
         told = [
             Samples("probe", at_s, self._probe_ids, self._probes(came)),
             Samples("optical", at_s, self._counter_ids, {"power_dbm": now.power_dbm.copy()}),
@@ -89,7 +89,7 @@ class Telemetry:
     def _demands(self, now: Counted) -> dict[str, Array]:
         before = self._users_before
         span_s = now.at_s - before.at_s
-        mine = {name: (getattr(now, name) - getattr(before, name))[self._users] for name in COUNTED}
+        mine = {name: values[self._users] for name, values in _grown(now, before).items()}
         sent = mine["settled"] + mine["settled_large"]
         return {
             "sent": sent,
@@ -119,8 +119,8 @@ class Telemetry:
     def _transits(self, now: Counted) -> dict[str, Array]:
         """What came into routers and left them, but for the tests of their links, which would hide what users lose."""
         before = self._ports_before
-        sent = _grown(now, before, "settled", "settled_large")[self._legs].sum(axis=0)
-        lost = _grown(now, before, "lost", "lost_large")[self._legs].sum(axis=0)
+        sums = {name: values[self._legs].sum(axis=0) for name, values in _grown(now, before).items()}
+        sent, lost = (sums[name] + sums[f"{name}_large"] for name in ("settled", "lost"))
         tests = np.bincount(self._router, sent + (sent - lost)[np.arange(len(sent)) ^ 1], len(self._device_ids))
         passed = np.maximum(now.passed - before.passed - tests[:, None], 0.0)
         passed[now.quiet] = np.nan
@@ -137,9 +137,9 @@ def _mean_us(delay_ns: Array, arrived: Array) -> Array:
     return np.asarray(mean)
 
 
-def _grown(now: Counted, before: Counted, *names: str) -> Array:
-    """By how much counters of legs have grown, all together."""
-    return np.asarray(sum(getattr(now, name) - getattr(before, name) for name in names))
+def _grown(now: Counted, before: Counted) -> dict[str, Array]:
+    """By how much each counter of legs has grown."""
+    return {name: getattr(now, name) - getattr(before, name) for name in COUNTED}
 
 
 def _users_bytes(counted: Counted, legs: Array) -> Array:

@@ -214,15 +214,18 @@ def _follows(cause: Cause, causes: Iterable[Cause], scene: Scene) -> bool:
     if not movers:
         return False
     flapping = tuple(other.subject for other in movers if other.kind == "link_flapping")
+    # Where traffic is now, and where it would be while links that flap are down.
+    passages = [scene.passage, *([passage_of(scene.world, without=flapping)] if flapping else [])]
     if cause.kind in CROWDING and cause.subject in scene.layout.ends:
         # What flaps moves traffic to and fro, so that the load of this moment says nothing.
-        is_swinging = cause.kind in SWINGING and flapping and _is_moved_onto(cause.subject, flapping, scene)
-        return is_swinging or _is_laden(cause.subject, LADEN_SHARE, scene)
+        may_swing = bool(flapping) and cause.kind in SWINGING
+        if may_swing and any(passage.moved_onto(cause.subject) for passage in passages):
+            return True
+        return _is_laden(cause.subject, LADEN_SHARE, scene)
     if cause.kind in FELT_ALONE and {sign.id for sign in scene.users.values()}.issuperset(cause.evidence):
         links = scene.layout.links_at.get(scene.layout.site_of[cause.subject], ())
-        return any(
-            _is_laden(link, CROWDED_NEAR_SHARE, scene) and _is_moved_onto(link, flapping, scene) for link in links
-        )
+        laden = [link for link in links if _is_laden(link, CROWDED_NEAR_SHARE, scene)]
+        return any(passage.moved_onto(link) for link in laden for passage in passages)
     return False
 
 
@@ -232,13 +235,6 @@ def _is_laden(link: str, share: float, scene: Scene) -> bool:
     if not states.has(link):
         return False
     return float(states.cell(link, "load_gbps")) >= share * float(scene.world["links"].cell(link, "capacity_gbps"))
-
-
-def _is_moved_onto(link: str, flapping: tuple[str, ...], scene: Scene) -> bool:
-    """Whether traffic is on a link that is not meant to be there, or would be while others that flap are down."""
-    return scene.passage.moved_onto(link) or (
-        bool(flapping) and passage_of(scene.world, without=flapping).moved_onto(link)
-    )
 
 
 def _rank(score: Score) -> tuple[float, str, str, str]:
@@ -442,12 +438,11 @@ def _felt_at(scene: Scene) -> set[str]:
 
 def _scored(ones: tuple[Hypothesis, ...], scene: Scene) -> tuple[Places, list[Score]]:
     """All places that hypotheses are about, and the hypotheses with what they gain."""
-    rows: dict[Place, int] = {}
-    for one in ones:
-        rows.setdefault(one.place, len(rows))
-    places = Places.of(scene.passing(place) for place in rows)
+    known: dict[Place, int] = {}
+    at = [known.setdefault(one.place, len(known)) for one in ones]
+    places = Places.of(scene.passing(place) for place in known)
     feels = places.felt(scene.felt_since_s)
-    return places, [_score(one, rows[one.place], feels, scene) for one in ones]
+    return places, [_score(one, place, feels, scene) for one, place in zip(ones, at, strict=True)]
 
 
 def _score(one: Hypothesis, place: int, feels: Felt, scene: Scene) -> Score:

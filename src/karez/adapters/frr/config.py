@@ -19,6 +19,9 @@ ISIS = "karez"
 # What keeps traffic that passes off a router, in OSPF and in IS-IS.
 STUB = "max-metric router-lsa administrative"
 OVERLOAD = "set-overload-bit"
+# What has BFD watch the neighbour at an interface, in OSPF and in IS-IS.
+OSPF_BFD = ("ip ospf bfd", f"ip ospf bfd profile {PROFILE}")
+ISIS_BFD = ("isis bfd", f"isis bfd profile {PROFILE}")
 # Hello and dead interval of the routing protocols (s); ways of equal cost that traffic is split over at most.
 HELLO_S, DEAD_S, RETRANSMIT_S = 1, 4, 1
 MOST_PATHS = 4
@@ -99,8 +102,7 @@ def ospf_port(port: Port, protocols: Protocols) -> Iterator[str]:
     yield f" ip ospf retransmit-interval {RETRANSMIT_S}"
     yield f" ip ospf area {port.area}"
     if protocols.bfd:
-        yield " ip ospf bfd"
-        yield f" ip ospf bfd profile {PROFILE}"
+        yield from (f" {line}" for line in OSPF_BFD)
 
 
 def isis_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
@@ -127,8 +129,7 @@ def isis_lines(router: Router, number: int, protocols: Protocols) -> Iterator[st
         yield f" isis csnp-interval {LISTS_S}"
         yield f" isis hello-multiplier {DEAD_S // HELLO_S}"
         if protocols.bfd:
-            yield " isis bfd"
-            yield f" isis bfd profile {PROFILE}"
+            yield from (f" {line}" for line in ISIS_BFD)
         yield "exit"
     yield from ("interface lo", f" ip router isis {ISIS}", " isis passive", "exit")
 

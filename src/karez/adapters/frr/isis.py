@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from karez.adapters.frr.config import ISIS, ISIS_DRAINED_COST, OVERLOAD, PROFILE
+from karez.adapters.frr.config import ISIS, ISIS_BFD, ISIS_DRAINED_COST, OVERLOAD
 from karez.adapters.frr.fabric import Port
 from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty
@@ -49,8 +49,7 @@ def cost_lines(port: Port, cost: int) -> tuple[str, ...]:
 
 def bfd_lines(port: Port, watched: bool) -> tuple[str, ...]:
     """What has BFD watch the neighbour at an interface, or no longer."""
-    bfd = ("isis bfd", f"isis bfd profile {PROFILE}") if watched else ("no isis bfd",)
-    return (f"interface {port.name}", *bfd, "exit")
+    return (f"interface {port.name}", *(ISIS_BFD if watched else [f"no {ISIS_BFD[0]}"]), "exit")
 
 
 def router_lines(drained: bool) -> tuple[str, ...]:

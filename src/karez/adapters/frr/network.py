@@ -496,10 +496,8 @@ class FrrNetwork:
         if process != BFD_DAEMON:
             self._platform.restart(router, process)
             return
-        alone, watched = (
-            [line for port in self._fabric.routers[router].ports for line in self._igp.bfd_lines(port, watched)]
-            for watched in (False, True)
-        )
+        ports = self._fabric.routers[router].ports
+        alone, watched = ([line for port in ports for line in self._igp.bfd_lines(port, on)] for on in (False, True))
         self._tell(router, alone)
         try:
             self._platform.restart(router, process)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from karez.adapters.frr.config import PROFILE, STUB
+from karez.adapters.frr.config import OSPF_BFD, STUB
 from karez.adapters.frr.fabric import DRAINED_COST, Port
 from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty
@@ -46,8 +46,7 @@ def cost_lines(port: Port, cost: int) -> tuple[str, ...]:
 
 def bfd_lines(port: Port, watched: bool) -> tuple[str, ...]:
     """What has BFD watch the neighbour at an interface, or no longer."""
-    bfd = ("ip ospf bfd", f"ip ospf bfd profile {PROFILE}") if watched else ("no ip ospf bfd",)
-    return (f"interface {port.name}", *bfd, "exit")
+    return (f"interface {port.name}", *(OSPF_BFD if watched else [f"no {OSPF_BFD[0]}"]), "exit")
 
 
 def router_lines(drained: bool) -> tuple[str, ...]:
