@@ -54,15 +54,12 @@ class Telemetry:
         self._asked_s = -np.inf
 
     def heard(self, at_s: float) -> tuple[Samples, ...]:
-        """What was counted since last time; interfaces and routers once a second."""
+        """What was counted since last time; interfaces, their light and routers once a second."""
         due = at_s - self._asked_s >= COUNTERS_EVERY_S
         now, before = self._count(due), self._before
         self._before = now
         came = _grown(now, before)
-        told = [
-            Samples("probe", at_s, self._probe_ids, self._probes(came)),
-            Samples("optical", at_s, self._counter_ids, {"power_dbm": now.power_dbm.copy()}),
-        ]
+        told = [Samples("probe", at_s, self._probe_ids, self._probes(came))]
         if len(self._user_ids) and now.at_s - self._users_before.at_s >= USERS_EVERY_S:
             told.append(Samples("user", at_s, self._user_ids, self._demands(now)))
             self._users_before = now
@@ -71,6 +68,7 @@ class Telemetry:
             told.append(Samples("counter", at_s, self._counter_ids, counters))
             self.load_gbps = counters["tx_gbps"].reshape(-1, 2).max(axis=1)
             self.oneway_us = told[0].columns["oneway_us"].reshape(-1, 2).max(axis=1)
+            told.append(Samples("optical", at_s, self._counter_ids, {"power_dbm": now.power_dbm.copy()}))
             told.append(Samples("ping", at_s, self._device_ids, self._pings(now)))
             told.append(Samples("transit", at_s, self._device_ids, self._transits(now)))
             self._asked_s, self._ports_before = at_s, now
