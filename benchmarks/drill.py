@@ -1,9 +1,9 @@
 """Two hundred incidents on real routers: what the loop finds and mends, whether it does harm, and how the same goes
 in the embedded network, which is the yardstick of the simulator's honesty.
 
-Meshes of ten routers, each with its own lab. Every incident is a loop that has just begun, learns what is normal, and
-then has one fault of the kinds that a lab can show, healthy days and lying probes among them. What it tells is judged
-ten seconds after the fault began.
+Meshes of ten routers, each with its own lab; some routers speak OSPF, some IS-IS, most BGP besides. Every incident is a
+loop that has just begun, learns what is normal, and then has one fault of the kinds that a lab can show, healthy days
+and lying probes among them. What it tells is judged ten seconds after the fault began.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
+from typing import NamedTuple
 
 from benchmarks import Figure, figure
 from benchmarks.instances.mesh import mesh
-from karez.adapters.frr.config import Protocols
+from karez.adapters.frr.config import Igp, Protocols
 from karez.lab.asked import Lab
+from karez.lab.faults import shown
 from karez.lab.plan import plan
 from karez.lab.start import ended, started
 from karez.loop.state import Policy
 from karez.operations.lab_score import Beside, beside
 from karez.scenario.incidents import Outcome, played
-from karez.scenario.real import TURN_S, drawn, drilled
+from karez.scenario.real import LAB_KINDS, TURN_S, drawn, drilled
 from karez.scenario.score import f1, failures
 
 NAME = "drill"
@@ -37,17 +39,32 @@ F1_BAR, HONEST_BAR = 0.9, 1.5
 FAMILIES = {
     "links": "link_cut link_silent link_silent_one_way link_slow link_slow_one_way link_loss link_loss_one_way "
     "link_large_loss link_jitter link_flapping link_narrow link_errors link_cut_one_way duct_cut",
-    "routers": "router_dead router_booted router_hung router_fabric_loss router_fib_stale router_clock_wrong "
-    "site_power_lost",
+    "routers": "router_dead router_booted router_hung router_fabric_loss router_fib_stale router_clock_wrong",
     "routing": "routing_dead routing_stuck bfd_dead cost_wrong drain_left router_drain_left",
     "access lists and policers": "filter_wrong policer_left",
     "MTU": "mtu_wrong",
     "static routes and others": "static_wrong other_wrong",
     "areas": "area_wrong",
+    "BGP": "bgp_dead bgp_wrong",
     "probes, counters and telemetry": "telemetry_dead probe_dead probe_slow counter_stuck counter_wild",
     "traffic": "demand_surge site_flood",
 }
 Pair = tuple[Outcome, Outcome]
+
+
+class Speaks(NamedTuple):
+    """What the routers of a mesh speak."""
+
+    igp: Igp = "ospf"
+    bgp: bool = True
+
+    def __str__(self) -> str:
+        """In words."""
+        return {"ospf": "OSPF", "isis": "IS-IS"}[self.igp] + (" and BGP" if self.bgp else "")
+
+
+# By seed; those that are not here speak OSPF and BGP.
+SPEAK = {1: Speaks(bgp=False), 2: Speaks(bgp=False), 7: Speaks("isis"), 8: Speaks("isis")}
 
 
 def run() -> list[Figure]:
@@ -74,15 +91,28 @@ def figures(pairs: Sequence[Pair]) -> list[Figure]:
             better="higher",
             yardstick=f1(embedded) or 0.0,
         ),
-        *(one for name, kinds in FAMILIES.items() for one in _of_family(name, kinds, real)),
+        *(
+            one
+            for name, kinds in FAMILIES.items()
+            for one in _of_some(name, [other for other in real if other.kind in kinds.split()])
+        ),
+        *(
+            one
+            for spoken in dict.fromkeys(map(_spoken, real))
+            for one in _of_some(f"routers that speak {spoken}", [other for other in real if _spoken(other) == spoken])
+        ),
         *_honesty(kinds := beside(real, embedded)),
         *(one for kind in kinds for one in _of_kind(kind)),
     ]
 
 
-def _of_family(name: str, kinds: str, real: Sequence[Outcome]) -> Iterator[Figure]:
-    """How well the causes of a family were told, where any of them came."""
-    mine = [one for one in real if one.kind in kinds.split()]
+def _spoken(one: Outcome) -> str:
+    """What the routers spoke in an incident, whose token begins with the seed of their mesh."""
+    return str(SPEAK.get(int(one.token.partition("/")[0]), Speaks()))
+
+
+def _of_some(name: str, mine: Sequence[Outcome]) -> Iterator[Figure]:
+    """How well the causes of these were told, where there are any."""
     if mine:
         yield figure(f"F1, {name} ({len(mine)} incidents)", f1(mine) or 0.0, "", F1_BAR, better="higher")
 
@@ -112,9 +142,12 @@ def _honesty(kinds: Sequence[Beside]) -> Iterator[Figure]:
 
 def _of_mesh(seed: int) -> list[Pair]:
     """The incidents of a mesh on real routers, and in the embedded network."""
-    world, name, policy = mesh(seed, sites=ROUTERS), f"bench-drill-{seed}", Policy(level="act")
-    ones = [drawn(world, str(seed), seed * INCIDENTS + number) for number in range(INCIDENTS)]
-    started(plan(world, name=name, protocols=Protocols(bfd_ms=100)))
+    speaks = SPEAK.get(seed, Speaks())
+    world, name, policy = mesh(seed, sites=ROUTERS, bgp=speaks.bgp), f"bench-drill-{seed}", Policy(level="act")
+    made = plan(world, name=name, protocols=Protocols(igp=speaks.igp, bfd_ms=100))
+    kinds = [kind for kind in shown(made) if kind in LAB_KINDS]
+    ones = [drawn(world, str(seed), seed * INCIDENTS + number, kinds) for number in range(INCIDENTS)]
+    started(made)
     real = []
     try:
         with closing(Lab(name)) as lab:

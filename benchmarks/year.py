@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import Figure, figure
 from benchmarks.instances.mesh import mesh
-from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn
+from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, has
 from karez.loop.runner import Runner
 from karez.loop.state import Policy
 from karez.record.log import Record
@@ -96,9 +96,9 @@ def lived(seed: int, length_s: float) -> Year:
 
 def _faults(world: World, seed: int, length_s: float) -> Iterator[Fault]:
     random = np.random.default_rng([seed, 365])
-    at_s = 600.0
+    at_s, kinds = 600.0, [kind for kind in KINDS if has(world, kind)]
     while (at_s := at_s + float(random.exponential(EVERY_S))) < length_s:
-        fault = drawn(world, KINDS[int(random.integers(len(KINDS)))], random, at_s)
+        fault = drawn(world, kinds[int(random.integers(len(kinds)))], random, at_s)
         if fault is not None:
             until_s = min(fault.until_s, at_s + float(random.uniform(*LASTS_S)))
             yield Fault(**({name: getattr(fault, name) for name in fault.__struct_fields__} | {"until_s": until_s}))

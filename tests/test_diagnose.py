@@ -28,8 +28,8 @@ def _world() -> World:
     """The ring, whose links tell their speed, with programs and sections, a second device at c1, and a duct of two."""
     world = ring()
     routers = [f"r{i}" for i in range(SITES)]
-    kinds = ("routing", "bfd", "telemetry", "probe")
-    sections = ("filter", "policer", "static", "other")
+    kinds = ("routing", "bfd", "telemetry", "probe", "bgp")
+    sections = ("filter", "policer", "static", "other", "bgp")
     intended = world.intended.replace(
         world["equipment"].add({"id": ["t1"], "site": ["c1"], "kind": ["otn"]}),
         Table.of(
@@ -45,7 +45,7 @@ def _world() -> World:
             {
                 "id": [f"{router}/{section}" for router in routers for section in sections] + ["r1/mtu/l12"],
                 "equipment": [router for router in routers for _ in sections] + ["r1"],
-                "link": [""] * SITES * 4 + ["l12"],
+                "link": [""] * SITES * len(sections) + ["l12"],
                 "section": list(sections) * SITES + ["mtu"],
             },
         ),
@@ -150,6 +150,11 @@ CASES: dict[tuple[str, str], list[Signal]] = {
         *(_probe("large_loss", "l12", way, 1.0) for way in BOTH),
     ],
     ("other_wrong", "r3/other"): [("differs", "control", "r3/other", "none", np.nan, "")],
+    ("bgp_dead", "r2/bgp"): [
+        ("dead", "control", "r2/bgp", "none", np.nan, ""),
+        ("imbalance", "counter", "r2", "none", 0.7, ""),
+    ],
+    ("bgp_wrong", "r2/bgp"): [("differs", "control", "r2/bgp", "none", np.nan, "")],
     ("demand_surge", "d20"): [("surge", "user", "d20", "none", 5.0, "")],
     ("counter_stuck", "l12"): [("stuck", "counter", "l12", "none", 1.0, "")],
     ("counter_wild", "l12"): [("imbalance", "counter", "l12", "ab", 0.5, "")],

@@ -25,7 +25,7 @@ from karez.twin import Table, Twin, World
 from karez.twin.check import check
 from karez.twin.schema import Value
 from karez.twin.states import initial_states
-from karez.twin.table import Array
+from karez.twin.table import Array, strings
 from karez.twin.telemetry import CHANNELS, Samples, StateRows
 
 STEP_S = 0.2
@@ -83,7 +83,7 @@ def net(sites: str, links: list[tuple[str, str, float]], demands: list[str], **c
 
 @cache
 def meshed(seed: int = 3) -> World:
-    return mesh(seed)
+    return mesh(seed, bgp=True)
 
 
 def new(world: World, seed: int = 1) -> EmbeddedNetwork:
@@ -612,6 +612,7 @@ TRACES: dict[str, Trace] = {
     "routing_dead": _trace("daemon adjacent user_loss", MOVED),
     "routing_stuck": _trace("behind"),
     "bfd_dead": _trace("daemon adjacent", MOVED),
+    "bgp_dead": _trace("daemon user_loss", f"{HURT} transit"),
     "telemetry_dead": _trace("daemon untold ping"),
     "probe_dead": _trace("daemon probe_dead"),
     "probe_slow": _trace("delay probe_loss", "large_loss"),
@@ -624,6 +625,7 @@ TRACES: dict[str, Trace] = {
     "policer_left": _trace("value user_loss", HURT),
     "static_wrong": _trace("value transit user_loss", HURT),
     "other_wrong": _trace("value"),
+    "bgp_wrong": _trace("value user_loss", HURT),
     "demand_surge": _trace("rise", f"{HURT} drops delay probe_loss large_loss"),
     "site_flood": _trace("rise", f"{HURT} drops delay probe_loss large_loss"),
     "queue_small": _trace("drops probe_loss large_loss user_loss", HURT),
@@ -639,7 +641,7 @@ TRACES: dict[str, Trace] = {
 
 def test_every_kind_of_fault_has_a_trace_to_be_held_to() -> None:
     assert set(TRACES) == set(FAULTS) - {"deaf"}
-    assert len(TRACES) == 51
+    assert len(TRACES) == 53
 
 
 @pytest.mark.parametrize("kind", TRACES)
@@ -694,6 +696,35 @@ def test_a_device_that_does_not_answer_takes_no_command_but_a_restart() -> None:
     assert "does not answer" in network.apply(act("restore_config", "r003/filter", 1), 6.0)
     assert network.look("daemon_states", ["r003/routing"]).ids == ()
     assert network.apply(act("restart_device", "r003", 1), 6.0) == ""
+
+
+def test_users_are_known_again_two_seconds_after_bgp_runs_and_not_before() -> None:
+    network, other, demands = new(world := meshed()), new(world), meshed()["demands"]
+    mine = (demands["a"] == b"c003") | (demands["b"] == b"c003")
+    network.inject(Fault("bgp_dead", "r003/bgp", 5.0))
+    other.inject(Fault("router_fabric_loss", "r003", 5.0, size_share=1.0))
+    for each in (network, other):
+        each.live(6.0)
+    assert set(strings(demands.ids[mine])) < _cut(network, world) == _cut(other, world)
+    assert network.apply(act("restart_daemon", "r003/bgp", 1), 6.0) == ""
+    network.live(7.5)
+    assert network.look("daemon_states", ["r003/bgp"]).columns["up"] == (True,)
+    assert _cut(network, world) == _cut(other, world)
+    network.live(9.0)
+    assert _cut(network, world) == set()
+
+
+def test_a_router_that_does_not_tell_of_its_users_gets_nothing_for_them() -> None:
+    network, demands = new(world := meshed()), meshed()["demands"]
+    goal = demands["b"][0]
+    network.inject(Fault("bgp_wrong", f"r{goal.decode()[1:]}/bgp", 5.0))
+    network.live(6.0)
+    assert _cut(network, world) == set(strings(demands.ids[demands["b"] == goal]))
+
+
+def _cut(network: EmbeddedNetwork, world: World) -> set[str]:
+    """The demands that nothing arrives of now."""
+    return {demand for demand in strings(world["demands"].ids) if network.delivered(demand) == 0.0}
 
 
 def test_power_that_comes_back_brings_devices_back_with_a_boot_more() -> None:

@@ -19,6 +19,7 @@ from benchmarks.instances.ring import ring
 from karez.adapters.frr.config import (
     DEAD_S,
     HELLO_S,
+    REFLECTORS,
     Protocols,
     configuration,
 )
@@ -33,6 +34,7 @@ MANY = 1_000
 WORLDS: dict[str, Callable[[], World]] = {
     "ring": ring,
     "mesh": lambda: mesh(1, sites=12),
+    "mesh with bgp": lambda: mesh(1, sites=12, bgp=True),
     "large mesh": lambda: mesh(2, sites=60),
     "mesh with areas": lambda: mesh(11),
 }
@@ -75,7 +77,8 @@ def test_every_site_with_links_has_one_router_and_every_link_one_line(world: Wor
 
 def test_no_address_is_given_twice(made: Fabric) -> None:
     given_ = [port.address for _, port in made.ports()] + [router.loopback for router in made.routers]
-    assert len(set(given_)) == len(given_) == 2 * len(made.lines) + len(made.routers)
+    given_ += [router.users for router in made.routers if made.bgp]
+    assert len(set(given_)) == len(given_) == 2 * len(made.lines) + len(made.routers) * (1 + made.bgp)
 
 
 def test_both_ends_of_a_link_are_all_of_one_network_of_two(made: Fabric) -> None:
@@ -86,7 +89,8 @@ def test_both_ends_of_a_link_are_all_of_one_network_of_two(made: Fabric) -> None
 
 def test_no_loopback_is_in_the_network_of_a_link(made: Fabric) -> None:
     links = [IPv4Network(f"{port.address}/31", strict=False) for _, port in made.ports()]
-    assert not any(IPv4Address(router.loopback) in network for router in made.routers for network in links)
+    own = [IPv4Address(address) for router in made.routers for address in (router.loopback, router.users)]
+    assert not any(address in network for address in own for network in links)
 
 
 def test_the_interface_that_one_faces_faces_back(made: Fabric) -> None:
@@ -347,6 +351,35 @@ def test_no_two_routers_have_the_same_name_in_routing(igp: str) -> None:
     assert len(set(names)) == len(names) == len(made.routers)
 
 
+def test_users_are_at_the_loopback_of_a_router_unless_it_runs_bgp() -> None:
+    assert all(router.users == router.loopback for router in _fabric(WORLDS["mesh"]()).routers)
+    assert not any(router.users == router.loopback for router in _fabric(WORLDS["mesh with bgp"]()).routers)
+
+
+def test_that_some_routers_run_bgp_and_others_do_not_is_refused() -> None:
+    world = WORLDS["mesh with bgp"]()
+    programs = world["daemons"]
+    partly = programs.take(programs.ids != b"r003/bgp")
+    told = _refused(World(world.intended.replace(partly), world.actual))
+    ((where, what),) = told
+    assert (where, "1 of 12 routers run no BGP" in what) == ("daemons", True)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 7])
+def test_every_router_but_the_first_opens_a_session_to_each_reflector_before_it(number: int) -> None:
+    made = _fabric(WORLDS["mesh with bgp"]())
+    ((_, lines),) = _told(made.routers[number], Protocols(bgp=True), number)["bgpd"]
+    asked = [line.split()[1] for line in lines if " remote-as " in line and "clients" not in line]
+    assert asked == [router.loopback for router in made.routers[: min(number, REFLECTORS)]]
+    # A reflector takes the sessions of all others, and tells each what the others said.
+    listens = [line.split()[3] for line in lines if line.startswith("bgp listen range ")]
+    assert bool(listens) == (number < REFLECTORS)
+    assert all(IPv4Address(router.loopback) in IPv4Network(at) for at in listens for router in made.routers)
+    told = {line.split()[1] for line in lines if line.endswith("route-reflector-client")}
+    assert told == ({*asked, "clients"} if listens else set())
+    assert [line for line in lines if line.startswith("network ")] == [f"network {made.routers[number].users}/32"]
+
+
 def test_just_the_daemons_that_are_needed_run_and_zebra_is_the_first() -> None:
     assert Protocols().daemons == ("zebra", "staticd", "ospfd", "bfdd")
     assert Protocols(igp="isis", bfd_ms=0).daemons == ("zebra", "staticd", "isisd")
@@ -368,7 +401,7 @@ def _only(**values: int) -> Router:
         area=values.get("area", 0),
         mtu=MTU,
     )
-    return Router(id="r", site="s", loopback="10.255.0.1", ports=(port,), drained=port.drained)
+    return Router(id="r", site="s", loopback="10.255.0.1", users="10.255.0.1", ports=(port,), drained=port.drained)
 
 
 ROUTERS = {

@@ -33,6 +33,8 @@ ROUTE_FACTOR = 1.3
 LEAST_KM = 5.0
 PROGRAMS = ("routing", "bfd", "telemetry", "probe")
 SECTIONS = ("filter", "policer", "static", "other")
+# What routers with BGP have besides: the program, and the section that says where users are.
+BGP, ANNOUNCED = ("bgp",), "users are announced"
 MTU = "9000"
 
 
@@ -44,14 +46,19 @@ class _Lines(NamedTuple):
     area: Array
 
 
-def mesh(seed: int, *, sites: int = 0) -> World:
-    """A network of so many sites (12 to 30 where none is said) that stays whole when any one link is cut."""
+def mesh(seed: int, *, sites: int = 0, bgp: bool = False) -> World:
+    """A network of so many sites (12 to 30 where none is said) that stays whole when any one link is cut.
+
+    Its routers run BGP if asked, and are the same in all else.
+    """
     random = np.random.default_rng(seed)
     count = sites or int(random.integers(*SITES))
     where = random.uniform(0.0, SIDE_DEGREES, (count, 2))
     lines = _lines(random, where)
     demands = _demands(random, count)
-    twin = Twin().replace(*_regions(), _sites(where), demands, *_gear(count, lines), *_ducts(random, lines))
+    twin = Twin().replace(
+        *_regions(), _sites(where), demands, *_gear(count, lines, BGP if bgp else ()), *_ducts(random, lines)
+    )
     twin = twin.replace(_links(lines, np.full(len(lines.pairs), CAPACITIES_GBPS[0])))
     return World(*_as_full(random, twin, lines))
 
@@ -176,7 +183,7 @@ def _ducts(random: np.random.Generator, lines: _Lines) -> list[Table]:
     ]
 
 
-def _gear(count: int, lines: _Lines) -> list[Table]:
+def _gear(count: int, lines: _Lines, also: tuple[str, ...]) -> list[Table]:
     """A router and an optical node a site, the programs of each router, and what is configured."""
     sites = range(count)
     devices = {
@@ -184,17 +191,18 @@ def _gear(count: int, lines: _Lines) -> list[Table]:
         "site": [_name("c", i) for i in sites] * 2,
         "kind": ["router"] * count + ["otn"] * count,
     }
-    programs = [(i, kind) for i in sites for kind in PROGRAMS]
+    programs = [(i, kind) for i in sites for kind in (*PROGRAMS, *also)]
     daemons = {
         "id": [f"{_name('r', i)}/{kind}" for i, kind in programs],
         "equipment": [_name("r", i) for i, _ in programs],
         "kind": [kind for _, kind in programs],
     }
-    return [Table.of("equipment", devices), Table.of("daemons", daemons), _configs(count, lines)]
+    return [Table.of("equipment", devices), Table.of("daemons", daemons), _configs(count, lines, also)]
 
 
-def _configs(count: int, lines: _Lines) -> Table:
+def _configs(count: int, lines: _Lines, also: tuple[str, ...]) -> Table:
     rows = [(f"r{i:03d}/{section}", _name("r", i), "", section, "none") for i in range(count) for section in SECTIONS]
+    rows += [(f"r{i:03d}/{section}", _name("r", i), "", section, ANNOUNCED) for i in range(count) for section in also]
     for link, (ends, area) in enumerate(zip(lines.pairs.tolist(), lines.area.tolist(), strict=True)):
         for site in ends:
             router, name = _name("r", site), _name("l", link)

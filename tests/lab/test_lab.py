@@ -16,9 +16,10 @@ import pytest
 
 from benchmarks.instances.mesh import mesh
 from karez.adapters.embedded import FAULTS, Fault, drawn
-from karez.adapters.frr import ospf
+from karez.adapters.frr import bgp, ospf
 from karez.adapters.frr.config import Protocols
 from karez.adapters.frr.interior import BFD_DAEMON
+from karez.adapters.frr.network import FrrNetwork
 from karez.errors import InputError
 from karez.lab.asked import Configure, Count, Counted, End, Lab, LabError, SetStream, SetWay, State, Status
 from karez.lab.asked import running as all_running
@@ -29,6 +30,7 @@ from karez.lab.start import ended, started
 from karez.lab.telemetry import COUNTERS_EVERY_S, Telemetry
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
+from karez.plan import Action, Cell
 from karez.record.log import Record
 from karez.twin import World
 from karez.twin.table import Array
@@ -40,7 +42,7 @@ SITES = 6
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return mesh(5, sites=SITES)
+    return mesh(5, sites=SITES, bgp=True)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,61 @@ def _lost_share(telemetry: Telemetry) -> Array:
     return np.asarray(1.0 - told["left"] / told["came"])
 
 
+def test_without_bgp_no_user_is_known_and_with_it_all_are_again(world: World, lab: Lab) -> None:
+    fault = drawn(world, "bgp_dead", np.random.default_rng(1), 0.0)
+    assert fault is not None
+    scene = Scene(world, lab.plan())
+    router = scene.router_of("daemons", fault.subject)
+    mine = np.array([router in stream.hosts for stream in lab.plan().streams if not stream.test])
+    asked = begin(scene, fault)
+    lab.ask(asked)
+    # What others send over this router is lost, too.
+    assert until(lambda: bool(_losing(lab)[mine].all()))
+    assert not _losing(lab).all()
+    lab.ask(End(label=asked.label))
+    assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
+
+
+def _losing(lab: Lab) -> Array:
+    """Which demands have lost most of what they sent within half a second."""
+    tests = 4 * len(lab.plan().fabric.lines)
+    before = lab.ask(Count(ports=False), Counted)
+    time.sleep(0.5)
+    after = lab.ask(Count(ports=False), Counted)
+    gone, sent = ((getattr(after, name) - getattr(before, name))[tests::2] for name in ("lost", "settled"))
+    return np.asarray(gone > sent / 2.0)
+
+
+def test_a_network_that_a_router_says_nothing_of_or_too_much_of_is_told_and_put_right(world: World, lab: Lab) -> None:
+    fault = drawn(world, "bgp_wrong", np.random.default_rng(1), 0.0)
+    assert fault is not None
+    scene, section = Scene(world, lab.plan()), fault.subject
+    router = scene.router_of("configs", section)
+    own = lab.plan().fabric.routers[router].users
+    said = {(own, False): "no users are announced", ("10.9.9.9", True): f"{own}/32, 10.9.9.9/32"}
+    with closing(network_of(lab, world)) as network:
+        for restores, ((address, says), told) in enumerate(said.items(), 1):
+            assert _says(network, section) == "users are announced"
+            lab.ask(Configure(router=router, daemon=bgp.DAEMON, lines=bgp.lines(address, says)))
+            assert set(_says(network, section).split(", ")) == set(told.split(", "))
+            act = Action(
+                kind="restore_config",
+                subject=section,
+                sets=(Cell("configs", section, "restores", restores - 1, restores),),
+                blast_radius=(section,),
+                expires_at_s=time.time() + 60.0,
+            )
+            assert network.apply(act, time.time()) == ""
+            assert network.look("config_states", [section]).columns["restores"] == (restores,)
+        assert _says(network, section) == "users are announced"
+    assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
+
+
+def _says(network: FrrNetwork, section: str) -> str:
+    (said,) = network.look("config_states", [section]).columns["value"]
+    return str(said)
+
+
 def test_a_bfd_program_is_started_anew_without_a_packet_lost(world: World, lab: Lab) -> None:
     fault = drawn(world, "bfd_dead", np.random.default_rng(1), 0.0)
     assert fault is not None
@@ -162,7 +219,7 @@ def test_what_a_lab_cannot_do_is_said_and_harms_nobody(lab: Lab) -> None:
         lab.ask(SetWay(ways=(0,), values={"colour": 1.0}))
     with pytest.raises(LabError):
         lab.ask(SetStream(stream=1_000_000, per_s=1.0))
-    assert lost(lab, over_s=0.5) == (0, 0)
+    assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
 
 
 def test_the_loop_mends_a_slow_link_of_real_routers(world: World, lab: Lab, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from karez.operations.faults import Breaking, drawn_fault
 from karez.operations.networks import given_rows
 
 FOR_S = 100.0
-WORLD = mesh(5, sites=6)
+WORLD = mesh(5, sites=6, bgp=True)
 SCENE = Scene(WORLD, plan(WORLD, name="none", protocols=Protocols()))
 
 

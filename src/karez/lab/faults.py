@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from karez.adapters.embedded import FAULTS, Fault
 from karez.adapters.embedded.faults import SPIKE_US
+from karez.adapters.frr import bgp
 from karez.adapters.frr.fabric import DRAINED_COST, Port
 from karez.adapters.frr.interior import Interior, interior, process_of
 from karez.errors import InputError
@@ -233,7 +234,7 @@ def _router_hung(scene: Scene, fault: Fault) -> Effect:
 
 def _router_fib_stale(scene: Scene, fault: Fault) -> Effect:
     router, goal = scene.router(fault.subject), scene.plan.fabric.routers[scene.router_at(fault.goal)]
-    lost = _filter(router, "hole", ("forward", "output"), f"{USERS} ip daddr {goal.loopback} counter drop")
+    lost = _filter(router, "hole", ("forward", "output"), f"{USERS} ip daddr {goal.users} counter drop")
     return lost._replace(mended=(router, ""))
 
 
@@ -331,8 +332,15 @@ def _area_wrong(scene: Scene, fault: Fault) -> Effect:
 
 def _static_wrong(scene: Scene, fault: Fault) -> Effect:
     router, goal = scene.router_of("configs", fault.subject), scene.router_at(fault.goal)
-    route = f"ip route {scene.plan.fabric.routers[goal].loopback}/32 blackhole"
+    route = f"ip route {scene.plan.fabric.routers[goal].users}/32 blackhole"
     wrong, right = (Configure(router=router, daemon="staticd", lines=(line,)) for line in (route, f"no {route}"))
+    return Effect((wrong,), (right,))
+
+
+def _bgp_wrong(scene: Scene, fault: Fault) -> Effect:
+    router = scene.router_of("configs", fault.subject)
+    users = scene.plan.fabric.routers[router].users
+    wrong, right = (Configure(router=router, daemon=bgp.DAEMON, lines=bgp.lines(users, on)) for on in (False, True))
     return Effect((wrong,), (right,))
 
 
@@ -409,6 +417,7 @@ BEGINS: dict[str, Callable[[Scene, Fault], Effect]] = {
     "routing_dead": _program_dead,
     "routing_stuck": _program_stuck,
     "bfd_dead": _program_dead,
+    "bgp_dead": _program_dead,
     "telemetry_dead": _program_dead,
     "probe_dead": _program_dead,
     "probe_slow": _probe_slow,
@@ -420,6 +429,7 @@ BEGINS: dict[str, Callable[[Scene, Fault], Effect]] = {
     "area_wrong": _area_wrong,
     "policer_left": _policer_left,
     "static_wrong": _static_wrong,
+    "bgp_wrong": _bgp_wrong,
     "other_wrong": _other_wrong,
     "demand_surge": _demand_surge,
     "site_flood": _site_flood,
@@ -435,4 +445,5 @@ BEGINS: dict[str, Callable[[Scene, Fault], Effect]] = {
 def shown(plan: Plan) -> tuple[str, ...]:
     """The kinds of fault that a lab built from this plan can show."""
     areas = interior(plan.protocols).area_lines(plan.fabric.routers[0].ports[0], 0)
-    return tuple(kind for kind in BEGINS if areas or kind != "area_wrong")
+    lacks = (*(() if areas else ("area_wrong",)), *(() if plan.protocols.bgp else ("bgp_dead", "bgp_wrong")))
+    return tuple(kind for kind in BEGINS if kind not in lacks)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -96,13 +97,15 @@ CONVERGES_S, LOOKED_S = 120.0, 0.05
 BESIDE = ("probe", "telemetry")
 # Where /proc/net/dev has PORT_COUNTS.
 DEV_COLUMNS = (1, 2, 9, 8)
+# The kernel's table of its own addresses, and how far what is in it reaches. Source: linux/rtnetlink.h.
+LOCAL, HOST_SCOPE = 255, 254
 RX_PACKETS, RX_ERRORS, TX_PACKETS = (PORT_COUNTS.index(name) for name in ("rx_packets", "rx_errors", "tx_packets"))
 # Where interfaces and routers are not asked.
 NOT_READ = np.zeros((0, len(PORT_COUNTS)), np.int64), np.zeros((0, 2), np.int64), np.zeros(0)
 # The light that an interface receives over a line that is well, and over one that is cut (dBm).
 POWER_DBM, DARK_DBM = -8.0, -40.0
 MBPS_PER_GBPS, MOST_MBPS = 1e3, (1 << 32) - 2
-LOOPBACK_ENDS, PAGE_BYTES = b"FF0A", 1 << 16
+PAGE_BYTES = 1 << 16
 
 
 class Keeper:
@@ -485,10 +488,11 @@ class Keeper:
             return Rules()
 
     def _await_routes(self) -> None:
-        """Wait until every router has a way to the loopback of every other."""
+        """Wait until every router has a way to the users of every other."""
         left, until_s = dict(enumerate(self._routes)), time.monotonic() + CONVERGES_S
+        goals = {IPv4Address(router.users).packed[::-1].hex().upper().encode() for router in self._fabric.routers}
         while left:
-            left = {row: fd for row, fd in left.items() if _known(fd) < len(self._routes) - 1}
+            left = {row: fd for row, fd in left.items() if len(_known(fd) & goals) < len(goals) - 1}
             dead = self.daemons.dead()
             if dead:
                 raise SpaceError(f"these daemons died: {', '.join(dead)}")
@@ -538,16 +542,19 @@ def _addressed(router: Router) -> None:
         loopback = kernel.link_lookup(ifname="lo")[0]
         kernel.link("set", index=loopback, state="up")
         kernel.addr("add", index=loopback, address=router.loopback, prefixlen=32)
+        if router.users != router.loopback:
+            # What comes for users is this router's; no interface has the address, so that the interior protocol
+            # does not tell of it.
+            kernel.route("add", dst=f"{router.users}/32", oif=loopback, table=LOCAL, type="local", scope=HOST_SCOPE)
         for port in router.ports:
             index = kernel.link_lookup(ifname=port.name)[0]
             kernel.addr("add", index=index, address=port.address, prefixlen=31)
             kernel.link("set", index=index, mtu=port.mtu, state="up")
 
 
-def _known(routes: int) -> int:
-    """To how many loopbacks a routing table knows a way."""
-    goals = {line.split(b"\t", 2)[1] for line in _read(routes).splitlines()[1:]}
-    return sum(goal.endswith(LOOPBACK_ENDS) for goal in goals)
+def _known(routes: int) -> set[bytes]:
+    """What a routing table knows a way to, as the kernel writes addresses."""
+    return {line.split(b"\t", 2)[1] for line in _read(routes).splitlines()[1:]}
 
 
 def _passed(packets: bytes, wayless: bytes) -> tuple[int, int]:

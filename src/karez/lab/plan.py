@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 
 from karez.adapters.frr.config import Protocols
@@ -41,7 +42,7 @@ def plan(
         name=name,
         network=network,
         fabric=made,
-        protocols=protocols,
+        protocols=msgspec.structs.replace(protocols, bgp=made.bgp),
         streams=(*_tests(made, tests_per_s), *users.values()),
         demands=tuple(users),
         seed=seed,
@@ -68,6 +69,6 @@ def _users(world: World, made: Fabric, per_s: float) -> Iterator[tuple[str, Stre
         ends = at.get(str(record["a"])), at.get(str(record["b"]))
         if ends[0] is None or ends[1] is None or ends[0] == ends[1]:
             continue
-        addresses = made.routers[ends[0]].loopback, made.routers[ends[1]].loopback
+        addresses = made.routers[ends[0]].users, made.routers[ends[1]].users
         rate = max(part * per_s, LEAST_PER_S)
         yield str(record["id"]), Stream(hosts=(ends[0], ends[1]), addresses=addresses, per_s=rate, test=False)

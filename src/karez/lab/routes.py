@@ -1,7 +1,7 @@
 """The forwarding table of a router's kernel, as it says it over netlink: all of it once, and then only what changes.
 
 Source: rtnetlink(7), linux/rtnetlink.h. Routes to hosts of the main table are kept, which are all that leads to
-loopbacks; where several lead to the same one, that of the lowest priority is what the kernel uses. Of an interface that
+users; where several lead to the same one, that of the lowest priority is what the kernel uses. Of an interface that
 loses its light routes say nothing, and the kernel ignores it; one that is taken down loses its routes without a word.
 """
 
@@ -126,7 +126,7 @@ class ForwardingTables:
 
     def __init__(self, fabric: Fabric, networks: Sequence[int]) -> None:
         """Hear of changes in all networks, whose interfaces are there."""
-        self._goals = {IPv4Address(router.loopback).packed: row for row, router in enumerate(fabric.routers)}
+        self._goals = {IPv4Address(router.users).packed: row for row, router in enumerate(fabric.routers)}
         self._lines: list[dict[int, int]] = []
         self._routes: list[Routes] = []
         self._changed: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {}

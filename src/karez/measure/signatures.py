@@ -186,11 +186,16 @@ def of_daemon(daemon: str, layout: Layout) -> Iterator[Hypothesis]:
     links = layout.links_at.get(site, ())
     dead: dict[Trait, Weight] = {Trait("dead", daemon): MUST}
     here, feel = (site,), ("loss", "delay")
+    # What a router knows no way for came in and did not leave, too.
+    dropped: dict[Trait, Weight] = {Trait("imbalance", device): MAY}
     if kind == "routing":
-        yield Hypothesis("routing_dead", daemon, dead | _all(links, "unadjacent", LIKELY), sites=here, may_feel=feel)
+        alone = dead | dropped | _all(links, "unadjacent", LIKELY)
+        yield Hypothesis("routing_dead", daemon, alone, sites=here, may_feel=feel)
         yield Hypothesis("routing_stuck", daemon, {Trait("behind", daemon): MUST}, sites=here, may_feel=feel)
     elif kind == "bfd":
         yield Hypothesis("bfd_dead", daemon, dead | _all(links, "unadjacent", MAY), sites=here, may_feel=feel)
+    elif kind == "bgp":
+        yield Hypothesis("bgp_dead", daemon, dead | dropped, sites=here, may_feel=("loss",))
     elif kind == "telemetry":
         silent = dict.fromkeys((Trait("silence", name, way) for name in (device, *links) for way in (*WAYS, "")), MAY)
         yield Hypothesis("telemetry_dead", daemon, silent | dead)
@@ -226,6 +231,9 @@ def of_config(config: str, layout: Layout) -> Iterator[Hypothesis]:
     elif section == "static":
         lost: dict[Trait, Weight] = {Trait("imbalance", device): LIKELY}
         yield Hypothesis("static_wrong", config, differs | lost, may_feel=("loss",), sites=(site,))
+    elif section == "bgp":
+        to = tuple(name for name, (_, end) in layout.demand_ends.items() if end == site)
+        yield Hypothesis("bgp_wrong", config, differs, demands=to, may_feel=("loss",))
     else:
         yield Hypothesis("other_wrong", config, differs)
 

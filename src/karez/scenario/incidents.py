@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
-from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, planned_gbps
+from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, has, planned_gbps
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy, State
 from karez.measure.signatures import WAYS
@@ -108,7 +108,8 @@ def incident(
     """The incident of a number on a network: its fault, and whether what the loop believes differs from the world."""
     random = np.random.default_rng([number, *name.encode()])
     mismatch = _mismatch(random, matched_share)
-    for _ in range(20):
+    kinds = [kind for kind in kinds if has(world, kind)]
+    for _ in range(20 if kinds else 0):
         kind = kinds[int(random.integers(len(kinds)))]
         fault = drawn(world, kind, random, LEARN_S + float(random.uniform(0.0, 1.0)))
         if kind == "none" or (fault is not None and _shows(world, fault)):

@@ -6,9 +6,9 @@ It stands in for the world, so it shares no code with what predicts an action's 
 
 from __future__ import annotations
 
-from karez.adapters.embedded.draw import drawn
+from karez.adapters.embedded.draw import drawn, has
 from karez.adapters.embedded.faults import FAULTS, FOREVER_S, Fault
 from karez.adapters.embedded.network import EmbeddedNetwork
 from karez.adapters.embedded.planned import planned_gbps
 
-__all__ = ["FAULTS", "FOREVER_S", "EmbeddedNetwork", "Fault", "drawn", "planned_gbps"]
+__all__ = ["FAULTS", "FOREVER_S", "EmbeddedNetwork", "Fault", "drawn", "has", "planned_gbps"]

@@ -41,6 +41,16 @@ def drawn(world: World, kind: str, random: np.random.Generator, at_s: float) -> 
     )
 
 
+def has(world: World, kind: str) -> bool:
+    """Whether the network has any program or section of the sort that a kind of fault is about."""
+    what = FAULTS[kind]
+    programs, sections = world["daemons"]["kind"], world["configs"]["section"]
+    return bool(
+        (not what.program or np.any(programs == what.program.encode()))
+        and (not what.section or np.any(sections == what.section.encode()))
+    )
+
+
 # A subject, the site that traffic is lost to where the kind has one, and the way (-1: either).
 Found = tuple[str, str, int] | None
 
@@ -93,17 +103,21 @@ def _site(world: World, what: Kind, random: np.random.Generator) -> Found:
 def _daemon(world: World, what: Kind, random: np.random.Generator) -> Found:
     programs = world["daemons"]
     good = (programs["kind"] == what.program.encode()) & np.isin(programs.ids, world["daemon_states"].ids)
+    if what.program == "bgp":
+        good &= np.isin(_sites_of(world, programs["equipment"]), list(dict(zip(*_ends(world), strict=True))))
     return _one(random, programs.ids[good])
 
 
 def _config(world: World, what: Kind, random: np.random.Generator) -> Found:
-    """A section of the kind; of those about traffic at a site, one where traffic enters."""
+    """A section of the kind; of those about traffic at a site, one where traffic enters, or where some ends."""
     configs = world["configs"]
     good = (configs["section"] == what.section.encode()) & np.isin(configs.ids, world["config_states"].ids)
     sites = _sites_of(world, configs["equipment"])
     goal = dict(zip(*_ends(world), strict=True))
     if what.section in ("filter", "policer", "static"):
         good &= np.isin(sites, list(goal)) if goal else False
+    if what.section == "bgp":
+        good &= np.isin(sites, list(goal.values())) if goal else False
     found = _one(random, configs.ids[good])
     if found is None or what.section != "static":
         return found

@@ -17,6 +17,8 @@ from karez.adapters.embedded.plant import Plant, row
 from karez.adapters.embedded.traffic import BASE_LOSS_SHARE, Rates, Spots, Ways
 from karez.twin.table import Array
 
+# How long BGP needs, once its program runs, until others know of its router's users and it of theirs (s).
+BGP_FORMS_S = 2.0
 # How soon routing knows (s): light gone, packets gone where BFD runs, hello packets missed.
 CARRIER_S = 0.02
 BFD_S = 0.3
@@ -56,6 +58,7 @@ class Effects(Forks):
         self.alive, self.fabric, self.transit_us = np.ones(vertices, bool), np.zeros(vertices), np.zeros(vertices)
         self.hole, self.entry = np.full(vertices, -1, np.int32), np.ones(vertices)
         self.exit, self.police, self.stale = np.ones(vertices), np.ones(vertices), np.zeros(vertices, bool)
+        self.known = np.ones(vertices)
         # Devices, programs, demands.
         self.dead, self.hung, self.hot = np.zeros(devices, bool), np.zeros(devices, bool), np.zeros(devices, bool)
         self.dark = np.zeros(devices, bool)
@@ -76,6 +79,7 @@ class Effects(Forks):
         self.program_up &= gear.restart_until_s <= at_s
         self._devices()
         self._programs()
+        self._users(gear, at_s)
         self._sessions()
 
     def ways(self, derived_us: Array, capacity_gbps: Array) -> Ways:
@@ -93,7 +97,9 @@ class Effects(Forks):
 
     def spots(self) -> Spots:
         """How the router at each vertex treats packets."""
-        return Spots(self.alive, self.fabric, self.transit_us, self.hole, self.entry, self.exit, self.police)
+        return Spots(
+            self.alive, self.fabric, self.transit_us, self.hole, self.entry, self.exit, self.police, self.known
+        )
 
     @property
     def noisy(self) -> bool:
@@ -162,6 +168,23 @@ class Effects(Forks):
             if kind == b"routing":
                 self._lose(plant.links_at(site), DEAD_S)
                 self.stale[plant.sites.vertex[site]] = True
+
+    def _users(self, gear: Gear, at_s: float) -> None:
+        """Whose users nobody knows: those of routers whose BGP does not run, or just began to.
+
+        They know nobody's either, and so lead nowhere what others send over them.
+        """
+        plant = self.plant
+        for program in np.flatnonzero((plant.programs.kind == b"bgp") & (plant.programs.device >= 0)).tolist():
+            device = plant.programs.device[program]
+            since_s = max(gear.restart_until_s[program], gear.boot_until_s[device])
+            forming = since_s <= at_s < since_s + BGP_FORMS_S
+            if forming:
+                self.next_s = min(self.next_s, since_s + BGP_FORMS_S)
+            if forming or not self.program_up[program]:
+                vertex = plant.sites.vertex[plant.site_of(device)]
+                self.entry[vertex] = self.known[vertex] = 0.0
+                self.fabric[vertex] = 1.0
 
     def _sessions(self) -> None:
         """When routing misses the other end of each link."""
@@ -361,6 +384,10 @@ def _static_wrong(effects: Effects, fault: Fault, at_s: float) -> None:
     effects.hole[effects.section_spot(fault)] = effects.goal(fault)
 
 
+def _bgp_wrong(effects: Effects, fault: Fault, at_s: float) -> None:
+    effects.known[effects.section_spot(fault)] = 0.0
+
+
 def _demand_surge(effects: Effects, fault: Fault, at_s: float) -> None:
     effects.surge[row(effects.plant.demands.ids, fault.subject)] *= fault.size_share
 
@@ -447,6 +474,7 @@ EFFECTS: dict[str, Callable[[Effects, Fault, float], None]] = {
     "routing_dead": _program_dead,
     "routing_stuck": _routing_stuck,
     "bfd_dead": _bfd_dead,
+    "bgp_dead": _program_dead,
     "telemetry_dead": _program_dead,
     "probe_dead": _program_dead,
     "probe_slow": _probe_slow,
@@ -459,6 +487,7 @@ EFFECTS: dict[str, Callable[[Effects, Fault, float], None]] = {
     "policer_left": _policer_left,
     "static_wrong": _static_wrong,
     "other_wrong": _spoils,
+    "bgp_wrong": _bgp_wrong,
     "demand_surge": _demand_surge,
     "site_flood": _site_flood,
     "queue_small": _queue_small,

@@ -110,6 +110,8 @@ FAULTS: dict[str, Kind] = {
     "work_router": Kind("router", lasts_s=WORK_S),
     "none": Kind("nothing"),
     "noise": Kind("link", us=(0.0, 3_000.0), lasts_s=(0.15, 0.2)),
+    "bgp_dead": Kind("daemon", mended=AGAIN, program="bgp"),
+    "bgp_wrong": Kind("config", mended=RESTORE, section="bgp"),
     # Not of the catalogue: what a test asks for. A command to its subject is acknowledged and not done.
     "deaf": Kind("any"),
 }

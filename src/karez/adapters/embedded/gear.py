@@ -47,5 +47,6 @@ def wrong_value(fault: Fault, was: str) -> str:
         "area_wrong": "99",
         "policer_left": f"police {fault.size_share:.2f}",
         "static_wrong": f"{fault.goal} discard",
+        "bgp_wrong": "no users are announced",
     }.get(fault.kind, "changed by hand")
     return said if said != was else f"{said} again"

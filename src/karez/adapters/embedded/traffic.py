@@ -94,7 +94,10 @@ class Ways(NamedTuple):
 
 
 class Spots(NamedTuple):
-    """How the router at each vertex treats packets; `hole` is the goal (vertex, -1: none) that it leads nowhere."""
+    """How the router at each vertex treats packets; `hole` is the goal (vertex, -1: none) that it leads nowhere.
+
+    `known` is 1 where the others know a way to its users, and 0 where not.
+    """
 
     alive: Array
     fabric: Array
@@ -103,6 +106,7 @@ class Spots(NamedTuple):
     entry: Array
     exit: Array
     police: Array
+    known: Array
 
 
 class Rates(NamedTuple):
@@ -159,6 +163,7 @@ def _flowed(
     entry: Array,
     exit_: Array,
     police: Array,
+    known: Array,
     node_start: Array,
     entry_start: Array,
     vertex: Array,
@@ -223,6 +228,7 @@ def _flowed(
             if start[demand] < 0 or goal[demand] < 0 or node_start[demand + 1] == first:
                 continue
             let_in = sent[demand] * limited[demand] * police[start[demand]] * entry[start[demand]]
+            let_in *= known[goal[demand]]
             at[first, 0] = let_in * (1.0 - LARGE_SHARE)
             at[first, 1] = let_in * LARGE_SHARE
             node = -1

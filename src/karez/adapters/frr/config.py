@@ -6,11 +6,12 @@ Timers are those under which a network of a hundred routers converges in seconds
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from typing import Literal
 
 import msgspec
 
-from karez.adapters.frr.fabric import DRAINED_COST, Port, Router
+from karez.adapters.frr.fabric import DRAINED_COST, LOOPBACKS_FROM, Port, Router
 
 Igp = Literal["ospf", "isis"]
 # What lists what a router lets through, and what polices, are called.
@@ -32,10 +33,19 @@ SPF_MS = (0, 50, 5_000)
 ORIGINATE_MS, ARRIVE_MS = 0, 100
 # IS-IS keeps traffic off a link by the highest wide metric that still counts.
 ISIS_DRAINED_COST = 16_777_214
+# The private AS that all are in, and how many routers reflect what they hear, the first by number.
+AUTONOMOUS_SYSTEM, REFLECTORS = 65_000, 2
+# Keepalives of BGP, and after how long without one a session ends; how soon it is tried anew (s).
+KEEPALIVE_S, HOLD_S, RETRY_S = 3, 9, 1
+# What those whose sessions a reflector takes are called, and where they are.
+CLIENTS, CLIENTS_AT = "clients", IPv4Network((LOOPBACKS_FROM, 16), strict=False)
 
 
 class Protocols(msgspec.Struct, frozen=True, kw_only=True):
-    """What routers speak: the interior protocol, BFD as an interval (ms) and how many may be missed, BGP besides."""
+    """What routers speak: the interior protocol, BFD as an interval (ms) and how many may be missed, BGP besides.
+
+    By BGP they tell each other where their users are, which the interior protocol does not know.
+    """
 
     igp: Igp = "ospf"
     bfd_ms: int = 50
@@ -62,7 +72,7 @@ def configuration(router: Router, number: int, protocols: Protocols) -> dict[str
         "ospfd": ospf_lines,
         "isisd": isis_lines,
         "bfdd": bfd_lines,
-        "bgpd": _nothing,
+        "bgpd": bgp_lines,
     }
     return {daemon: tuple(written[daemon](router, number, protocols)) for daemon in protocols.daemons}
 
@@ -144,6 +154,38 @@ def bfd_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str
     yield f"  transmit-interval {protocols.bfd_ms}"
     yield " exit"
     yield "exit"
+
+
+def bgp_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
+    """BGP within one AS (RFC 4271): every router says where its users are, and reflectors (RFC 4456) tell the others.
+
+    Reflectors listen for all other routers; each of these, and each reflector but the first, opens its session.
+    """
+    del protocols
+    reflectors = [str(LOOPBACKS_FROM + row) for row in range(min(number, REFLECTORS))]
+    yield f"router bgp {AUTONOMOUS_SYSTEM}"
+    yield f" bgp router-id {router.loopback}"
+    # Users' addresses are of the kernel's table of its own ones, which routing does not read.
+    yield " no bgp network import-check"
+    yield from (f" {line}" for peer in reflectors for line in bgp_session(peer, router.loopback))
+    if number < REFLECTORS:
+        yield f" neighbor {CLIENTS} peer-group"
+        yield from (f" {line}" for line in bgp_session(CLIENTS, router.loopback))
+        yield f" bgp listen range {CLIENTS_AT} peer-group {CLIENTS}"
+    yield " address-family ipv4 unicast"
+    if number < REFLECTORS:
+        yield from (f"  neighbor {peer} route-reflector-client" for peer in (*reflectors, CLIENTS))
+    yield f"  network {router.users}/32"
+    yield " exit-address-family"
+    yield "exit"
+
+
+def bgp_session(peer: str, loopback: str) -> Iterator[str]:
+    """What BGP is told of who is at the other end."""
+    yield f"neighbor {peer} remote-as {AUTONOMOUS_SYSTEM}"
+    yield f"neighbor {peer} update-source {loopback}"
+    yield f"neighbor {peer} timers {KEEPALIVE_S} {HOLD_S}"
+    yield f"neighbor {peer} timers connect {RETRY_S}"
 
 
 def _nothing(router: Router, number: int, protocols: Protocols) -> Iterator[str]:

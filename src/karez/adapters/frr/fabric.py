@@ -2,6 +2,7 @@
 
 Every site that a link with a state ends at has one router. A link is a pair of interfaces with a network of two
 addresses (RFC 3021), numbered in the order of the links table; a router has a loopback, numbered in that of the sites.
+Where routers run BGP, users have an address of their own at each, which the interior protocol knows nothing of.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from karez.twin.table import Array, strings, text
 
 # Costs as OSPF counts them: what a unit of a derived cost stands for (us), and the most, which keeps traffic off.
 COST_US, DRAINED_COST = 10.0, 65_535
-# Where links and loopbacks are numbered from.
-LINKS_FROM, LOOPBACKS_FROM = IPv4Address("10.0.0.0"), IPv4Address("10.255.0.1")
+# Where links, loopbacks and users are numbered from.
+LINKS_FROM, LOOPBACKS_FROM, USERS_FROM = IPv4Address("10.0.0.0"), IPv4Address("10.255.0.1"), IPv4Address("10.254.0.1")
 # What an interface carries where its section does not say, the least that the kernel takes, and the most (bytes).
 MTU, LEAST_MTU, MOST_MTU = 1_500, 68, 9_000
 SHOWN = 3
@@ -61,11 +62,15 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Router(msgspec.Struct, frozen=True, kw_only=True):
-    """A router: `id` is its device, or its site where no device stands there; `loopback` is its id in routing, too."""
+    """A router: `id` is its device, or its site where no device stands there; `loopback` is its id in routing, too.
+
+    `users` is where what its users send and get comes from and goes to: its loopback, where it runs no BGP.
+    """
 
     id: str
     site: str
     loopback: str
+    users: str
     ports: tuple[Port, ...]
     drained: bool
 
@@ -87,6 +92,11 @@ class Fabric(msgspec.Struct, frozen=True, kw_only=True):
     routers: tuple[Router, ...]
     lines: tuple[Line, ...]
 
+    @property
+    def bgp(self) -> bool:
+        """Whether its routers run BGP."""
+        return any(router.users != router.loopback for router in self.routers)
+
     def ports(self) -> Iterator[tuple[int, Port]]:
         """Each interface with the row of its router."""
         for row, router in enumerate(self.routers):
@@ -99,7 +109,7 @@ def fabric(world: World, *, most_routers: int) -> Fabric:
 
     Raises:
         InputError: the network has no links, more routers than `most_routers`, falls into parts, or has links that
-            lead one way only.
+            lead one way only; or some of its routers run BGP and others do not.
     """
     twin = world.intended
     links = twin["links"]
@@ -107,11 +117,13 @@ def fabric(world: World, *, most_routers: int) -> Fabric:
     ends = np.stack([twin["sites"].rows(links[end][rows]) for end in ("a", "b")], axis=1)
     used, place = np.unique(ends, return_inverse=True)
     number: Array = place.reshape(ends.shape)
-    _require_usable(twin, rows, used, number, most_routers)
+    names, sites = _names(twin, used), strings(twin["sites"].ids[used])
+    without_bgp = _without_bgp(twin, names)
+    _require_usable(twin, rows, used, number, most_routers, without_bgp)
     sections = _sections(twin)
     oneway_us = link_oneway_us(twin, figures="typical")[rows]
     drained = set(twin["equipment"].ids[twin["equipment"]["drained"]].tolist())
-    names, sites = _names(twin, used), strings(twin["sites"].ids[used])
+    users_from = LOOPBACKS_FROM if without_bgp else USERS_FROM
     ports: list[list[Port]] = [[] for _ in names]
     lines = []
     for row, (link, ab) in enumerate(zip(links.records(rows), number.tolist(), strict=True)):
@@ -152,6 +164,7 @@ def fabric(world: World, *, most_routers: int) -> Fabric:
             id=name,
             site=site,
             loopback=str(LOOPBACKS_FROM + row),
+            users=str(users_from + row),
             ports=tuple(ports[row]),
             drained=name.encode() in drained,
         )
@@ -160,7 +173,9 @@ def fabric(world: World, *, most_routers: int) -> Fabric:
     return Fabric(routers=routers, lines=tuple(lines))
 
 
-def _require_usable(twin: Twin, rows: Array, used: Array, number: Array, most_routers: int) -> None:
+def _require_usable(
+    twin: Twin, rows: Array, used: Array, number: Array, most_routers: int, without_bgp: list[str]
+) -> None:
     """Raise with all that keeps these links from being a network of routers."""
     problems = []
     if not len(rows):
@@ -168,6 +183,10 @@ def _require_usable(twin: Twin, rows: Array, used: Array, number: Array, most_ro
     if len(used) > most_routers:
         what = f"{len(used):,} routers are more than the {most_routers:,} that fit"
         problems.append(Problem("sites", what, "take a part of the network"))
+    if 0 < len(without_bgp) < len(used):
+        what = f"{len(without_bgp):,} of {len(used):,} routers run no BGP, and would never hear of the others' users"
+        fix = 'give each router a program of the kind "bgp", or none'
+        problems.append(Problem("daemons", what, fix, tuple(without_bgp)))
     one_way = np.flatnonzero(twin["links"]["direction"][rows] == b"forward")
     if len(one_way):
         ids = strings(twin["links"].ids[rows[one_way]])
@@ -187,6 +206,13 @@ def _names(twin: Twin, used: Array) -> list[str]:
     """The router at each of these sites, or the site itself."""
     found = zip(routers_at(twin, used), strings(twin["sites"].ids[used]), strict=True)
     return [router or site for router, site in found]
+
+
+def _without_bgp(twin: Twin, names: list[str]) -> list[str]:
+    """The routers that run no BGP."""
+    programs = twin["daemons"]
+    running = set(strings(programs["equipment"][programs["kind"] == b"bgp"]))
+    return [name for name in names if name not in running]
 
 
 def _sections(twin: Twin) -> dict[tuple[str, str, str], tuple[str, str]]:

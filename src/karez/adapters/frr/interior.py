@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from karez.adapters.frr import isis, ospf
+from karez.adapters.frr import bgp, isis, ospf
 from karez.adapters.frr.config import Protocols
 from karez.adapters.frr.fabric import Port
 from karez.adapters.frr.told import Seen, Told
@@ -63,4 +63,4 @@ def interior(protocols: Protocols) -> Interior:
 
 def process_of(kind: str, igp: Interior) -> str:
     """The name of the process that a kind of program is; others run beside the routers, under their own name."""
-    return {"routing": igp.DAEMON, "bfd": BFD_DAEMON}.get(kind, kind)
+    return {"routing": igp.DAEMON, "bfd": BFD_DAEMON, "bgp": bgp.DAEMON}.get(kind, kind)

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import numpy as np
 
+from karez.adapters.frr import bgp
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
 from karez.adapters.frr.interior import BFD_DAEMON, Interior, process_of
 from karez.adapters.frr.ready import ReadyWay, ready_ways, said_of
@@ -182,11 +183,19 @@ class FrrNetwork:
         self._starts: tuple[int, ...] = ()
         # What each router keeps ready, as it said when it was last asked.
         self._backups: dict[int, str] = {}
+        # The sections about BGP, by router, with what is intended; and where each says that users are.
+        self._bgp = {
+            self._router_of[str(row["equipment"])]: (str(row["id"]), str(row["value"]))
+            for row in world["configs"].records()
+            if fabric.bgp and row["section"] == "bgp" and row["equipment"] in self._router_of
+        }
+        self._announced: dict[int, frozenset[str]] = {}
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What changed since it was last asked, in all tables; every router is asked."""
-        self._ask_all(at_s)
+        # First: of what falls silent in between, it must not seem that its programs alone are dead.
         self._machines = self._platform.machines()
+        self._ask_all(at_s)
         return tuple(told for table in TABLES for told in self._changed(table, at_s))
 
     def hear(self, at_s: float) -> tuple[Samples, ...]:
@@ -195,11 +204,12 @@ class FrrNetwork:
 
     def look(self, table: str, ids: Sequence[str]) -> StateRows:
         """The rows as they are now; those that nobody can say anything of are left out."""
+        self._machines = self._platform.machines()
         for router in sorted(self._asked_for(table, ids)):
             self._seen[router] = self._ask(router)
+            self._ask_bgp(router)
             if table == "equipment_states":
                 self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
-        self._machines = self._platform.machines()
         known = self._rows(table)
         wanted = {row: known[row] for row in ids if row in known}
         names = set.intersection(*(set(columns) for columns in wanted.values())) if wanted else set()
@@ -250,6 +260,7 @@ class FrrNetwork:
             if self._left_until_s.get(router, 0.0) > at_s:
                 continue
             self._seen[router] = self._ask(router)
+            self._ask_bgp(router)
             self._asked_s[router] = at_s
             if self._seen[router] is None:
                 self._left_until_s[router] = at_s + RETRY_S
@@ -276,6 +287,14 @@ class FrrNetwork:
         }
         return Told({**told.ports, **dark}, told.drained)
 
+    def _ask_bgp(self, router: int) -> None:
+        """Where a router says that users are; where its BGP does not answer, what it said last stands."""
+        if router in self._bgp and self._answers[router]:
+            try:
+                self._announced[router] = bgp.announced(self._session(router, bgp.DAEMON))
+            except VtyError:
+                self._drop(router, bgp.DAEMON)
+
     def _is_there(self, router: int) -> bool:
         """Whether a router answers whose routing does not."""
         try:
@@ -297,11 +316,13 @@ class FrrNetwork:
         if session is not None:
             session.close()
 
-    def _tell(self, router: int, lines: Sequence[str]) -> None:
+    def _tell(self, router: int, lines: Sequence[str], daemon: str = "") -> None:
+        """Change the configuration of a daemon, that of the interior protocol where none is named."""
+        daemon = daemon or self._igp.DAEMON
         try:
-            self._session(router, self._igp.DAEMON).configure(lines)
+            self._session(router, daemon).configure(lines)
         except VtyError:
-            self._drop(router, self._igp.DAEMON)
+            self._drop(router, daemon)
             raise
 
     def _asked_for(self, table: str, ids: Sequence[str]) -> set[int]:
@@ -379,8 +400,8 @@ class FrrNetwork:
         running = self._machines.running
         for row in self._world["daemons"].records():
             router = self._router_of.get(str(row["equipment"]))
-            # Of the programs of a router on which nothing runs, nobody tells anything.
-            if router is not None and (router, ALWAYS) in running:
+            # Of the programs of a router on which nothing runs, or that does not answer, nobody tells anything.
+            if router is not None and (router, ALWAYS) in running and self._answers[router]:
                 process = process_of(str(row["kind"]), self._igp)
                 yield (
                     str(row["id"]),
@@ -412,6 +433,15 @@ class FrrNetwork:
             if self._seen[place[0]] is not None:
                 value = self._machines.sections.get(place, intended)
                 yield row, {"value": value, "restores": self._taken_of("restores", row)}
+
+        for router, (row, intended) in self._bgp.items():
+            if self._seen[router] is not None and router in self._announced:
+                yield row, {"value": self._bgp_said(router, intended), "restores": self._taken_of("restores", row)}
+
+    def _bgp_said(self, router: int, intended: str) -> str:
+        """What the section about BGP says: what is intended, where the router tells of its users alone."""
+        own, said = f"{self._fabric.routers[router].users}/32", self._announced[router]
+        return intended if said == {own} else ", ".join(sorted(said)) or "no users are announced"
 
     def _boots(self, device: str) -> int:
         """How often a router was restarted: as often as is intended when it was first looked at, and since then."""
@@ -514,6 +544,12 @@ class FrrNetwork:
         return ""
 
     def _restore(self, action: Action) -> str:
+        why = self._put_back(action)
+        if not why:
+            self._taken["restores", action.subject] = int(action.sets[0].after)
+        return why
+
+    def _put_back(self, action: Action) -> str:
         for router, port in self._fabric.ports():
             area = self._igp.area_lines(port, port.area)
             if area and action.subject == port.config_area:
@@ -522,15 +558,23 @@ class FrrNetwork:
                 self._platform.set_mtu(router, port.name, port.mtu)
             else:
                 continue
-            self._taken["restores", action.subject] = int(action.sets[0].after)
             return ""
+        for router, (row, _) in self._bgp.items():
+            if row == action.subject:
+                self._restore_bgp(router)
+                return ""
         return self._clear(action)
+
+    def _restore_bgp(self, router: int) -> None:
+        users = self._fabric.routers[router].users
+        wrong = self._announced.get(router, frozenset()) - {f"{users}/32"}
+        lines = [line for one in sorted(wrong) for line in bgp.lines(one.partition("/")[0], False)]
+        self._tell(router, (*lines, *bgp.lines(users, True)), bgp.DAEMON)
 
     def _clear(self, action: Action) -> str:
         if action.subject not in self._sections:
             return f"this network has no section {action.subject}"
         self._platform.clear(*self._sections[action.subject][0])
-        self._taken["restores", action.subject] = int(action.sets[0].after)
         return ""
 
     def _set_backups(self, action: Action) -> str:

@@ -31,13 +31,13 @@ def ready_ways(fabric: Fabric, router: int, said: str) -> tuple[ReadyWay, ...]:
         InputError: it names what the router does not have.
     """
     ports = {port.link: port for port in fabric.routers[router].ports}
-    loopback = {one.id: one.loopback for one in fabric.routers}
+    users = {one.id: one.users for one in fabric.routers}
 
     def made() -> Iterator[ReadyWay]:
         for way in read(said):
             over = ports[way.over].name if way.over else ""
             for rank, link in enumerate(way.links):
-                yield ReadyWay(loopback[way.goal], over, rank, ports[link].facing_address, ports[link].name)
+                yield ReadyWay(users[way.goal], over, rank, ports[link].facing_address, ports[link].name)
 
     try:
         return tuple(made())
@@ -49,7 +49,7 @@ def ready_ways(fabric: Fabric, router: int, said: str) -> tuple[ReadyWay, ...]:
 def said_of(fabric: Fabric, router: int, ways: Iterable[ReadyWay]) -> str:
     """What a kernel keeps ready, as the cell of its router says it; what leads to no router is left out."""
     links = {"": ""} | {port.name: port.link for port in fabric.routers[router].ports}
-    goals = {one.loopback: one.id for one in fabric.routers}
+    goals = {one.users: one.id for one in fabric.routers}
     kept: dict[tuple[str, str], list[str]] = {}
     for way in sorted(ways):
         if way.goal in goals:

@@ -243,10 +243,12 @@ PLANNERS: dict[str, Callable[[Trouble], Iterator[Candidate]]] = {
     **dict.fromkeys(SICK, _router_drains),
     **dict.fromkeys(("router_dead", "router_hung", "device_silent"), _device_restarts),
     **dict.fromkeys(
-        ("routing_dead", "routing_stuck", "bfd_dead", "telemetry_dead", "probe_dead", "probe_slow"), _daemon_restarts
+        ("routing_dead", "routing_stuck", "bfd_dead", "bgp_dead", "telemetry_dead", "probe_dead", "probe_slow"),
+        _daemon_restarts,
     ),
     **dict.fromkeys(
-        ("mtu_wrong", "area_wrong", "filter_wrong", "policer_left", "static_wrong", "other_wrong"), _config_restores
+        ("mtu_wrong", "area_wrong", "filter_wrong", "policer_left", "static_wrong", "other_wrong", "bgp_wrong"),
+        _config_restores,
     ),
     **dict.fromkeys(("cost_wrong", "drain_left"), _link_restores),
     "router_drain_left": _router_restores,
