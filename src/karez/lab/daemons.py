@@ -14,7 +14,7 @@ from typing import IO
 from karez.adapters.frr.config import Protocols, configuration
 from karez.adapters.frr.fabric import Router
 from karez.adapters.frr.interior import interior
-from karez.adapters.frr.vty import Vty, VtyError
+from karez.adapters.frr.vty import PATIENCE_S, Vty, VtyError
 from karez.lab.spaces import PRIVATE, SpaceError, entered
 
 BINARIES = Path("/usr/lib/frr")
@@ -23,6 +23,8 @@ USER = "frr"
 FOLDER = PRIVATE / "karez"
 # How long a daemon may take until it can be asked (s), and how often that is tried.
 STARTS_S, TRIED_S = 30.0, 0.01
+# How long a router may take to answer before it counts as one that does not (s); who asked the lab waits for that.
+ANSWERS_S = 0.2
 SAID_LINES = 3
 
 
@@ -120,7 +122,7 @@ class Daemons:
 
     def answers(self, router: int) -> bool:
         """Whether a router answers."""
-        return self._answers(folder(router) / "zebra.vty")
+        return self._answers(folder(router) / "zebra.vty", patience_s=ANSWERS_S)
 
     def dead(self) -> tuple[str, ...]:
         """The daemons that have died, as `router/daemon`."""
@@ -135,11 +137,11 @@ class Daemons:
                 raise SpaceError(f"{daemon} of router {router} cannot be asked after {STARTS_S:g} s")
             time.sleep(TRIED_S)
 
-    def _answers(self, path: Path) -> bool:
+    def _answers(self, path: Path, *, patience_s: float = PATIENCE_S) -> bool:
         if path.suffix != ".vty":
             return path.exists()
         try:
-            Vty(path).close()
+            Vty(path, patience_s=patience_s).close()
         except VtyError:
             return False
         return True

@@ -159,6 +159,7 @@ class FrrNetwork:
         self._platform, self._heard = platform, heard
         self._sessions: dict[tuple[int, str], Vty] = {}
         self._left_until_s: dict[int, float] = {}
+        self._bgp_left_until_s: dict[int, float] = {}
         self._seen: list[Told | None] = [None] * len(fabric.routers)
         # Whether each router answers at all, when its routing was last asked, and when that last answered (s).
         self._answers = [True] * len(fabric.routers)
@@ -260,7 +261,8 @@ class FrrNetwork:
             if self._left_until_s.get(router, 0.0) > at_s:
                 continue
             self._seen[router] = self._ask(router)
-            self._ask_bgp(router)
+            if self._bgp_left_until_s.get(router, 0.0) <= at_s and not self._ask_bgp(router):
+                self._bgp_left_until_s[router] = at_s + RETRY_S
             self._asked_s[router] = at_s
             if self._seen[router] is None:
                 self._left_until_s[router] = at_s + RETRY_S
@@ -268,7 +270,9 @@ class FrrNetwork:
                 self._answered_s[router] = at_s
 
     def _ask(self, router: int) -> Told | None:
-        """How a router is; None where it does not answer."""
+        """How a router is; None where it does not answer: one that did not at all is first asked whether it does."""
+        if not self._answers[router] and not self._is_there(router):
+            return None
         try:
             told = self._igp.told(self._session(router, self._igp.DAEMON))
         except VtyError:
@@ -287,13 +291,15 @@ class FrrNetwork:
         }
         return Told({**told.ports, **dark}, told.drained)
 
-    def _ask_bgp(self, router: int) -> None:
-        """Where a router says that users are; where its BGP does not answer, what it said last stands."""
+    def _ask_bgp(self, router: int) -> bool:
+        """Whether a router says where users are, if it should; where it does not, what it said last stands."""
         if router in self._bgp and self._answers[router]:
             try:
                 self._announced[router] = bgp.announced(self._session(router, bgp.DAEMON))
             except VtyError:
                 self._drop(router, bgp.DAEMON)
+                return False
+        return True
 
     def _is_there(self, router: int) -> bool:
         """Whether a router answers whose routing does not."""
