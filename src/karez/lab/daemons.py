@@ -24,7 +24,7 @@ FOLDER = PRIVATE / "karez"
 # How long a daemon may take until it can be asked (s), and how often that is tried.
 STARTS_S, TRIED_S = 30.0, 0.01
 # How long a router may take to answer before it counts as one that does not (s); who asked the lab waits for that.
-ANSWERS_S = 0.2
+ANSWERS_S = 0.5
 SAID_LINES = 3
 
 
