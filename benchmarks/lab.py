@@ -46,8 +46,9 @@ CUT_ROUTERS, OUTAGE_BAR_MS = (10, 50), 50.0
 # Cuts while all forwarding tables are checked again and again, and how long a check may take (s).
 CHECKED_CUTS, CHECK_BAR_S = 8, 0.2
 Cut = Callable[["Lab", Sequence[int], bool], None]
-# BFD: every so often (ms), and how many may be missed.
+# BFD: every so often (ms), and how many may be missed; and so often that a busy machine misses some.
 BFD_MS, BFD_TIMES, BFD_BAR_MS = 50, 3, 160.0
+FAST_BFD_MS = 10
 
 
 def run() -> list[Figure]:
@@ -84,10 +85,11 @@ def _light(routers: int) -> Iterator[Figure]:
 
 def _silence() -> Iterator[Figure]:
     """Outages when links fall silent, which only BFD notices."""
-    silent_ms = _outages_ms(10, _silent, bfd_ms=BFD_MS)
-    of = f"silent cut, BFD {BFD_MS}x{BFD_TIMES}, 10 routers"
-    yield figure(f"{of}: median outage", float(np.median(silent_ms)), "ms", BFD_BAR_MS)
-    yield figure(f"{of}: longest outage", float(silent_ms.max()), "ms")
+    for bfd_ms, bar_ms in ((BFD_MS, BFD_BAR_MS), (FAST_BFD_MS, None)):
+        silent_ms = _outages_ms(10, _silent, bfd_ms=bfd_ms)
+        of = f"silent cut, BFD {bfd_ms}x{BFD_TIMES}, 10 routers"
+        yield figure(f"{of}: median outage", float(np.median(silent_ms)), "ms", bar_ms)
+        yield figure(f"{of}: longest outage", float(silent_ms.max()), "ms")
 
 
 def _checks() -> Iterator[Figure]:
@@ -224,7 +226,7 @@ def _silent(lab: Lab, rows: Sequence[int], on: bool) -> None:
 
 
 def _stream(fabric: Fabric, start: int, goal: int, per_s: float) -> Stream:
-    ends = fabric.routers[start].loopback, fabric.routers[goal].loopback
+    ends = fabric.routers[start].users, fabric.routers[goal].users
     return Stream(hosts=(start, goal), addresses=ends, per_s=per_s, test=False)
 
 

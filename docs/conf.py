@@ -95,6 +95,7 @@ LAB_RESULTS = {
     "gray": "Faults that routing never sees",
     "drill": "Incidents, one after another",
     "halves": "Killed in the middle of a change",
+    "hour": "An hour on which nothing is wrong",
 }
 # A figure of a kind of fault: which, of how many incidents, and what.
 OF_KIND = re.compile(r"(\w+) \((\d+)\): (.+)")

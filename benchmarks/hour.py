@@ -1,0 +1,126 @@
+"""An hour of real routers on which nothing is wrong, at load: what the loop cries wolf about, and what routing does.
+
+Three labs of ten routers run at once on the same cores. The loop looks after two, whose routers speak OSPF and IS-IS,
+and may act; in the third BFD is so fast that it misses packets which were only late.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from benchmarks import Figure, figure
+from benchmarks.instances.mesh import mesh
+from karez.adapters.frr.config import Igp, Protocols
+from karez.lab.asked import Count, Counted, Lab
+from karez.lab.network import network_of
+from karez.lab.plan import plan
+from karez.lab.start import ended, started
+from karez.loop.runner import Runner
+from karez.loop.state import Policy
+from karez.record.log import Record
+from karez.scenario.real import TURN_S
+from karez.twin import World
+
+NAME = "hour"
+SEEDS = (1, 2, 3)
+ROUTERS = 10
+HOUR_S = 3_600.0
+LASTS_S = float(os.environ.get("KAREZ_HOUR_S", "3600"))
+# How often BFD speaks in the labs that the loop looks after, and in the third (ms); how many packets may be missed.
+BFD_MS, FAST_BFD_MS, BFD_TIMES = 50, 10, 3
+# Sessions have so long to come up before they are watched (s).
+COMES_UP_S = 5.0
+
+
+class Watched(NamedTuple):
+    """What came of a lab that was left alone: turns, what was found, acts, and users' packets that were lost."""
+
+    turns: int
+    found: tuple[str, ...]
+    acts: int
+    lost: int
+
+
+def run() -> list[Figure]:
+    """False alarms and acts within the hour, and how often neighbours were lost whom nothing ailed."""
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        labs = [pool.submit(_watched, *each) for each in ((SEEDS[0], "ospf"), (SEEDS[1], "isis"))]
+        fast = pool.submit(_missed, SEEDS[2])
+        seen, missed = [lab.result() for lab in labs], fast.result()
+    for word in (word for lab in seen for word in lab.found):
+        print(f"  {word}", flush=True)
+    return [
+        figure("minutes that the loop looked after real routers at load", LASTS_S / 60.0, "min", 60.0, better="higher"),
+        figure("turns taken", sum(lab.turns for lab in seen), "", better="higher"),
+        figure("false alarms", sum(len(lab.found) for lab in seen), "", 0.0),
+        figure("acts", sum(lab.acts for lab in seen), "", 0.0),
+        figure("users' packets lost", sum(lab.lost for lab in seen), "packets"),
+        figure(
+            f"BFD {FAST_BFD_MS}x{BFD_TIMES}: neighbours lost that were there, by hour and network of {ROUTERS} routers",
+            missed * HOUR_S / LASTS_S,
+            "/h",
+        ),
+    ]
+
+
+def _watched(seed: int, igp: Igp) -> Watched:
+    """What the loop made of a lab on which nothing was wrong."""
+    world, protocols = mesh(seed, sites=ROUTERS, bgp=True), Protocols(igp=igp, bfd_ms=BFD_MS, bfd_times=BFD_TIMES)
+    with (
+        _running(world, f"bench-hour-{igp}", protocols) as lab,
+        TemporaryDirectory() as folder,
+        Record(Path(folder) / "record") as record,
+        closing(network_of(lab, world)) as network,
+    ):
+        runner = Runner.start(world, network, record, Policy(level="act"), at_s=time.time())
+        turns, found, acts, before = 0, list[str](), 0, _lost(lab)
+        for at_s in _ticks():
+            decided = runner.turn(at_s)
+            turns, acts = turns + 1, acts + len(decided.commands)
+            found += [f"{igp}, after {turns * TURN_S:.0f} s: {one.id}" for one in decided.found if one.open]
+        return Watched(turns, tuple(found), acts, _lost(lab) - before)
+
+
+def _missed(seed: int) -> int:
+    """How often a link lost its neighbour although nothing ailed it."""
+    world, lost = mesh(seed, sites=ROUTERS), 0
+    protocols = Protocols(bfd_ms=FAST_BFD_MS, bfd_times=BFD_TIMES)
+    with _running(world, "bench-hour-fast", protocols) as lab, closing(network_of(lab, world)) as network:
+        time.sleep(COMES_UP_S)
+        network.observe(time.time())
+        for at_s in _ticks():
+            told = [rows for rows in network.observe(at_s) if rows.table == "link_states"]
+            lost += sum(not adjacent for rows in told for adjacent in rows.columns["adjacent"])
+    return lost
+
+
+def _ticks() -> Iterator[float]:
+    """The time (Unix, s), turn by turn, for as long as labs are watched."""
+    until_s = time.time() + LASTS_S
+    while (at_s := time.time()) < until_s:
+        yield at_s
+        time.sleep(max(0.0, at_s + TURN_S - time.time()))
+
+
+def _lost(lab: Lab) -> int:
+    """How many of the users' packets were lost so far."""
+    counted, users = lab.ask(Count(ports=False), Counted), slice(4 * len(lab.plan().fabric.lines), None, 2)
+    return int(counted.lost[users].sum() + counted.lost_large[users].sum())
+
+
+@contextmanager
+def _running(world: World, name: str, protocols: Protocols) -> Iterator[Lab]:
+    started(plan(world, name=name, protocols=protocols))
+    try:
+        with closing(Lab(name)) as lab:
+            yield lab
+    finally:
+        ended(name)
