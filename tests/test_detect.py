@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmarks import quiet
 from benchmarks.instances.mesh import mesh
 from karez.adapters.embedded import EmbeddedNetwork
-from karez.detect.channels import DELAY, LARGE_LOSS, PROBE_LOSS
+from karez.detect.channels import DELAY, LARGE_LOSS, PROBE_LOSS, SMALL_LOSS
 from karez.detect.ears import Ears
 from karez.detect.levels import ABOVE, Levels
 from karez.detect.shares import OPEN, Shares
@@ -581,6 +581,18 @@ def test_noise_below_the_slack_is_never_a_signal(noise_us: list[float]) -> None:
     for number, more_us in enumerate(noise_us):
         assert not len(test.step(3.0 + 0.1 * number, row, since_last_s, np.full(1, 500.0 + more_us)))
     assert test.phase[0] < ABOVE
+
+
+@pytest.mark.parametrize("kept", range(10))
+def test_what_arrived_before_all_was_lost_does_not_make_the_share_any_smaller(kept: int) -> None:
+    shares = Shares(SMALL_LOSS)
+    shares.grow(1)
+    row, sent = np.zeros(1, np.int64), np.full(1, 10.0)
+    alarms = []
+    for breath, lost in enumerate((0.0, 10.0 - kept, 10.0, 10.0, 10.0)):
+        alarms = shares.step(0.1 * breath, row, np.full(1, 0.1, np.float32), sent, np.full(1, lost)).tolist()
+    assert alarms == [0]
+    assert shares.told(0)[1] == 1.0
 
 
 def test_a_link_that_always_loses_a_little_is_learned_and_needs_more_for_an_alarm() -> None:

@@ -26,6 +26,8 @@ CEILING = 4.0
 # is lost at once, one lost packet is left out, and so many more are taken to have arrived.
 ADDED = 20.0
 MOST_SHARE = 0.5
+# Where so many packets in a row are all that was sent in a breath, what arrived before them says nothing of the share.
+WHOLE = 5.0
 # Of what would close an alarm, what is told in one breath counts at most for this part.
 WELL_BREATH = 0.6
 # An alarm is no more when nothing was sent for so long: nobody can say whether it still holds.
@@ -176,6 +178,8 @@ def _weighed(
     gain = min(_gain(test.high, base, kept, lost), room)
     its["spent_high"] += max(gain, 0.0)
     its["high"] = min(max(its["high"] + gain, 0.0), CEILING * test.high_alarm)
+    if kept == 0.0 and lost >= WHOLE:
+        its["lost"] = its["sent"] = 0.0
     its["lost"] += lost
     its["sent"] += kept + lost
     if lost > 0.0:
