@@ -11,7 +11,7 @@ from karez.loop.runner import People, Runner, nobody
 from karez.loop.state import Level, Policy, State
 from karez.operations.networks import load_living
 from karez.record.log import Record
-from karez.twin import schema, store
+from karez.twin import World, schema, store
 
 START_S = 1_767_225_600.0
 FAULT_S = 12.0
@@ -20,7 +20,11 @@ Besides = Callable[[float, State, EmbeddedNetwork], None]
 
 def meshed(folder: Path, seed: int = 3) -> Path:
     """A meshed network of 12 to 30 sites, with programs and configurations, saved as it was seen on its first day."""
-    world = mesh(seed)
+    return saved(mesh(seed), folder, seed=seed)
+
+
+def saved(world: World, folder: Path, *, seed: int) -> Path:
+    """A network, saved as it was seen on its first day."""
     states = [world.actual[name] for name in schema.tables() if schema.is_state(name) and len(world.actual[name])]
     twin = world.intended.replace(*states)
     store.save(twin, folder / "net", at_s=START_S, note="", source=f"mesh {seed}", synthetic=True, seed=seed)

@@ -714,6 +714,17 @@ def test_users_are_known_again_two_seconds_after_bgp_runs_and_not_before() -> No
     assert _cut(network, world) == set()
 
 
+@pytest.mark.parametrize("fault", [Fault("bgp_dead", "r003/bgp", 5.0, 10.0), Fault("router_booted", "r003", 5.0, 10.0)])
+def test_what_ends_by_itself_leaves_bgp_as_much_to_tell_as_a_restart_does(fault: Fault) -> None:
+    network, demands = new(world := meshed()), meshed()["demands"]
+    mine = set(strings(demands.ids[(demands["a"] == b"c003") | (demands["b"] == b"c003")]))
+    network.inject(fault)
+    network.live(11.5)
+    assert mine <= _cut(network, world)
+    network.live(13.5)
+    assert _cut(network, world) == set()
+
+
 def test_a_router_that_does_not_tell_of_its_users_gets_nothing_for_them() -> None:
     network, demands = new(world := meshed()), meshed()["demands"]
     goal = demands["b"][0]

@@ -25,6 +25,7 @@ from karez.adapters.frr.config import (
 )
 from karez.adapters.frr.fabric import DRAINED_COST, LEAST_MTU, MOST_MTU, MTU, Fabric, Port, Router, fabric
 from karez.errors import InputError
+from karez.lab.plan import MOST_ROUTERS
 from karez.measure.routes import case_of, plant_of, way_cost
 from karez.twin import Table, Twin, World
 from karez.twin.states import initial_states
@@ -373,7 +374,8 @@ def test_every_router_but_the_first_opens_a_session_to_each_reflector_before_it(
     assert asked == [router.loopback for router in made.routers[: min(number, REFLECTORS)]]
     # A reflector takes the sessions of all others, and tells each what the others said.
     listens = [line.split()[3] for line in lines if line.startswith("bgp listen range ")]
-    assert bool(listens) == (number < REFLECTORS)
+    (most,) = [int(line.split()[3]) for line in lines if line.startswith("bgp listen limit ")] or [0]
+    assert bool(listens) == (number < REFLECTORS) == (most >= MOST_ROUTERS)
     assert all(IPv4Address(router.loopback) in IPv4Network(at) for at in listens for router in made.routers)
     told = {line.split()[1] for line in lines if line.endswith("route-reflector-client")}
     assert told == ({*asked, "clients"} if listens else set())

@@ -189,7 +189,7 @@ def test_links_have_no_area_that_could_be_told_wrong_or_put_back(world: World, l
     section = "r000/area/l000"
     assert world["configs"].has(section)
     assert network.look("config_states", [section, "r000/mtu/l000"]).ids == ("r000/mtu/l000",)
-    with pytest.raises(InputError, match="no area"):
+    with pytest.raises(InputError, match="cannot show 'area_wrong'"):
         begin(Scene(world, lab.plan()), Fault("area_wrong", section, 0.0))
     restore = _act("restore_config", "configs", section, Cell("configs", section, "restores", 0, 1))
     assert section in network.apply(restore, time.time())

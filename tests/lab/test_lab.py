@@ -17,7 +17,7 @@ import pytest
 from benchmarks.instances.mesh import mesh
 from karez.adapters.embedded import FAULTS, Fault, drawn
 from karez.adapters.frr import bgp, ospf
-from karez.adapters.frr.config import Protocols
+from karez.adapters.frr.config import Protocols, users_network
 from karez.adapters.frr.interior import BFD_DAEMON
 from karez.adapters.frr.network import FrrNetwork
 from karez.errors import InputError
@@ -30,10 +30,13 @@ from karez.lab.start import ended, started
 from karez.lab.telemetry import COUNTERS_EVERY_S, Telemetry
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
+from karez.operations import LabProtectQuestion, lab_protect
+from karez.operations.lab import require_alike
 from karez.plan import Action, Cell
 from karez.record.log import Record
 from karez.twin import World
 from karez.twin.table import Array
+from tests.healing import saved
 from tests.labs import NO_LAB, lost, running, until
 
 pytestmark = [pytest.mark.lab, NO_LAB]
@@ -159,13 +162,17 @@ def test_a_network_that_a_router_says_nothing_of_or_too_much_of_is_told_and_put_
     assert fault is not None
     scene, section = Scene(world, lab.plan()), fault.subject
     router = scene.router_of("configs", section)
-    own = lab.plan().fabric.routers[router].users
-    said = {(own, False): "no users are announced", ("10.9.9.9", True): f"{own}/32, 10.9.9.9/32"}
+    own, strange = users_network(lab.plan().fabric.routers[router]), ("10.9.9.9/32", "10.9.8.0/24")
+    said = {
+        bgp.lines(unsays=(own,)): {"no users are announced"},
+        bgp.lines(says=strange): {own, *strange},
+        bgp.lines(says=strange, unsays=(own,)): set(strange),
+    }
     with closing(network_of(lab, world)) as network:
-        for restores, ((address, says), told) in enumerate(said.items(), 1):
+        for restores, (lines, told) in enumerate(said.items(), 1):
             assert _says(network, section) == "users are announced"
-            lab.ask(Configure(router=router, daemon=bgp.DAEMON, lines=bgp.lines(address, says)))
-            assert set(_says(network, section).split(", ")) == set(told.split(", "))
+            lab.ask(Configure(router=router, daemon=bgp.DAEMON, lines=lines))
+            assert set(_says(network, section).split(", ")) == told
             act = Action(
                 kind="restore_config",
                 subject=section,
@@ -177,6 +184,31 @@ def test_a_network_that_a_router_says_nothing_of_or_too_much_of_is_told_and_put_
             assert network.look("config_states", [section]).columns["restores"] == (restores,)
         assert _says(network, section) == "users are announced"
     assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
+
+
+def test_a_network_without_bgp_is_another_than_that_of_a_lab_with_it(world: World, lab: Lab) -> None:
+    require_alike(lab, world, "net")
+    with pytest.raises(InputError, match="BGP is not in both"):
+        require_alike(lab, mesh(5, sites=SITES), "net")
+
+
+def test_ways_are_not_kept_ready_where_bgp_tells_of_users(world: World, lab: Lab, tmp_path: Path) -> None:
+    network, record = saved(world, tmp_path, seed=5), tmp_path / "protect.record"
+    with pytest.raises(InputError, match="would go in circles"):
+        lab_protect.run(LabProtectQuestion(network=str(network), record=str(record), by="Li Wei", name=lab.name))
+    assert not record.exists()
+
+
+@pytest.mark.parametrize(
+    ("protocols", "lacks"), [(Protocols(), {"bgp_dead", "bgp_wrong"}), (Protocols(bfd_ms=0), {"bgp_dead", "bfd_dead"})]
+)
+def test_a_lab_cannot_show_what_its_routers_do_not_run(world: World, protocols: Protocols, lacks: set[str]) -> None:
+    scene = Scene(world, plan(mesh(5, sites=SITES), name="none", protocols=protocols))
+    for kind in lacks:
+        fault = drawn(world, kind, np.random.default_rng(1), 0.0)
+        assert fault is not None
+        with pytest.raises(InputError, match=f"cannot show '{kind}'"):
+            begin(scene, fault)
 
 
 def _says(network: FrrNetwork, section: str) -> str:

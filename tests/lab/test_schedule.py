@@ -84,7 +84,7 @@ def test_all_that_is_wrong_is_told_at_once_with_the_lines(tmp_path: Path) -> Non
         row: [p.what for p in _problems(tmp_path, text) if row in p.rows] for row in map("line {}".format, range(2, 11))
     }
     assert told == {
-        "line 2": ["a lab cannot show 'link_dim'"],
+        "line 2": ["this lab cannot show 'link_dim'"],
         "line 3": ["at_s '-1' is no number from 0 on", "subject: 'nobody' is no link of net"],
         "line 4": ["at_s 'soon' is no number from 0 on"],
         "line 5": ["does not say when it begins"],

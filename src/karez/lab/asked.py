@@ -250,7 +250,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 class Which(msgspec.Struct, frozen=True):
     """The processes that run (rows of routers, and names), and the speed of the slower interface of each line.
 
-    `starts` says how often each router has come up.
+    `starts` says how often each router has come up, `programs` has the names of all processes that routers have.
     `sections` are those of which the configuration of a router says anything: its row, their name, what they say.
     """
 
@@ -258,6 +258,7 @@ class Which(msgspec.Struct, frozen=True):
     speeds_gbps: tuple[float, ...]
     sections: tuple[tuple[int, str, str], ...]
     starts: tuple[int, ...]
+    programs: tuple[str, ...]
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):

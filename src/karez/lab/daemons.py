@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from karez.adapters.frr.config import Protocols, configuration
+from karez.adapters.frr import bgp
+from karez.adapters.frr.config import Protocols, configuration, users_network
 from karez.adapters.frr.fabric import Router
 from karez.adapters.frr.interior import interior
 from karez.adapters.frr.vty import PATIENCE_S, Vty, VtyError
@@ -114,11 +115,13 @@ class Daemons:
             if to == "kill":
                 process.wait()
 
-    def planned(self, router: int) -> tuple[str, tuple[str, ...]]:
-        """The daemon of the interior protocol, and the lines that give a router the costs and drains of its plan."""
+    def planned(self, router: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """By daemon, the lines that give a router the costs and drains of its plan, and have it tell of its users."""
         igp, its = interior(self._protocols), self._routers[router]
         costs = (line for port in its.ports for line in igp.cost_lines(port, igp.planned(port).cost))
-        return igp.DAEMON, (*costs, *igp.router_lines(its.drained))
+        yield igp.DAEMON, (*costs, *igp.router_lines(its.drained))
+        if self._protocols.bgp:
+            yield bgp.DAEMON, bgp.lines(says=(users_network(its),))
 
     def answers(self, router: int) -> bool:
         """Whether a router answers."""

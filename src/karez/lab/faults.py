@@ -13,6 +13,7 @@ from typing import NamedTuple
 from karez.adapters.embedded import FAULTS, Fault
 from karez.adapters.embedded.faults import SPIKE_US
 from karez.adapters.frr import bgp
+from karez.adapters.frr.config import users_network
 from karez.adapters.frr.fabric import DRAINED_COST, Port
 from karez.adapters.frr.interior import Interior, interior, process_of
 from karez.errors import InputError
@@ -114,9 +115,9 @@ def begin(scene: Scene, fault: Fault) -> Begin:
     Raises:
         InputError: a lab cannot show this kind, or has nothing of that name.
     """
-    if fault.kind not in BEGINS:
-        known = ", ".join(BEGINS)
-        raise InputError.of("fault", f"a lab cannot show {fault.kind!r}", f"give one of {known}")
+    known = shown(scene.plan)
+    if fault.kind not in known:
+        raise InputError.of("fault", f"this lab cannot show {fault.kind!r}", f"give one of {', '.join(known)}")
     try:
         effect = BEGINS[fault.kind](scene, fault)
     except (StopIteration, KeyError, ValueError) as error:
@@ -324,9 +325,6 @@ def _mtu_wrong(scene: Scene, fault: Fault) -> Effect:
 def _area_wrong(scene: Scene, fault: Fault) -> Effect:
     router, port = scene.port_of(fault.subject)
     wrong, right = (scene.igp.area_lines(port, area) for area in (port.area + 7, port.area))
-    if not wrong:
-        what = f"links have no area that could be wrong where routers run {scene.igp.DAEMON}"
-        raise InputError.of("fault", what, "take another kind, or a lab with OSPF")
     return Effect((_told(scene, router, wrong),), (_told(scene, router, right),))
 
 
@@ -339,8 +337,11 @@ def _static_wrong(scene: Scene, fault: Fault) -> Effect:
 
 def _bgp_wrong(scene: Scene, fault: Fault) -> Effect:
     router = scene.router_of("configs", fault.subject)
-    users = scene.plan.fabric.routers[router].users
-    wrong, right = (Configure(router=router, daemon=bgp.DAEMON, lines=bgp.lines(users, on)) for on in (False, True))
+    own = users_network(scene.plan.fabric.routers[router])
+    wrong, right = (
+        Configure(router=router, daemon=bgp.DAEMON, lines=lines)
+        for lines in (bgp.lines(unsays=(own,)), bgp.lines(says=(own,)))
+    )
     return Effect((wrong,), (right,))
 
 
@@ -445,5 +446,10 @@ BEGINS: dict[str, Callable[[Scene, Fault], Effect]] = {
 def shown(plan: Plan) -> tuple[str, ...]:
     """The kinds of fault that a lab built from this plan can show."""
     areas = interior(plan.protocols).area_lines(plan.fabric.routers[0].ports[0], 0)
-    lacks = (*(() if areas else ("area_wrong",)), *(() if plan.protocols.bgp else ("bgp_dead", "bgp_wrong")))
-    return tuple(kind for kind in BEGINS if kind not in lacks)
+    has = {
+        "area_wrong": bool(areas),
+        "bfd_dead": plan.protocols.bfd,
+        "bgp_dead": plan.protocols.bgp,
+        "bgp_wrong": plan.protocols.bgp,
+    }
+    return tuple(kind for kind in BEGINS if has.get(kind, True))

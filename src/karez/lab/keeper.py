@@ -220,7 +220,8 @@ class Keeper:
         running = (*(each for each in known if self.daemons.runs(*each)), *beside, *probing)
         speeds_gbps = tuple(self._speed_gbps(row) for row in range(len(self._fabric.lines)))
         sections = (*self._held_against(), *self._by_hand())
-        return Which(running, speeds_gbps, sections, tuple(self.daemons.starts))
+        programs = (*self._plan.protocols.daemons, *BESIDE)
+        return Which(running, speeds_gbps, sections, tuple(self.daemons.starts), programs)
 
     def _held_against(self) -> Iterator[tuple[int, str, str]]:
         """The tables of netfilter, by router; they are read again where they have changed."""
@@ -424,12 +425,12 @@ class Keeper:
             self._mended(question.router, question.daemon)
 
     def as_planned(self, question: AsPlanned) -> None:
-        """End all faults, and give every router the costs and drains that were planned."""
+        """End all faults, and give every router what was planned: costs, drains, and that it tells of its users."""
         del question
         self.end(End())
         for row in range(len(self.networks)):
-            daemon, lines = self.daemons.planned(row)
-            self.configure(Configure(router=row, daemon=daemon, lines=lines))
+            for daemon, lines in self.daemons.planned(row):
+                self.configure(Configure(router=row, daemon=daemon, lines=lines))
 
     def reset_gaps(self, question: ResetGaps) -> None:
         """Forget for how long receivers were left without packets."""

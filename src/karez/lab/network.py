@@ -34,6 +34,7 @@ class LabPlatform:
             tuple(self._telemetry.oneway_us.tolist()),
             {(router, name): said for router, name, said in which.sections},
             which.starts,
+            frozenset(which.programs),
         )
 
     def restart(self, router: int, process: str) -> None:

@@ -33,6 +33,8 @@ def plan(
 ) -> Plan:
     """What a lab of this world is built from; each way of a link is tested `tests_per_s` times a second.
 
+    Routers run BGP where the world says so, whatever `protocols` says.
+
     Raises:
         InputError: the network cannot be one of routers, or is too large.
     """

@@ -29,7 +29,7 @@ from karez.lab.asked import (
     SetWay,
     Step,
 )
-from karez.lab.faults import BEGINS, Scene, begin
+from karez.lab.faults import Scene, begin, shown
 
 COLUMNS = ("at_s", "lasts_s", "kind", "subject", "size_us", "size_share", "size_s", "way", "goal")
 # What else the events of a data set have, which are a schedule, too.
@@ -125,8 +125,8 @@ def _scheduled(row: _Row, scene: Scene, draws: Draws, number: int, for_s: float)
         row.wrong("does not say when it begins", "give at_s, seconds after the start of the recording")
     elif at_s is not None and at_s >= for_s:
         row.wrong(f"begins when the recording of {for_s:g} s is over", "let it begin sooner, or record for longer")
-    if kind not in BEGINS:
-        row.wrong(f"a lab cannot show {kind!r}", f"give one of {', '.join(BEGINS)}")
+    if kind not in (known := shown(scene.plan)):
+        row.wrong(f"this lab cannot show {kind!r}", f"give one of {', '.join(known)}")
         return None
     given = _given(row, kind)
     try:

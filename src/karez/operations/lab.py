@@ -39,12 +39,17 @@ def opened(network: str, name: str) -> closing[Lab]:
 
 
 def require_alike(lab: Lab, world: World, network: str) -> None:
-    """Return only if a lab has the links of a world.
+    """Return only if a lab has the links of a world, and its routers speak BGP if they do there.
 
     Raises:
         InputError: it has others.
     """
-    strange = sorted({line.link for line in lab.plan().fabric.lines} ^ set(strings(world["link_states"].ids)))
+    fabric = lab.plan().fabric
+    strange = sorted({line.link for line in fabric.lines} ^ set(strings(world["link_states"].ids)))
+    programs = world["daemons"]
+    speak = set(strings(programs["equipment"][programs["kind"] == b"bgp"]))
+    if fabric.bgp != all(router.id in speak for router in fabric.routers):
+        strange = [*strange, "BGP"]
     if strange:
         what = f"lab {lab.name} is of another network: {', '.join(strange[:SHOWN])} is not in both"
         raise InputError.of(network, what, "name the network that it was started with, or start another lab")

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from karez.adapters.network import Network
-from karez.errors import Refused
+from karez.errors import InputError, Refused
 from karez.lab.network import network_of
 from karez.lab.recording import require_whole
 from karez.loop.runner import Runner
@@ -68,6 +68,9 @@ def run(question: LabProtectQuestion) -> LabProtectAnswer:
     protect(world, at_s=time.time())
     with opened(question.network, question.name) as lab:
         require_alike(lab, world, question.network)
+        if lab.plan().fabric.bgp:
+            what = "where users are is told by BGP: what it withdraws would go in circles on the ways kept ready"
+            raise InputError.of(question.network, what, "take a network whose routers run no BGP")
         require_whole(lab)
         with closing(network_of(lab, world)) as network, Record(Path(question.record)) as record:
             policy = Policy(level="advise", budgets={})

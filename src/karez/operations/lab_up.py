@@ -47,10 +47,11 @@ def run(question: LabUpQuestion) -> LabUpAnswer:
     ready = started(made)
     total_s = sum(ready.took_s.values())
     routers, links = len(made.fabric.routers), len(made.fabric.lines)
+    bgp = " and BGP" if made.fabric.bgp else ""
     return LabUpAnswer(
         headline=f"{counted(routers, 'router')} and {counted(links, 'link')} run as lab {made.name}, "
         f"converged after {total_s:.1f} s",
-        citation=f"FRR in network namespaces, {NAMES[question.igp]}, BFD {question.bfd}, "
+        citation=f"FRR in network namespaces, {NAMES[question.igp]}{bgp}, BFD {question.bfd}, "
         f"{question.tests_per_s:g} tests a second and way, {question.users_per_s:g} packets of users a second; "
         f"seed {question.seed}; {provenance(revision)}",
         name=made.name,

@@ -104,7 +104,7 @@ def _daemon(world: World, what: Kind, random: np.random.Generator) -> Found:
     programs = world["daemons"]
     good = (programs["kind"] == what.program.encode()) & np.isin(programs.ids, world["daemon_states"].ids)
     if what.program == "bgp":
-        good &= np.isin(_sites_of(world, programs["equipment"]), list(dict(zip(*_ends(world), strict=True))))
+        good &= np.isin(_sites_of(world, programs["equipment"]), _ends(world)[0])
     return _one(random, programs.ids[good])
 
 
@@ -117,7 +117,7 @@ def _config(world: World, what: Kind, random: np.random.Generator) -> Found:
     if what.section in ("filter", "policer", "static"):
         good &= np.isin(sites, list(goal)) if goal else False
     if what.section == "bgp":
-        good &= np.isin(sites, list(goal.values())) if goal else False
+        good &= np.isin(sites, _ends(world)[1]) if goal else False
     found = _one(random, configs.ids[good])
     if found is None or what.section != "static":
         return found

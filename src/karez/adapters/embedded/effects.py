@@ -67,6 +67,8 @@ class Effects(Forks):
         self.deaf: frozenset[str] = frozenset()
         self.next_s = np.inf
         self._fresh = {name: value.copy() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        # Which programs run, and since when (s; -inf: for long): what they do begins some time after that.
+        self._runs, self._since_s = np.ones(programs, bool), np.full(programs, -np.inf)
 
     def work_out(self, gear: Gear, faults: Iterable[Fault], at_s: float) -> None:
         """Fill in everything for these faults, which are active at `at_s`; `next_s` is when something changes."""
@@ -79,7 +81,8 @@ class Effects(Forks):
         self.program_up &= gear.restart_until_s <= at_s
         self._devices()
         self._programs()
-        self._users(gear, at_s)
+        self._begin(at_s)
+        self._users(at_s)
         self._sessions()
 
     def ways(self, derived_us: Array, capacity_gbps: Array) -> Ways:
@@ -169,20 +172,25 @@ class Effects(Forks):
                 self._lose(plant.links_at(site), DEAD_S)
                 self.stale[plant.sites.vertex[site]] = True
 
-    def _users(self, gear: Gear, at_s: float) -> None:
+    def _begin(self, at_s: float) -> None:
+        """Note which programs run now that did not."""
+        runs = self.program_up & ~np.append(self.dark, False)[self.plant.programs.device]
+        self._since_s[runs & ~self._runs] = at_s
+        self._runs = runs
+
+    def _users(self, at_s: float) -> None:
         """Whose users nobody knows: those of routers whose BGP does not run, or just began to.
 
-        They know nobody's either, and so lead nowhere what others send over them.
+        They know nobody's either, and so lead nowhere what others send over them. Reflectors are not told from others:
+        each router tells every other.
         """
         plant = self.plant
         for program in np.flatnonzero((plant.programs.kind == b"bgp") & (plant.programs.device >= 0)).tolist():
-            device = plant.programs.device[program]
-            since_s = max(gear.restart_until_s[program], gear.boot_until_s[device])
-            forming = since_s <= at_s < since_s + BGP_FORMS_S
-            if forming:
-                self.next_s = min(self.next_s, since_s + BGP_FORMS_S)
-            if forming or not self.program_up[program]:
-                vertex = plant.sites.vertex[plant.site_of(device)]
+            known_s = self._since_s[program] + BGP_FORMS_S
+            if self._runs[program] and at_s < known_s:
+                self.next_s = min(self.next_s, known_s)
+            if at_s < known_s or not self._runs[program]:
+                vertex = plant.sites.vertex[plant.site_of(plant.programs.device[program])]
                 self.entry[vertex] = self.known[vertex] = 0.0
                 self.fabric[vertex] = 1.0
 

@@ -19,7 +19,8 @@ def announced(vty: Vty) -> frozenset[str]:
     return frozenset(line.removeprefix(SAYS).strip() for line in said if line.startswith(SAYS))
 
 
-def lines(users: str, says: bool) -> tuple[str, ...]:
-    """What has a router say that users are at this address, or no longer."""
-    said = f"network {users}/32"
-    return (f"router bgp {AUTONOMOUS_SYSTEM}", "address-family ipv4 unicast", said if says else f"no {said}")
+def lines(*, says: tuple[str, ...] = (), unsays: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What has a router say that these networks are its own, and then that others no longer are."""
+    said = (f"network {network}" for network in says)
+    unsaid = (f"no network {network}" for network in unsays)
+    return (f"router bgp {AUTONOMOUS_SYSTEM}", "address-family ipv4 unicast", *said, *unsaid)

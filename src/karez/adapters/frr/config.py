@@ -37,6 +37,8 @@ ISIS_DRAINED_COST = 16_777_214
 AUTONOMOUS_SYSTEM, REFLECTORS = 65_000, 2
 # Keepalives of BGP, and after how long without one a session ends; how soon it is tried anew (s).
 KEEPALIVE_S, HOLD_S, RETRY_S = 3, 9, 1
+# How many sessions a reflector takes: FRR's own limit is 100. Source: FRR, bgpd/bgpd.h (BGP_DYNAMIC_NEIGHBORS_LIMIT).
+LISTENS = 1_000
 # What those whose sessions a reflector takes are called, and where they are.
 CLIENTS, CLIENTS_AT = "clients", IPv4Network((LOOPBACKS_FROM, 16), strict=False)
 
@@ -171,13 +173,19 @@ def bgp_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str
     if number < REFLECTORS:
         yield f" neighbor {CLIENTS} peer-group"
         yield from (f" {line}" for line in bgp_session(CLIENTS, router.loopback))
+        yield f" bgp listen limit {LISTENS}"
         yield f" bgp listen range {CLIENTS_AT} peer-group {CLIENTS}"
     yield " address-family ipv4 unicast"
     if number < REFLECTORS:
         yield from (f"  neighbor {peer} route-reflector-client" for peer in (*reflectors, CLIENTS))
-    yield f"  network {router.users}/32"
+    yield f"  network {users_network(router)}"
     yield " exit-address-family"
     yield "exit"
+
+
+def users_network(router: Router) -> str:
+    """The network that a router says its users are in."""
+    return f"{router.users}/32"
 
 
 def bgp_session(peer: str, loopback: str) -> Iterator[str]:

@@ -185,7 +185,7 @@ def _require_usable(
         problems.append(Problem("sites", what, "take a part of the network"))
     if 0 < len(without_bgp) < len(used):
         what = f"{len(without_bgp):,} of {len(used):,} routers run no BGP, and would never hear of the others' users"
-        fix = 'give each router a program of the kind "bgp", or none'
+        fix = 'have a router (equipment) with a program (daemons) of the kind "bgp" at each of these sites, or at none'
         problems.append(Problem("daemons", what, fix, tuple(without_bgp)))
     one_way = np.flatnonzero(twin["links"]["direction"][rows] == b"forward")
     if len(one_way):

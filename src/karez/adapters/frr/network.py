@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from karez.adapters.frr import bgp
+from karez.adapters.frr.config import users_network
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
 from karez.adapters.frr.interior import BFD_DAEMON, Interior, process_of
 from karez.adapters.frr.ready import ReadyWay, ready_ways, said_of
@@ -56,7 +57,7 @@ class Machines(NamedTuple):
     `load_gbps` and `oneway_us` are what each line carries in its busier direction, and takes in its slower one; nan
     where nobody knows. `sections` has, by row of router and name, what sections of its configuration say that should
     say nothing; those of `SECTIONS` that are not there say what they should. `starts` says how often each router has
-    come up.
+    come up, `programs` the names of all processes that routers have, whether they run or not.
     """
 
     running: frozenset[tuple[int, str]]
@@ -65,6 +66,7 @@ class Machines(NamedTuple):
     oneway_us: tuple[float, ...]
     sections: Mapping[tuple[int, str], str]
     starts: tuple[int, ...]
+    programs: frozenset[str]
 
 
 class Platform(Protocol):
@@ -164,7 +166,7 @@ class FrrNetwork:
         # Whether each router answers at all, when its routing was last asked, and when that last answered (s).
         self._answers = [True] * len(fabric.routers)
         self._asked_s, self._answered_s = [0.0] * len(fabric.routers), [0.0] * len(fabric.routers)
-        self._machines = Machines(frozenset(), (), (), (), {}, ())
+        self._machines = Machines(frozenset(), (), (), (), {}, (), frozenset())
         self._last: dict[str, dict[str, Row]] = {}
         self._ports: dict[str, list[tuple[int, Port]]] = {}
         for row, port in fabric.ports():
@@ -184,12 +186,13 @@ class FrrNetwork:
         self._starts: tuple[int, ...] = ()
         # What each router keeps ready, as it said when it was last asked.
         self._backups: dict[int, str] = {}
-        # The sections about BGP, by router, with what is intended; and where each says that users are.
+        # The sections about BGP: the row of the router, and what is intended. Which networks each says are its own.
         self._bgp = {
-            self._router_of[str(row["equipment"])]: (str(row["id"]), str(row["value"]))
+            str(row["id"]): (self._router_of[str(row["equipment"])], str(row["value"]))
             for row in world["configs"].records()
             if fabric.bgp and row["section"] == "bgp" and row["equipment"] in self._router_of
         }
+        self._speaks = frozenset(router for router, _ in self._bgp.values())
         self._announced: dict[int, frozenset[str]] = {}
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
@@ -208,7 +211,8 @@ class FrrNetwork:
         self._machines = self._platform.machines()
         for router in sorted(self._asked_for(table, ids)):
             self._seen[router] = self._ask(router)
-            self._ask_bgp(router)
+            if table == "config_states":
+                self._ask_bgp(router)
             if table == "equipment_states":
                 self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
         known = self._rows(table)
@@ -292,12 +296,13 @@ class FrrNetwork:
         return Told({**told.ports, **dark}, told.drained)
 
     def _ask_bgp(self, router: int) -> bool:
-        """Whether a router says where users are, if it should; where it does not, what it said last stands."""
-        if router in self._bgp and self._answers[router]:
+        """Whether a router says where users are, if it should."""
+        if router in self._speaks and self._answers[router]:
             try:
                 self._announced[router] = bgp.announced(self._session(router, bgp.DAEMON))
             except VtyError:
                 self._drop(router, bgp.DAEMON)
+                self._announced.pop(router, None)
                 return False
         return True
 
@@ -407,8 +412,10 @@ class FrrNetwork:
         for row in self._world["daemons"].records():
             router = self._router_of.get(str(row["equipment"]))
             # Of the programs of a router on which nothing runs, or that does not answer, nobody tells anything.
-            if router is not None and (router, ALWAYS) in running and self._answers[router]:
-                process = process_of(str(row["kind"]), self._igp)
+            process = process_of(str(row["kind"]), self._igp)
+            if router is None or (router, ALWAYS) not in running or not self._answers[router]:
+                continue
+            if process in self._machines.programs:
                 yield (
                     str(row["id"]),
                     {
@@ -440,13 +447,13 @@ class FrrNetwork:
                 value = self._machines.sections.get(place, intended)
                 yield row, {"value": value, "restores": self._taken_of("restores", row)}
 
-        for router, (row, intended) in self._bgp.items():
+        for row, (router, intended) in self._bgp.items():
             if self._seen[router] is not None and router in self._announced:
                 yield row, {"value": self._bgp_said(router, intended), "restores": self._taken_of("restores", row)}
 
     def _bgp_said(self, router: int, intended: str) -> str:
         """What the section about BGP says: what is intended, where the router tells of its users alone."""
-        own, said = f"{self._fabric.routers[router].users}/32", self._announced[router]
+        own, said = users_network(self._fabric.routers[router]), self._announced[router]
         return intended if said == {own} else ", ".join(sorted(said)) or "no users are announced"
 
     def _boots(self, device: str) -> int:
@@ -531,6 +538,7 @@ class FrrNetwork:
         """
         if process != BFD_DAEMON:
             self._platform.restart(router, process)
+            self._drop(router, process)
             return
         ports = self._fabric.routers[router].ports
         alone, watched = ([line for port in ports for line in self._igp.bfd_lines(port, on)] for on in (False, True))
@@ -565,17 +573,15 @@ class FrrNetwork:
             else:
                 continue
             return ""
-        for router, (row, _) in self._bgp.items():
-            if row == action.subject:
-                self._restore_bgp(router)
-                return ""
+        if action.subject in self._bgp:
+            self._restore_bgp(self._bgp[action.subject][0])
+            return ""
         return self._clear(action)
 
     def _restore_bgp(self, router: int) -> None:
-        users = self._fabric.routers[router].users
-        wrong = self._announced.get(router, frozenset()) - {f"{users}/32"}
-        lines = [line for one in sorted(wrong) for line in bgp.lines(one.partition("/")[0], False)]
-        self._tell(router, (*lines, *bgp.lines(users, True)), bgp.DAEMON)
+        own = users_network(self._fabric.routers[router])
+        said = bgp.announced(self._session(router, bgp.DAEMON))
+        self._tell(router, bgp.lines(says=(own,), unsays=tuple(sorted(said - {own}))), bgp.DAEMON)
 
     def _clear(self, action: Action) -> str:
         if action.subject not in self._sections:
