@@ -91,6 +91,9 @@ SETTINGS = {
     "net.ipv4.fib_multipath_hash_policy": "1",
     "net.ipv4.conf.default.ignore_routes_with_linkdown": "1",
 }
+# For how long a kernel knows whom it faces (ms). After half a minute, as others do, it would ask over a way that may be
+# silent: then nothing went the other way either, and routers dropped what waited for the answer.
+KNOWN = "net.ipv4.neigh.{port}.base_reachable_time_ms", "1000000000"
 # How long routing may take until every router knows the way to every other (s), and how often that is looked at.
 CONVERGES_S, LOOKED_S = 120.0, 0.05
 # What runs beside the daemons of a router.
@@ -549,6 +552,7 @@ def _addressed(router: Router) -> None:
             kernel.route("add", dst=f"{router.users}/32", oif=loopback, table=LOCAL, type="local", scope=HOST_SCOPE)
         for port in router.ports:
             index = kernel.link_lookup(ifname=port.name)[0]
+            write_setting(KNOWN[0].format(port=port.name), KNOWN[1])
             kernel.addr("add", index=index, address=port.address, prefixlen=31)
             kernel.link("set", index=index, mtu=port.mtu, state="up")
 
