@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.instances.mesh import mesh
 from benchmarks.instances.ring import ORDER, ring
 from karez.adapters.embedded import EmbeddedNetwork, Fault
 from karez.adapters.guard import Command, Guard, Reply
@@ -185,6 +186,23 @@ def test_a_link_that_is_slow_whenever_it_was_given_back_is_not_drained_again_and
 def test_a_budget_that_says_nothing_is_refused(budget: tuple[float, int]) -> None:
     with pytest.raises(ValueError, match="drain_link is none"):
         Policy(budgets={"drain_link": budget})
+
+
+@pytest.mark.parametrize(("kind", "subject"), [("bgp_dead", "r003/bgp"), ("static_wrong", "r003/static")])
+def test_what_a_router_drops_until_it_is_itself_again_is_no_fault_of_its_own(
+    kind: str, subject: str, tmp_path: Path
+) -> None:
+    world = mesh(3, bgp=True)
+    demands = world["demands"]
+    goal = demands["b"][demands["a"] == b"c003"][0].decode()
+    network = EmbeddedNetwork(world, seed=1, start_s=0.0)
+    network.inject(Fault(kind, subject, 8.1, goal=goal))
+    with Record(tmp_path / "record") as record:
+        runner = Runner.start(world, network, record, Policy(level="act"), at_s=0.0)
+        decided = [runner.turn(0.2 * turn) for turn in range(1, 150)]
+    assert {found.id for made in decided for found in made.found} == {f"{kind}/{subject}"}
+    assert [action.subject for made in decided for act in made.commands for action in act.actions] == [subject]
+    assert not runner.state.findings["open"].any()
 
 
 def test_what_cannot_be_verified_is_undone(tmp_path: Path) -> None:

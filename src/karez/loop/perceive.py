@@ -5,11 +5,14 @@ Findings are read off what is known, never off what has just changed: a loop tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 
 from karez.adapters.network import seen
 from karez.detect.deviations import deviating
+from karez.loop.places import subject_sites
 from karez.loop.state import Found, Inputs, Running, Said, State
 from karez.measure.diagnose import Cause, diagnose
 from karez.plan.heal import GRAY
@@ -19,8 +22,10 @@ from karez.twin.table import Array
 
 # How sure a cause must be to be told, and by how much more or less sure to be told anew.
 TOLD_SHARE, TOLD_AGAIN_SHARE = 0.5, 0.1
-# How long nothing has to speak for a finding before it is closed (s).
-FADES_S = 3.0
+# How long nothing has to speak for a finding before it is closed, and for one on what runs on a router, which is the
+# longer busy with it: counters are read each second, and BGP tells nobody anything for two (s).
+FADES_S, SETTLES_S = 3.0, 6.0
+ON_ROUTERS = ("daemons", "configs")
 # The kinds of finding that are not diagnosed, but read off one table.
 ORDER_DUE = "order_due"
 # What an act of the loop shows as until the network has it, and the column that it set.
@@ -48,9 +53,10 @@ def found(state: State, at_s: float, said: Said) -> State:
     A finding stays as it is while an act for it, or on its row, is on the way.
     """
     busy, because, asked = _busy(state), _because(state), _asked(state)
-    causes_now = diagnose(state.world, at_s=at_s, busy=busy, foreseen_us=_foreseen_us(state))
-    diagnosed = (_same(state.findings, cause) for cause in causes_now)
-    causes = {cause.id: cause for cause in (*diagnosed, *_late(state.actual, at_s))}
+    causes = _causes(state, at_s, busy)
+    if settling := _settling(state, causes):
+        busy |= settling
+        causes = _causes(state, at_s, busy)
     # What was asked for and is not to be seen yet is nothing that somebody left so.
     causes = {name: cause for name, cause in causes.items() if (cause.subject, ECHOES.get(cause.kind, "")) not in asked}
     there, subjects = _open(state.findings), {cause.subject for cause in causes.values()}
@@ -62,6 +68,26 @@ def found(state: State, at_s: float, said: Said) -> State:
         if name not in causes and name not in because and subject not in busy:
             state = _fading(state, name, at_s, subjects, said)
     return state
+
+
+def _causes(state: State, at_s: float, busy: frozenset[str]) -> dict[str, Cause]:
+    """What is wrong now, under the names by which it is known."""
+    diagnosed = diagnose(state.world, at_s=at_s, busy=busy, foreseen_us=_foreseen_us(state))
+    causes = (*(_same(state.findings, cause) for cause in diagnosed), *_late(state.actual, at_s))
+    return {cause.id: cause for cause in causes}
+
+
+def _settling(state: State, causes: Mapping[str, Cause]) -> frozenset[str]:
+    """The routers, and their sites, of programs and sections that are no longer told of but were just now.
+
+    What a router shows of itself then is of what was, and of a program that has only begun.
+    """
+    intended = state.intended
+    gone = [subject for name, subject in _open(state.findings).items() if name not in causes]
+    places = [(table, subject) for table in ON_ROUTERS for subject in gone if intended[table].has(subject)]
+    devices = {str(intended[table].cell(subject, "equipment")) for table, subject in places}
+    sites = (site for table, subject in places for site in subject_sites(state.world, table, subject))
+    return frozenset((*devices, *sites))
 
 
 def _open(findings: Table) -> dict[str, str]:
@@ -83,8 +109,10 @@ def _fading(state: State, finding: str, at_s: float, subjects: set[str], said: S
     """The state in which a finding that nothing speaks for any more is closed, or will be if it stays so."""
     findings = state.findings
     since_s = float(findings.cell(finding, "closed_at_s"))
-    at_once = str(findings.cell(finding, "kind")) == ORDER_DUE or str(findings.cell(finding, "subject")) in subjects
-    if at_once or at_s - since_s >= FADES_S:
+    subject = str(findings.cell(finding, "subject"))
+    at_once = str(findings.cell(finding, "kind")) == ORDER_DUE or subject in subjects
+    settles = any(state.intended[table].has(subject) for table in ON_ROUTERS)
+    if at_once or at_s - since_s >= (SETTLES_S if settles else FADES_S):
         return _closed(state, finding, at_s, said)
     if np.isfinite(since_s):
         return state
