@@ -205,6 +205,16 @@ def test_what_a_router_drops_until_it_is_itself_again_is_no_fault_of_its_own(
     assert not runner.state.findings["open"].any()
 
 
+def test_a_router_that_is_back_and_knows_no_user_yet_is_not_drained(tmp_path: Path) -> None:
+    network = EmbeddedNetwork(world := mesh(3, bgp=True), seed=1, start_s=0.0)
+    network.inject(Fault("router_booted", "r003", 8.1, 30.1))
+    with Record(tmp_path / "record") as record:
+        runner = Runner.start(world, network, record, Policy(level="act"), at_s=0.0)
+        decided = [runner.turn(0.2 * turn) for turn in range(1, 220)]
+    assert {found.kind for made in decided for found in made.found} <= {"router_dead", "router_booted"}
+    assert not [act for made in decided for act in made.commands]
+
+
 def test_what_cannot_be_verified_is_undone(tmp_path: Path) -> None:
     run = Run(tmp_path / "r", DELAY, Fault("deaf", "l03", 0.0), turns=75)
     assert run.words[:5] == ["commanded", "applied", "undone", "applied", "verified"]

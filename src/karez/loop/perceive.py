@@ -18,7 +18,7 @@ from karez.measure.diagnose import Cause, diagnose
 from karez.plan.heal import GRAY
 from karez.twin import Table, Twin
 from karez.twin.schema import Value
-from karez.twin.table import Array
+from karez.twin.table import Array, strings
 
 # How sure a cause must be to be told, and by how much more or less sure to be told anew.
 TOLD_SHARE, TOLD_AGAIN_SHARE = 0.5, 0.1
@@ -26,6 +26,8 @@ TOLD_SHARE, TOLD_AGAIN_SHARE = 0.5, 0.1
 # longer busy with it: counters are read each second, and BGP tells nobody anything for two (s).
 FADES_S, SETTLES_S = 3.0, 6.0
 ON_ROUTERS = ("daemons", "configs")
+# What a router seems to have that knows no way.
+DROPPING = frozenset({"router_fabric_loss", "router_fib_stale"})
 # The kinds of finding that are not diagnosed, but read off one table.
 ORDER_DUE = "order_due"
 # What an act of the loop shows as until the network has it, and the column that it set.
@@ -57,6 +59,8 @@ def found(state: State, at_s: float, said: Said) -> State:
     if settling := _settling(state, causes):
         busy |= settling
         causes = _causes(state, at_s, busy)
+    young = _young(state, at_s)
+    causes = {name: cause for name, cause in causes.items() if not (cause.kind in DROPPING and cause.subject in young)}
     # What was asked for and is not to be seen yet is nothing that somebody left so.
     causes = {name: cause for name, cause in causes.items() if (cause.subject, ECHOES.get(cause.kind, "")) not in asked}
     there, subjects = _open(state.findings), {cause.subject for cause in causes.values()}
@@ -88,6 +92,13 @@ def _settling(state: State, causes: Mapping[str, Cause]) -> frozenset[str]:
     devices = {str(intended[table].cell(subject, "equipment")) for table, subject in places}
     sites = (site for table, subject in places for site in subject_sites(state.world, table, subject))
     return frozenset((*devices, *sites))
+
+
+def _young(state: State, at_s: float) -> frozenset[str]:
+    """The routers that have only just come back, and may forward before they know the way to all users."""
+    signals = state.actual["signals"]
+    young = signals["open"] & (signals["kind"] == b"booted") & (signals["since_s"] > at_s - SETTLES_S)
+    return frozenset(strings(signals["subject"][young]))
 
 
 def _open(findings: Table) -> dict[str, str]:
