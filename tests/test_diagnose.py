@@ -157,6 +157,10 @@ CASES: dict[tuple[str, str], list[Signal]] = {
     ("bgp_wrong", "r2/bgp"): [("differs", "control", "r2/bgp", "none", np.nan, "")],
     ("demand_surge", "d20"): [("surge", "user", "d20", "none", 5.0, "")],
     ("counter_stuck", "l12"): [("stuck", "counter", "l12", "none", 1.0, "")],
+    ("counter_stuck", "l23"): [
+        ("stuck", "counter", "l23", "none", 1.0, ""),
+        ("imbalance", "counter", "l23", "ab", 1.0, ""),
+    ],
     ("counter_wild", "l12"): [("imbalance", "counter", "l12", "ab", 0.5, "")],
     ("telemetry_late", "r4"): [("late", "counter", "r4", "none", 30.0, "")],
     ("queue_small", "l12"): [("drops", "counter", "l12", "ab", 0.03, "")],

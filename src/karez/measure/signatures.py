@@ -340,7 +340,10 @@ BOTH: dict[str, Callable[[str], dict[Trait, Weight]]] = {
     "cost_wrong": lambda link: {Trait("cost", link): MUST},
     "drain_left": lambda link: {Trait("drained", link): MUST},
     "state_lies": lambda link: {Trait("down", link): MUST, Trait("unadjacent", link): MAY},
-    "counter_stuck": lambda link: {Trait("stuck", link): MUST} | _mays(_lost(link)),
+    # What one end does not count is missing at that end, and too much at the other.
+    "counter_stuck": lambda link: (
+        {Trait("stuck", link): MUST} | _mays(_lost(link)) | {Trait("imbalance", link, way): MAY for way in WAYS}
+    ),
 }
 ONE: dict[str, Callable[[str, str], dict[Trait, Weight]]] = {
     "link_cut_one_way": lambda link, way: {
