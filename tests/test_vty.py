@@ -286,6 +286,33 @@ def test_a_daemon_that_takes_no_more_sessions_is_named(tmp_path: Path) -> None:
 LINES = ("interface e1", " ip ospf cost 7", "exit", "interface e2", " ip ospf cost 9", "exit")
 
 
+def test_one_waits_for_a_daemon_that_others_wait_for(tmp_path: Path) -> None:
+    path, waiting = tmp_path / "busy.vty", list[socket.socket]()
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(path))
+        listening.listen(1)
+        # As many as there is room for: the next is told to come again.
+        for _ in range(2):
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].connect(str(path))
+
+        def goes_on() -> None:
+            time.sleep(IMPATIENT_S)
+            for _ in waiting:
+                listening.accept()[0].close()
+            with closing(listening.accept()[0]) as asker:
+                asker.recv(1_000)
+                asker.sendall(reply())
+                asker.recv(1)
+
+        working = threading.Thread(target=goes_on)
+        working.start()
+        Vty(path, patience_s=GOES_S).close()
+        working.join()
+    for each in waiting:
+        each.close()
+
+
 def test_a_configuration_is_entered_line_by_line_and_left(daemon: Daemon) -> None:
     with Vty(daemon.path) as vty:
         vty.configure(LINES)

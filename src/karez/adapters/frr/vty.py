@@ -18,8 +18,8 @@ from karez.errors import KarezError
 
 END = b"\0\0\0"
 READ_BYTES = 1 << 16
-# How long a daemon may take to answer (s).
-PATIENCE_S, LEAST_S = 2.0, 1e-3
+# How long a daemon may take to answer, and how often it is tried where others wait before (s).
+PATIENCE_S, LEAST_S, CROWDED_S = 2.0, 1e-3, 0.01
 SHOWN = 120
 
 
@@ -41,13 +41,10 @@ class Vty:
             VtyError: nobody answers at `path`.
         """
         self._name = f"{path.parent.name}/{path.stem}"
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(patience_s)
         self._patience_s = patience_s
         try:
-            self._socket.connect(str(path))
+            self._socket = _connected(path, patience_s)
         except OSError as error:
-            self._socket.close()
             raise VtyError(f"{self._name} cannot be asked: {error.strerror or error}") from error
         try:
             self.ask("enable")
@@ -131,3 +128,26 @@ class Vty:
             why = "did not answer in time" if isinstance(error, TimeoutError) else f"is gone: {error.strerror or error}"
             raise VtyError(f"{self._name} {why} (`{command}`)") from error
         return reply[-1], reply[:-4].decode(errors="replace")
+
+
+def _connected(path: Path, patience_s: float) -> socket.socket:
+    """A socket that is connected to a daemon; one that was asked in vain for long has others to turn to first.
+
+    Raises:
+        OSError: nobody listens there, or too many wait there for too long.
+    """
+    made, until_s = socket.socket(socket.AF_UNIX), time.monotonic() + patience_s
+    made.settimeout(patience_s)
+    try:
+        while True:
+            try:
+                made.connect(str(path))
+                return made
+            except BlockingIOError:
+                # As many as it takes wait for it already, which it has not looked at yet.
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(CROWDED_S)
+    except OSError:
+        made.close()
+        raise
