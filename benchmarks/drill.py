@@ -11,17 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
 from multiprocessing import get_context
 from typing import NamedTuple
 
 from benchmarks import Figure, figure
 from benchmarks.instances.mesh import mesh
 from karez.adapters.frr.config import Igp, Protocols
-from karez.lab.asked import Lab, LabError
+from karez.lab.asked import LabError
 from karez.lab.faults import shown
 from karez.lab.plan import plan
-from karez.lab.start import ended, started
+from karez.lab.start import lasting
 from karez.loop.state import Policy
 from karez.operations.lab_score import Beside, beside
 from karez.scenario.incidents import Outcome, played
@@ -149,19 +148,15 @@ def _honesty(kinds: Sequence[Beside]) -> Iterator[Figure]:
 def _of_mesh(seed: int) -> list[Pair]:
     """The incidents of a mesh on real routers, and in the embedded network."""
     speaks = SPEAK.get(seed, Speaks())
-    world, name, policy = mesh(seed, sites=ROUTERS, bgp=speaks.bgp), f"bench-drill-{seed}", Policy(level="act")
-    made = plan(world, name=name, protocols=Protocols(igp=speaks.igp, bfd_ms=100))
+    world, policy = mesh(seed, sites=ROUTERS, bgp=speaks.bgp), Policy(level="act")
+    made = plan(world, name=f"bench-drill-{seed}", protocols=Protocols(igp=speaks.igp, bfd_ms=100))
     kinds = [kind for kind in shown(made) if kind in LAB_KINDS]
     ones = [drawn(world, str(seed), seed * INCIDENTS + number, kinds) for number in range(INCIDENTS)]
-    started(made)
     real = []
-    try:
-        with closing(Lab(name)) as lab:
-            for one in ones:
-                real.append(drilled(world, lab, one, policy))
-                _tell(real[-1])
-    finally:
-        ended(name)
+    with lasting(made) as lab:
+        for one in ones:
+            real.append(drilled(world, lab, one, policy))
+            _tell(real[-1])
     return list(zip(real, (played(world, one, policy, turn_s=TURN_S) for one in ones), strict=True))
 
 

@@ -25,7 +25,7 @@ from karez.lab.asked import Count, Counted, Lab
 from karez.lab.faults import Scene, begin
 from karez.lab.network import network_of
 from karez.lab.plan import plan
-from karez.lab.start import ended, started
+from karez.lab.start import lasting
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
 from karez.record.log import Record
@@ -78,16 +78,9 @@ def run() -> list[Figure]:
 def runs(count: int) -> list[Figure]:
     """As `run`, with so many runs of each kind."""
     world = mesh(SEEDS[0], sites=ROUTERS)
-    name = "bench-gray"
-    started(plan(world, name=name, protocols=Protocols(bfd_ms=100)))
-    try:
-        with closing(Lab(name)) as lab:
-            links = _carrying(lab)
-            told = {
-                case: [_healed(world, lab, case, links[run % len(links)]) for run in range(count)] for case in CASES
-            }
-    finally:
-        ended(name)
+    with lasting(plan(world, name="bench-gray", protocols=Protocols(bfd_ms=100))) as lab:
+        links = _carrying(lab)
+        told = {case: [_healed(world, lab, case, links[run % len(links)]) for run in range(count)] for case in CASES}
     return [one for case, healed in told.items() for one in _figures(case, healed)]
 
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +19,13 @@ from typing import NamedTuple
 from benchmarks import Figure, figure
 from benchmarks.instances.mesh import mesh
 from karez.adapters.frr.config import Igp, Protocols
-from karez.lab.asked import Count, Counted, Lab
 from karez.lab.network import network_of
 from karez.lab.plan import plan
-from karez.lab.start import ended, started
+from karez.lab.start import lasting
 from karez.loop.runner import Runner
 from karez.loop.state import Policy
 from karez.record.log import Record
-from karez.scenario.real import TURN_S
-from karez.twin import World
+from karez.scenario.real import TURN_S, users_lost
 
 NAME = "hour"
 SEEDS = (1, 2, 3)
@@ -46,7 +44,7 @@ class Watched(NamedTuple):
     turns: int
     found: tuple[str, ...]
     acts: int
-    lost: int
+    lost: float
 
 
 def run() -> list[Figure]:
@@ -75,25 +73,29 @@ def _watched(seed: int, igp: Igp) -> Watched:
     """What the loop made of a lab on which nothing was wrong."""
     world, protocols = mesh(seed, sites=ROUTERS, bgp=True), Protocols(igp=igp, bfd_ms=BFD_MS, bfd_times=BFD_TIMES)
     with (
-        _running(world, f"bench-hour-{igp}", protocols) as lab,
+        lasting(plan(world, name=f"bench-hour-{igp}", protocols=protocols)) as lab,
         TemporaryDirectory() as folder,
         Record(Path(folder) / "record") as record,
         closing(network_of(lab, world)) as network,
     ):
         runner = Runner.start(world, network, record, Policy(level="act"), at_s=time.time())
-        turns, found, acts, before = 0, list[str](), 0, _lost(lab)
+        turns, found, acts, lost = 0, list[str](), 0, users_lost(lab)
+        before = lost()
         for at_s in _ticks():
             decided = runner.turn(at_s)
             turns, acts = turns + 1, acts + len(decided.commands)
             found += [f"{igp}, after {turns * TURN_S:.0f} s: {one.id}" for one in decided.found if one.open]
-        return Watched(turns, tuple(found), acts, _lost(lab) - before)
+        return Watched(turns, tuple(found), acts, lost() - before)
 
 
 def _missed(seed: int) -> int:
     """How often a link lost its neighbour although nothing ailed it."""
     world, lost = mesh(seed, sites=ROUTERS), 0
     protocols = Protocols(bfd_ms=FAST_BFD_MS, bfd_times=BFD_TIMES)
-    with _running(world, "bench-hour-fast", protocols) as lab, closing(network_of(lab, world)) as network:
+    with (
+        lasting(plan(world, name="bench-hour-fast", protocols=protocols)) as lab,
+        closing(network_of(lab, world)) as network,
+    ):
         time.sleep(COMES_UP_S)
         network.observe(time.time())
         for at_s in _ticks():
@@ -108,19 +110,3 @@ def _ticks() -> Iterator[float]:
     while (at_s := time.time()) < until_s:
         yield at_s
         time.sleep(max(0.0, at_s + TURN_S - time.time()))
-
-
-def _lost(lab: Lab) -> int:
-    """How many of the users' packets were lost so far."""
-    counted, users = lab.ask(Count(ports=False), Counted), slice(4 * len(lab.plan().fabric.lines), None, 2)
-    return int(counted.lost[users].sum() + counted.lost_large[users].sum())
-
-
-@contextmanager
-def _running(world: World, name: str, protocols: Protocols) -> Iterator[Lab]:
-    started(plan(world, name=name, protocols=protocols))
-    try:
-        with closing(Lab(name)) as lab:
-            yield lab
-    finally:
-        ended(name)

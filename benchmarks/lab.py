@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
 
 import msgspec
 import numpy as np
@@ -26,7 +25,7 @@ from karez.lab.asked import Count, Counted, KeepReady, Lab, Plan, ResetGaps, Set
 from karez.lab.forwarding import Watched
 from karez.lab.hosts import Stream
 from karez.lab.plan import plan
-from karez.lab.start import ended, started
+from karez.lab.start import lasting
 from karez.plan.protect import protect
 from karez.twin import World
 from karez.twin.table import Array, strings
@@ -95,7 +94,7 @@ def _silence() -> Iterator[Figure]:
 def _checks() -> Iterator[Figure]:
     """How long it takes to tell what is wrong in all forwarding tables after what changed, while routing settles."""
     routers, took_s, kinds = STARTS[-1][0], list[float](), set[str]()
-    with _running(_planned(mesh(SEEDS[0], sites=routers), routers)) as lab:
+    with lasting(_planned(mesh(SEEDS[0], sites=routers), routers)) as lab:
         watched = Watched(lab, lab.plan().fabric)
         watched.findings()
         for row in range(CHECKED_CUTS):
@@ -115,16 +114,6 @@ def _checks() -> Iterator[Figure]:
     yield figure(f"{of}: findings once all had settled", left, "", 0.0)
 
 
-@contextmanager
-def _running(made: Plan) -> Iterator[Lab]:
-    started(made)
-    try:
-        with closing(Lab(made.name)) as lab:
-            yield lab
-    finally:
-        ended(made.name)
-
-
 def _planned(world: World, routers: int, bfd_ms: int = 100) -> Plan:
     # Many neighbours are watched less closely: two cores watch them all.
     protocols = Protocols(bfd_ms=bfd_ms, bfd_times=BFD_TIMES)
@@ -133,7 +122,7 @@ def _planned(world: World, routers: int, bfd_ms: int = 100) -> Plan:
 
 def _started_s(routers: int) -> float:
     made, before_s = _planned(mesh(SEEDS[0], sites=routers), routers), time.monotonic()
-    with _running(made):
+    with lasting(made):
         return time.monotonic() - before_s
 
 
@@ -142,7 +131,7 @@ def _carried() -> tuple[int, int]:
     made = _planned(mesh(SEEDS[0], sites=12), 12)
     start, goal = _apart(made.fabric, HOPS)
     stream = _stream(made.fabric, start, goal, 1.02 * CARRIED_PER_S)
-    with _running(msgspec.structs.replace(made, streams=(stream,), demands=("carried",))) as lab:
+    with lasting(msgspec.structs.replace(made, streams=(stream,), demands=("carried",))) as lab:
         time.sleep(SETTLES_S)
         before = lab.ask(Count(ports=False), Counted)
         time.sleep(CARRIED_S)
@@ -167,7 +156,7 @@ def _outages_ms(routers: int, cut: Cut, *, bfd_ms: int = 100, ducts: bool = Fals
     streams = tuple(_stream(made.fabric, *made.fabric.lines[row].routers, STREAM_PER_S) for row in taken)
     names = tuple(made.fabric.lines[row].link for row in taken)
     failures = [(row,) for row in taken] + (_ducts(world, made.fabric, taken) if ducts else [])
-    with _running(msgspec.structs.replace(made, streams=streams, demands=names)) as lab:
+    with lasting(msgspec.structs.replace(made, streams=streams, demands=names)) as lab:
         if protected:
             _protect(lab, world)
         for stream in range(len(streams)):

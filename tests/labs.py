@@ -13,7 +13,7 @@ from karez.adapters.frr.config import Protocols
 from karez.lab import daemons, spaces
 from karez.lab.asked import Count, Counted, Lab
 from karez.lab.plan import plan
-from karez.lab.start import ended, started
+from karez.lab.start import lasting
 from karez.twin import World
 
 OSPF, ISIS = Protocols(bfd_ms=100), Protocols(igp="isis", bfd_ms=100)
@@ -26,12 +26,9 @@ MENDS_S = 30.0
 @contextmanager
 def running(world: World, protocols: Protocols = OSPF) -> Iterator[str]:
     """The name of a lab of a world; it is gone at the end."""
-    name = f"test-{protocols.igp}-{os.getpid()}"
-    started(plan(world, name=name, protocols=protocols, users_per_s=500.0))
-    try:
-        yield name
-    finally:
-        ended(name)
+    made = plan(world, name=f"test-{protocols.igp}-{os.getpid()}", protocols=protocols, users_per_s=500.0)
+    with lasting(made):
+        yield made.name
 
 
 def until(holds: Callable[[], bool], within_s: float = MENDS_S) -> bool:

@@ -330,7 +330,7 @@ def _area_wrong(scene: Scene, fault: Fault) -> Effect:
 
 def _static_wrong(scene: Scene, fault: Fault) -> Effect:
     router, goal = scene.router_of("configs", fault.subject), scene.router_at(fault.goal)
-    route = f"ip route {scene.plan.fabric.routers[goal].users}/32 blackhole"
+    route = f"ip route {users_network(scene.plan.fabric.routers[goal])} blackhole"
     wrong, right = (Configure(router=router, daemon="staticd", lines=(line,)) for line in (route, f"no {route}"))
     return Effect((wrong,), (right,))
 

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from pyroute2 import IPRoute, NetlinkError
 
+from karez.adapters.frr.config import users_network
 from karez.adapters.frr.fabric import Router
 from karez.adapters.frr.ready import ReadyWay
 from karez.adapters.frr.vty import Vty
@@ -549,7 +550,7 @@ def _addressed(router: Router) -> None:
         if router.users != router.loopback:
             # What comes for users is this router's; no interface has the address, so that the interior protocol
             # does not tell of it.
-            kernel.route("add", dst=f"{router.users}/32", oif=loopback, table=LOCAL, type="local", scope=HOST_SCOPE)
+            kernel.route("add", dst=users_network(router), oif=loopback, table=LOCAL, type="local", scope=HOST_SCOPE)
         for port in router.ports:
             index = kernel.link_lookup(ifname=port.name)[0]
             write_setting(KNOWN[0].format(port=port.name), KNOWN[1])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import msgspec
 
@@ -47,6 +49,22 @@ def started(plan: Plan) -> Ready:
     if ready.failed:
         raise LabError(f"the lab was not started: {ready.failed}")
     return ready
+
+
+@contextmanager
+def lasting(plan: Plan) -> Iterator[Lab]:
+    """A lab of this plan, which is gone at the end of a `with`.
+
+    Raises:
+        InputError: as `started`.
+        LabError: as `started` and `ended`.
+    """
+    started(plan)
+    try:
+        with closing(Lab(plan.name)) as lab:
+            yield lab
+    finally:
+        ended(plan.name)
 
 
 def ended(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from karez.adapters.frr.fabric import without_bgp
 from karez.errors import InputError
 from karez.lab.asked import Lab, LabError
 from karez.lab.plan import LONGEST_NAME
@@ -46,9 +47,7 @@ def require_alike(lab: Lab, world: World, network: str) -> None:
     """
     fabric = lab.plan().fabric
     strange = sorted({line.link for line in fabric.lines} ^ set(strings(world["link_states"].ids)))
-    programs = world["daemons"]
-    speak = set(strings(programs["equipment"][programs["kind"] == b"bgp"]))
-    if fabric.bgp != all(router.id in speak for router in fabric.routers):
+    if fabric.bgp != (not without_bgp(world.intended, (router.id for router in fabric.routers))):
         strange = [*strange, "BGP"]
     if strange:
         what = f"lab {lab.name} is of another network: {', '.join(strange[:SHOWN])} is not in both"

@@ -175,7 +175,7 @@ def played(
     Raises:
         LabError: the lab does not answer.
     """
-    course, users = Course(), _users(lab)
+    course, users = Course(), users_lost(lab)
     broke_s = ends_s = math.inf
     try:
         # The first turn loads what is compiled.
@@ -198,7 +198,7 @@ def played(
     return Played(start_s, broke_s, course)
 
 
-def _users(lab: Lab) -> Callable[[], float]:
+def users_lost(lab: Lab) -> Callable[[], float]:
     """What tells how many of the users' packets were lost so far."""
     legs = slice(4 * len(lab.plan().fabric.lines), None, 2)
 

@@ -117,7 +117,7 @@ def _config(world: World, what: Kind, random: np.random.Generator) -> Found:
     if what.section in ("filter", "policer", "static"):
         good &= np.isin(sites, list(goal)) if goal else False
     if what.section == "bgp":
-        good &= np.isin(sites, _ends(world)[1]) if goal else False
+        good &= np.isin(sites, _ends(world)[1])
     found = _one(random, configs.ids[good])
     if found is None or what.section != "static":
         return found

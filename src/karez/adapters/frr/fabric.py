@@ -7,7 +7,7 @@ Where routers run BGP, users have an address of their own at each, which the int
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 from typing import Literal
 
@@ -118,12 +118,12 @@ def fabric(world: World, *, most_routers: int) -> Fabric:
     used, place = np.unique(ends, return_inverse=True)
     number: Array = place.reshape(ends.shape)
     names, sites = _names(twin, used), strings(twin["sites"].ids[used])
-    without_bgp = _without_bgp(twin, names)
-    _require_usable(twin, rows, used, number, most_routers, without_bgp)
+    silent = without_bgp(twin, names)
+    _require_usable(twin, rows, used, number, most_routers, silent)
     sections = _sections(twin)
     oneway_us = link_oneway_us(twin, figures="typical")[rows]
     drained = set(twin["equipment"].ids[twin["equipment"]["drained"]].tolist())
-    users_from = LOOPBACKS_FROM if without_bgp else USERS_FROM
+    users_from = LOOPBACKS_FROM if silent else USERS_FROM
     ports: list[list[Port]] = [[] for _ in names]
     lines = []
     for row, (link, ab) in enumerate(zip(links.records(rows), number.tolist(), strict=True)):
@@ -173,20 +173,18 @@ def fabric(world: World, *, most_routers: int) -> Fabric:
     return Fabric(routers=routers, lines=tuple(lines))
 
 
-def _require_usable(
-    twin: Twin, rows: Array, used: Array, number: Array, most_routers: int, without_bgp: list[str]
-) -> None:
-    """Raise with all that keeps these links from being a network of routers."""
+def _require_usable(twin: Twin, rows: Array, used: Array, number: Array, most_routers: int, silent: list[str]) -> None:
+    """Raise with all that keeps these links from being a network of routers, of which the silent run no BGP."""
     problems = []
     if not len(rows):
         problems.append(Problem("links", "there is none that is observed", "give the network links between sites"))
     if len(used) > most_routers:
         what = f"{len(used):,} routers are more than the {most_routers:,} that fit"
         problems.append(Problem("sites", what, "take a part of the network"))
-    if 0 < len(without_bgp) < len(used):
-        what = f"{len(without_bgp):,} of {len(used):,} routers run no BGP, and would never hear of the others' users"
+    if 0 < len(silent) < len(used):
+        what = f"{len(silent):,} of {len(used):,} routers run no BGP, and would never hear of the others' users"
         fix = 'have a router (equipment) with a program (daemons) of the kind "bgp" at each of these sites, or at none'
-        problems.append(Problem("daemons", what, fix, tuple(without_bgp)))
+        problems.append(Problem("daemons", what, fix, tuple(silent)))
     one_way = np.flatnonzero(twin["links"]["direction"][rows] == b"forward")
     if len(one_way):
         ids = strings(twin["links"].ids[rows[one_way]])
@@ -208,8 +206,8 @@ def _names(twin: Twin, used: Array) -> list[str]:
     return [router or site for router, site in found]
 
 
-def _without_bgp(twin: Twin, names: list[str]) -> list[str]:
-    """The routers that run no BGP."""
+def without_bgp(twin: Twin, names: Iterable[str]) -> list[str]:
+    """Of these routers, by their ids, those that run no BGP."""
     programs = twin["daemons"]
     running = set(strings(programs["equipment"][programs["kind"] == b"bgp"]))
     return [name for name in names if name not in running]
