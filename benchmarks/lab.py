@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.csgraph import connected_components, dijkstra
 
 from benchmarks import Figure, figure
 from benchmarks.instances.mesh import mesh
@@ -148,6 +148,7 @@ def _outages_ms(routers: int, cut: Cut, *, bfd_ms: int = 100, ducts: bool = Fals
     """For how long nothing came over each link that traffic between its ends takes, when it was cut (ms).
 
     With `ducts`, each of them that several such links lie in is cut, too; then it is the link that was cut off longest.
+    A duct whose cut parts the network is not: nothing could lead round it.
     """
     world = mesh(SEEDS[0], sites=routers)
     made = _planned(world, routers, bfd_ms)
@@ -156,6 +157,7 @@ def _outages_ms(routers: int, cut: Cut, *, bfd_ms: int = 100, ducts: bool = Fals
     streams = tuple(_stream(made.fabric, *made.fabric.lines[row].routers, STREAM_PER_S) for row in taken)
     names = tuple(made.fabric.lines[row].link for row in taken)
     failures = [(row,) for row in taken] + (_ducts(world, made.fabric, taken) if ducts else [])
+    failures = [rows for rows in failures if _stays_whole(made.fabric, rows)]
     with lasting(msgspec.structs.replace(made, streams=streams, demands=names)) as lab:
         if protected:
             _protect(lab, world)
@@ -174,6 +176,14 @@ def _ducts(world: World, fabric: Fabric, taken: Sequence[int]) -> list[tuple[int
     inside = {duct: support["link"][support["duct"] == duct] for duct in np.unique(support["duct"])}
     found = [tuple(place[link] for link in strings(links)) for duct, links in inside.items() if duct]
     return [rows for rows in found if len(rows) > 1 and set(rows) & set(taken)]
+
+
+def _stays_whole(fabric: Fabric, rows: Sequence[int]) -> bool:
+    """Whether every router reaches every other without some of the lines."""
+    ends = np.array([line.routers for row, line in enumerate(fabric.lines) if row not in rows])
+    size = len(fabric.routers)
+    graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(size, size))
+    return connected_components(graph, directed=False)[0] == 1
 
 
 def _protect(lab: Lab, world: World) -> None:

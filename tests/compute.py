@@ -77,8 +77,17 @@ def regions() -> list[Table]:
         "entity": list(DOMAINS),
         "country": ["CN"] * 4 + ["XX"],
         "verified": list(DOMAINS.values()),
+        "role": ["processor"] * len(DOMAINS),
+        "sector": ["other"] * len(DOMAINS),
+        "critical": ["no"] * len(DOMAINS),
     }
-    return [Table.of("provinces", provinces), Table.of("domains", domains)]
+    return [Table.of("provinces", provinces), Table.of("domains", domains), Table.of("evidence", evidence())]
+
+
+def evidence() -> Columns:
+    """What `own` holds on every recipient of its data."""
+    kinds = ["contract", "impact_assessment", "risk_assessment"]
+    return {"id": [f"paper-{kind}" for kind in kinds], "kind": kinds, "owner": ["own"] * 3, "issuer": ["own"] * 3}
 
 
 def metros(*ids: str) -> Columns:
@@ -134,6 +143,11 @@ def datasets() -> Columns:
         "personal": [row[2] for row in rows],
         "domain": ["own"] * len(rows),
         "province": [PROVINCES[0]] * len(rows),
+        "subjects": [1_000.0] * len(rows),
+        "us_bulk": ["no"] * len(rows),
+        "origin": ["CN"] * len(rows),
+        "mixed": ["no"] * len(rows),
+        "purposes": ["work"] * len(rows),
     }
 
 
@@ -150,6 +164,7 @@ def job(
         "chips": [chips],
         "hours": [hours],
         "oneway_us": [oneway_us],
+        "purpose": ["work"],
     }
 
 

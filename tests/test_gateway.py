@@ -61,7 +61,7 @@ def table_bytes(*, price: float = 1.0) -> bytes:
     world = compute.small()
     rows = world["endpoints"].rows(["e3"])
     dearer = world["endpoints"].set(rows, price_cny_per_mtoken=price)
-    return dump(compile_table(World(world.intended.replace(dearer), world.actual), at_s=0.0))
+    return dump(compile_table(World(world.intended.replace(dearer), world.actual), at_s=1_790_000_000.0))
 
 
 @pytest.fixture(scope="module")

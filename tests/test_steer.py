@@ -39,7 +39,7 @@ from karez.units import US_PER_MS
 from tests import compute
 from tests.compute import metros
 
-AT_S = 1_000.0
+AT_S = 1_790_000_000.0
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ from karez.twin.table import Array
 from tests.test_reach import _by_networkx, networks
 
 NOW_S = 1_767_225_600.0
+BY_CONTRACT = "encrypt (cn-national/grade/general-recipient: DSL art. 27; NDR art. 9 and 12)"
 LATER_S = NOW_S + 86_400.0
 Columns = dict[str, Array | Sequence[Value]]
 
@@ -63,6 +64,9 @@ def small() -> Twin:
         "id": ["own", "stranger"],
         "entity": ["Owner Ltd", "Stranger Ltd"],
         "verified": ["yes", "no"],
+        "role": ["processor", "processor"],
+        "sector": ["telecom", "other"],
+        "critical": ["no", "no"],
     }
     sites: Columns = {
         "id": ["a-1", "c-1", "c-2", "c-3"],
@@ -102,6 +106,13 @@ def small() -> Twin:
         "links": links,
         "chips": {"id": ["X"]},
         "servers": servers,
+        "evidence": {
+            "id": ["paper"],
+            "kind": ["contract"],
+            "owner": ["own"],
+            "recipient": ["stranger"],
+            "issuer": ["own"],
+        },
         "server_states": {"id": ["p-1", "p-3"], "free_chips": [8, 64]},
     }
     return Twin({name: Table.of(name, columns) for name, columns in made.items()})
@@ -113,7 +124,7 @@ def with_cell(twin: Twin, table: str, row: str, column: str, value: Value) -> Tw
 
 def found(twin: Twin, *, planned: dict[str, float] | None = None, shown: int = 20, **profile: Any) -> Discovery:
     asked = Profile(**{"budget_us": 300.0, "served_share": 0.75, **profile})
-    return discover(World(twin, twin), stations_of(twin, "m-1"), asked, planned=planned or {}, shown=shown)
+    return discover(World(twin, twin), stations_of(twin, "m-1"), asked, planned=planned or {}, at_s=NOW_S, shown=shown)
 
 
 def zone(twin: Twin, name: str, **asked: Any) -> Zone:
@@ -144,7 +155,7 @@ def test_the_small_network_is_as_worked_by_hand() -> None:
         worst_us=182.5,
         worst_high_us=275.0,
         lawful=True,
-        law="plain (general-stays)",
+        law="plain (cn-national/grade/general-home: DSL art. 27)",
         why_not="",
     )
     second, third = zones[1:]
@@ -160,7 +171,7 @@ def test_the_small_network_is_as_worked_by_hand() -> None:
     assert (third.provider, third.region, third.free_chips) == ("Stranger Ltd", "West", 64)
     assert (third.feasible, third.served_share, third.needs_us, third.worst_us) == (False, 0.0, 678.0, 722.5)
     assert third.why_not == "too far: needs more than 678 us"
-    assert third.law == "encrypt (general-entity); duties: contract with the recipient"
+    assert third.law == BY_CONTRACT
 
 
 def test_every_zone_counts_with_each_reason_that_rules_it_out() -> None:
@@ -215,33 +226,41 @@ def test_chips_that_nobody_saw_or_counts_are_not_free() -> None:
     ("data_class", "law"),
     [
         ("none", "not asked"),
-        ("general", "encrypt (general-entity); duties: contract with the recipient"),
-        ("personal", "deny (personal-unverified)"),
-        ("sensitive", "deny (sensitive-away)"),
-        ("important", "deny (important-away)"),
-        ("core", "deny (core-away)"),
+        ("general", BY_CONTRACT),
+        ("personal", "no: cn-national/personal permits none of it; would do: impact_assessment"),
+        ("sensitive", "no: cn-national/personal permits none of it; would do: impact_assessment and attestation"),
+        ("important", "no: cn-national/grade permits none of it, cn-telecom/telecom permits none of it"),
+        (
+            "core",
+            "no: cn-national/grade permits none of it, cn-telecom/telecom permits none of it; would do: approval",
+        ),
     ],
 )
 def test_the_law_is_that_of_the_policy_for_the_class_of_data(data_class: DataClass, law: str) -> None:
     away = zone(small(), "c-3", data_class=data_class, budget_us=1_000.0)
-    assert (away.law, away.lawful) == (law, not law.startswith("deny"))
+    assert (away.law, away.lawful) == (law, not law.startswith("no:"))
     assert away.why_not == ("" if away.lawful else f"unlawful: {law}")
     assert zone(small(), "c-2", data_class=data_class).lawful
 
 
 def test_data_of_an_area_that_several_own_may_go_where_the_data_of_each_may() -> None:
     shared = with_cell(small(), "sites", "c-1", "domain", "stranger")
-    # Data of the stranger's own access point would go to the owner, who is verified; the owner's to the stranger.
-    assert zone(shared, "c-2", data_class="personal").law.startswith("pseudonymise (general-entity, personal-verified)")
+    # Data of the stranger's own access point would go to the owner, on whom it holds nothing; the owner's to the
+    # stranger, of whom it assessed nothing.
+    assert zone(shared, "c-2", data_class="general").law.endswith("would do: contract")
+    assert zone(shared, "c-1", data_class="general").lawful
     assert not zone(shared, "c-1", data_class="personal").lawful
-    assert zone(shared, "c-1", data_class="personal", domain="stranger").law == "plain (general-stays, personal-stays)"
+    own = "plain (cn-national/grade/general-home: DSL art. 27; cn-national/personal/personal-home: PIPL art. 51)"
+    assert zone(shared, "c-1", data_class="personal", domain="stranger").law == own
 
 
 def test_an_owner_who_is_not_known_makes_it_unlawful_unless_the_law_is_left_out() -> None:
     sites = small()["sites"]
     nameless = small().replace(sites.set(np.arange(len(sites)), domain=b""))
     denied = zone(nameless, "c-2")
-    assert denied.why_not == "unlawful: deny (general-unnamed); not known: servers.domain"
+    assert denied.why_not == (
+        "unlawful: no: cn-national/grade permits none of it; not known: servers.domain, metros.province"
+    )
     assert denied.provider == ""
     assert zone(nameless, "c-2", data_class="none").feasible
 
@@ -335,7 +354,7 @@ def test_counts_order_and_delays_are_as_networkx_has_them_for_every_site(
         feasible = np.count_nonzero(delays < budget_ns) >= needed
         middle = float(delays[(len(delays) - 1) // 2] / 1_000 + delays[len(delays) // 2] / 1_000) / 2
         expected.append((not feasible, middle, f"c{site}", float(delays[-1]) / 1_000, delays[needed - 1] / 1_000))
-    got = discover(World(twin, twin), area, profile, planned={}, shown=shown)
+    got = discover(World(twin, twin), area, profile, planned={}, at_s=NOW_S, shown=shown)
     assert sum(kind.feasible for kind in got.kinds) == sum(not each[0] for each in expected)
     assert sum(kind.zones for kind in got.kinds) == sites
     best = [sorted(each for each in expected if each[0] == fails)[:shown] for fails in (False, True)]
@@ -353,7 +372,8 @@ def test_the_order_of_the_stations_changes_nothing(case: tuple[Twin, Array, Prof
     shuffled = area.tolist()
     chance.shuffle(shuffled)
     first, second = (
-        discover(World(twin, twin), rows, profile, planned={}, shown=shown) for rows in (area, np.array(shuffled))
+        discover(World(twin, twin), rows, profile, planned={}, at_s=NOW_S, shown=shown)
+        for rows in (area, np.array(shuffled))
     )
     assert first == second
 

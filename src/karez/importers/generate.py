@@ -93,7 +93,8 @@ def nation(*, stations: int, sites: int, seed: int) -> Twin:
     compute = _compute_sites(places, map_, sites)
     tables = [
         *_regions(places),
-        Table.of("domains", {"id": [CARRIER, TENANT], "entity": [CARRIER, TENANT], "verified": ["yes", "yes"]}),
+        Table.of("domains", _domains()),
+        Table.of("evidence", _evidence()),
         *_sites_and_stations(places, map_, seed),
         *_links(places, map_),
         *_library_tables(),
@@ -600,6 +601,30 @@ def _to_nearest(places: _Places, core_place: Array, targets: Array) -> tuple[Arr
     return first[elsewhere >= 0], elsewhere[elsewhere >= 0]
 
 
+def _domains() -> dict[str, Sequence[Value]]:
+    """The carrier, and a tenant whose data it works on by order."""
+    return {
+        "id": [CARRIER, TENANT],
+        "entity": [CARRIER, TENANT],
+        "verified": ["yes", "yes"],
+        "role": ["processor", "controller"],
+        "sector": ["telecom", "other"],
+        "critical": ["yes", "no"],
+    }
+
+
+def _evidence() -> dict[str, Sequence[Value]]:
+    """What the tenant holds on the carrier."""
+    kinds = ["contract", "impact_assessment", "risk_assessment"]
+    return {
+        "id": [f"tenant-{kind}" for kind in kinds],
+        "kind": kinds,
+        "owner": [TENANT] * 3,
+        "recipient": [CARRIER] * 3,
+        "issuer": [TENANT] * 3,
+    }
+
+
 def _work(places: _Places) -> list[Table]:
     """Four data sets and five jobs, one for each thing that decides where a job may run."""
     home, metro = places.province[0], places.ids[0]
@@ -610,6 +635,11 @@ def _work(places: _Places) -> list[Table]:
         "grade": ["general", "general", "important", "unknown"],
         "personal": ["no", "personal", "no", "unknown"],
         "size_gb": [20_000.0, 500.0, 2_000.0, 1_000.0],
+        "subjects": [0.0, 80_000.0, 0.0, np.nan],
+        "us_bulk": ["no", "no", "no", "unknown"],
+        "origin": ["CN", "CN", "CN", ""],
+        "mixed": ["no", "no", "no", "unknown"],
+        "purposes": ["training", "service", "training", ""],
     }
     jobs: dict[str, Array | Sequence[Value]] = {
         "id": ["train-west-ok", "batch", "online", "train-important", "batch-unknown"],
@@ -620,6 +650,7 @@ def _work(places: _Places) -> list[Table]:
         "chips": [256, 32, 16, 64, 32],
         "hours": [72.0, 8.0, 720.0, 48.0, 8.0],
         "oneway_us": [np.inf, np.inf, 5_000.0, np.inf, np.inf],
+        "purpose": ["training", "service", "service", "training", "service"],
     }
     return [Table.of("datasets", datasets), Table.of("jobs", jobs)]
 

@@ -53,6 +53,8 @@ FACTS: dict[DataClass, tuple[str, str]] = {
 }
 ENDS: tuple[Figures, Figures] = ("low", "high")
 NOT_ASKED = "not asked"
+# One more than the last mode in which data may be copied to a zone.
+UNLAWFUL = len(policy.COPIED)
 # The first whole number of stations that is a share of them, whatever floating point makes of it.
 SLACK = 1e-9
 UNCOUNTED = -1
@@ -152,18 +154,19 @@ def coming(twin: Twin, at_s: float) -> dict[str, float]:
 
 
 def discover(
-    world: World, stations: Array, profile: Profile, *, planned: Mapping[str, float], shown: int = 20
+    world: World, stations: Array, profile: Profile, *, planned: Mapping[str, float], at_s: float, shown: int = 20
 ) -> Discovery:
     """The zones for an area: as many feasible and as many other ones as are to be shown, and how many there are.
 
-    `world` is that of one moment, `stations` are rows (at least one), `planned` has sites (ids) and from when on (s)
-    compute is there. Where several domains or provinces share the area, the data of each must be allowed to go.
+    `world` is that of `at_s` (Unix time), `stations` are rows (at least one), `planned` has sites (ids) and
+    from when on (s) compute is there. Where several domains or provinces share the area, the data of each must be
+    allowed to go.
     """
     twin, sites = world.intended, _sites(world.intended, planned)
     if not len(sites.rows):
         return Discovery((), _kinds(sites.status, dict.fromkeys(REASONS, np.zeros(0, bool))))
     area = _area(reach.typical(twin, _points(twin, stations)), sites.rows)
-    recipients = _recipients(world, sites, profile, _origins(twin, area.ready, stations, profile.domain))
+    recipients = _recipients(world, sites, profile, _origins(twin, area.ready, stations, profile.domain), at_s)
     limits = _Limits(_budget_ns(profile), max(math.ceil(profile.served_share * len(stations) - SLACK), 1))
     fails: dict[Reason, Array] = {
         "too_far": ~_near_enough(area, sites.rows, limits),
@@ -188,7 +191,7 @@ class _Sites(NamedTuple):
 
 
 class _Recipients(NamedTuple):
-    """Who would have the data in each zone: free chips, domain (row), whether and by which crossing it may go there.
+    """Who would have the data in each zone: free chips, domain (row), whether it may go there, and why (`law(zone)`).
 
     `observed` is false where servers stand and nobody saw what is free.
     """
@@ -196,7 +199,7 @@ class _Recipients(NamedTuple):
     free_chips: Array
     domain: Array
     lawful: Array
-    law: tuple[str, ...]
+    law: Callable[[int], str]
     observed: Array
 
 
@@ -348,52 +351,67 @@ def _origins(twin: Twin, ready: Reach, stations: Array, domain: str) -> list[tup
     return [(own, province) for own in domains.tolist() or [-1] for province in provinces.tolist()]
 
 
-def _recipients(world: World, sites: _Sites, profile: Profile, origins: list[tuple[int, int]]) -> _Recipients:
+def _recipients(
+    world: World, sites: _Sites, profile: Profile, origins: list[tuple[int, int]], at_s: float
+) -> _Recipients:
     """The recipients in each zone: the servers there that the law is mildest on, else whoever owns the site."""
     twin = world.intended
-    as_if = _as_if(twin, sites.rows)
-    verdicts, strict = _verdicts(profile.data_class)
-    code = _strictest(as_if, origins, strict)
+    owners = _Law(_as_if(twin, sites.rows), profile.data_class, origins, at_s)
+    servers = _Law(twin, profile.data_class, origins, at_s)
     at, owner = _servers(twin, sites.rows)
     rows = np.flatnonzero(at >= 0)
-    of_server, at = _strictest(twin, origins, strict)[rows], at[rows]
+    at = at[rows]
     # Of the servers of a zone the last in this order, which has the mildest rule, has the last word.
-    order = np.lexsort((-rows, -strict[of_server], at))
-    domain = twin.resolve("sites", "domain")[sites.rows]
-    code[at[order]], domain[at[order]] = of_server[order], owner[rows[order]]
-    allowed = np.array([verdict is None or verdict.allowed for verdict in verdicts])
+    order = np.lexsort((-rows, -servers.strict[rows], at))
+    domain, strict, decides = (
+        twin.resolve("sites", "domain")[sites.rows],
+        owners.strict.copy(),
+        np.full(len(sites.rows), -1),
+    )
+    decides[at[order]] = rows[order]
+    strict[at[order]], domain[at[order]] = servers.strict[rows[order]], owner[rows[order]]
     seen, free = _free_chips(world, rows)
     # A server that the data may not go to is of no use, where it may go to another one.
-    counts = allowed[of_server] == allowed[code[at]]
+    counts = (servers.strict[rows] < UNLAWFUL) == (strict[at] < UNLAWFUL)
     size = len(sites.rows)
     total = np.bincount(at, free * counts, size).astype(np.int64)
     there = np.bincount(at, minlength=size) > 0
     return _Recipients(
         free_chips=np.where(there, total, UNCOUNTED),
         domain=domain,
-        lawful=allowed[code],
-        law=tuple(NOT_ASKED if (v := verdicts[c]) is None else policy.explain(v) for c in code.tolist()),
+        lawful=strict < UNLAWFUL,
+        law=cache(lambda zone: servers.said(int(decides[zone])) if decides[zone] >= 0 else owners.said(zone)),
         observed=~there | (np.bincount(at, seen, size) > 0),
     )
 
 
-def _verdicts(data_class: DataClass) -> tuple[list[policy.Verdict | None], Array]:
-    """What the rules say of each crossing, and how strict that is; nothing where the law is left out."""
-    if data_class == "none":
-        return [None] * len(policy.CROSSINGS), np.zeros(len(policy.CROSSINGS), np.int64)
-    grade, personal = FACTS[data_class]
-    found = [policy.verdict(grade=grade, personal=personal, crossing=crossing) for crossing in policy.CROSSINGS]
-    return list(found), np.array([policy.MODES.index(verdict.mode) for verdict in found])
+class _Law:
+    """What the law says of a class of data at each server, from the origin that it is strictest on.
 
+    `strict` is the position among `policy.COPIED` of the least protective mode that is lawful, or `UNLAWFUL`.
+    """
 
-def _strictest(twin: Twin, origins: list[tuple[int, int]], strict: Array) -> Array:
-    """The crossing of each server (a position in `CROSSINGS`) from the origin that the law is strictest on."""
-    codes = np.stack(
-        [policy.crossings(twin, domain=np.array([own]), province=np.array([province])) for own, province in origins]
-    )
-    if not codes.shape[1]:
-        return np.zeros(0, np.int8)
-    return np.asarray(codes[np.argmax(strict[codes], axis=0), np.arange(codes.shape[1])])
+    def __init__(self, twin: Twin, data_class: DataClass, origins: list[tuple[int, int]], at_s: float) -> None:
+        self.strict = np.zeros(len(twin["servers"]), np.int64)
+        self._facts: policy.Facts | None = None
+        if data_class == "none" or not len(self.strict):
+            return
+        self._law = policy.law(policy.shipped(), at_s)
+        data = policy.as_classes(twin, (FACTS[data_class],), origins)
+        asked = policy.Asked(self._law, at_s, (policy.OWN,))
+        self._facts = policy.questions(data, asked, np.arange(len(origins)), policy.recipients(data))
+        lawful = self._law.decide(self._facts).reshape(len(origins), -1)
+        each = np.full(lawful.shape, UNLAWFUL)
+        for at in reversed(range(UNLAWFUL)):
+            each[lawful >> at & 1 == 1] = at
+        self._strictest, self.strict = np.argmax(each, axis=0), np.max(each, axis=0)
+
+    def said(self, server: int) -> str:
+        """The verdict on a server (row) in a line."""
+        if self._facts is None:
+            return NOT_ASKED
+        question = self._facts.rows(np.array([self._strictest[server] * len(self.strict) + server]))
+        return policy.said(policy.verdict(self._law, question, policy.copied()), policy.COPIED)
 
 
 def _as_if(twin: Twin, sites: Array) -> Twin:
@@ -470,7 +488,7 @@ def _zone(case: _Case, at: int, delays: Sequence[_Delays]) -> Zone:
         worst_us=typical.worst_us,
         worst_high_us=high.worst_us,
         lawful=bool(case.recipients.lawful[at]),
-        law=case.recipients.law[at],
+        law=case.recipients.law(at),
         why_not=why_not,
     )
 
@@ -481,7 +499,7 @@ def _why_not(case: _Case, at: int, typical: _Delays) -> str:
     reasons: dict[Reason, str] = {
         "too_far": f"needs more than {us:,.6g} us" if math.isfinite(us) else "too few stations have a way there",
         "too_few_chips": f"{free:,} of {case.profile.chips:,} are free" if free != UNCOUNTED else "nobody counted them",
-        "unlawful": case.recipients.law[at],
+        "unlawful": case.recipients.law(at),
     }
     return "; ".join(f"{why.replace('_', ' ')}: {words}" for why, words in reasons.items() if case.fails[why][at])
 

@@ -114,7 +114,7 @@ def run(question: DiscoverQuestion) -> DiscoverAnswer:
         domain=question.domain,
     )
     planned = _earliest(coming(whole.intended, at_s), on_order)
-    found = discover(world, stations, profile, planned=planned, shown=question.shown)
+    found = discover(world, stations, profile, planned=planned, at_s=at_s, shown=question.shown)
     area = _area(world.intended, question)
     return DiscoverAnswer(
         headline=_headline(found, area, len(stations), question, revision),

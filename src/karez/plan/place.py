@@ -49,7 +49,6 @@ class _Places:
     oneway_us: Array
     free_chips: Array
     memory_gb: Array
-    verdict: Array
     fails: dict[str, Array]
 
     @property
@@ -68,7 +67,34 @@ class _Job:
     chips: int
     hours: float
     oneway_us: float
+    purpose: str
     memory_gb: float
+
+
+class _Data:
+    """What the law says of a job's data at each server."""
+
+    def __init__(self, world: World, job: _Job, at_s: float) -> None:
+        self._twin, self._job = world.intended, job
+        self._law = policy.law(policy.shipped(), at_s)
+        asked = policy.Asked(self._law, at_s, (job.purpose,))
+        to = policy.recipients(self._twin)
+        self._facts = policy.questions(self._twin, asked, world["datasets"].rows([job.dataset]), to)
+        self.allowed: Array = (self._law.decide(self._facts) & policy.copied()) != 0
+
+    def verdict(self, server: int) -> policy.Verdict:
+        """The verdict on one server (row)."""
+        return policy.verdict(self._law, self._facts.rows(np.array([server])), policy.copied())
+
+    def said(self, server: int) -> str:
+        """The verdict on one server (row) in a line."""
+        ids = {"datasets": self._job.dataset, "servers": text(self._twin["servers"].ids[server])}
+        return policy.said(self.verdict(server), policy.COPIED, **ids)
+
+    def kinds(self) -> list[int]:
+        """The first server (row) of each that the law makes no difference between."""
+        columns = np.stack([column.astype(np.int64) for column in self._facts.columns.values()])
+        return [int(row) for row in np.sort(np.unique(columns, axis=1, return_index=True)[1])]
 
 
 def transport(world: World, *, figures: Figures = "typical") -> Transport:
@@ -109,16 +135,16 @@ def place(world: World, job_id: str, *, at_s: float, figures: Figures = "typical
     start = int(main_sites(world)[world["metros"].rows([job.metro])[0]])
     network = transport(world, figures=figures)
     oneway_us, previous = _from(network, start)
-    verdict, verdicts = policy.modes(world.intended, job.dataset)
-    places = _places(world, job, oneway_us, verdict, np.array([v.allowed for v in verdicts]))
+    data = _Data(world, job, at_s)
+    places = _places(world, job, oneway_us, data)
     fit = np.flatnonzero(places.fit)
     if not len(fit):
-        raise _no_place(job, places, verdicts)
+        raise _no_place(job, places, data)
     best = int(fit[np.argmin(places.price_cny[fit])])
     server, price_cny = text(places.ids[best]), float(places.price_cny[best])
     site = int(world.intended.resolve("servers", "site")[best])
     path = _path(world, network, _way(previous, start, site))
-    allowed = verdicts[verdict[best]]
+    allowed = data.verdict(best)
     return Plan(
         planner="place",
         question={"job": job_id, "figures": figures},
@@ -127,12 +153,13 @@ def place(world: World, job_id: str, *, at_s: float, figures: Figures = "typical
         reads=(
             *_job_reads(world, job, float(oneway_us[site])),
             *_server_reads(world, job, server),
+            *_law_reads(world, job, best, at_s),
             *_path_reads(world, path),
         ),
         actions=(_start(job, server, at_s),),
         price_cny=price_cny,
         proof=_proof(places, fit, best, allowed),
-        alternatives=_alternatives(job, places, verdicts, best),
+        alternatives=_alternatives(job, places, data, best),
         citation=(
             f"one-way delay by shortest path over links that are up from the main core site of {job.metro}, {figures} "
             f"figures of the latency library; rent and electricity with the PUE; gap 0 (all {len(places.ids)} servers "
@@ -194,23 +221,24 @@ def _job(world: World, job_id: str) -> _Job:
         chips=int(values["chips"]),
         hours=float(values["hours"]),
         oneway_us=float(values["oneway_us"]),
+        purpose=str(values["purpose"]),
         memory_gb=parameters_b * BYTES_PER_PARAMETER * MEMORY_FACTOR,
     )
 
 
-def _places(world: World, job: _Job, oneway_us: Array, verdict: Array, allowed: Array) -> _Places:
+def _places(world: World, job: _Job, oneway_us: Array, data: _Data) -> _Places:
     servers, twin = world["servers"], world.intended
     site = twin.resolve("servers", "site")
     delay_us, free, memory_gb = oneway_us[site], _free_chips(world), job.chips * _chip(world, "memory_gb")
     price_cny = _price_cny(world, job, site)
     fails = {
-        "unlawful": ~allowed[verdict],
+        "unlawful": ~data.allowed,
         "too far": ~((delay_us <= job.oneway_us) & np.isfinite(delay_us)),
         "too few free chips": ~((free >= job.chips) & (servers["chips"] >= job.chips)),
         "too little memory": ~(memory_gb >= job.memory_gb),
         "unknown price": ~np.isfinite(price_cny),
     }
-    return _Places(servers.ids, price_cny, delay_us, free, memory_gb, verdict, fails)
+    return _Places(servers.ids, price_cny, delay_us, free, memory_gb, fails)
 
 
 def _free_chips(world: World) -> Array:
@@ -252,10 +280,8 @@ def _job_reads(world: World, job: _Job, delay_us: float) -> Iterable[Read]:
     """That the job is still what was placed, bears the delay, and has no place yet."""
     yield Read("assignments", job.id, op="gone")
     yield Read("jobs", job.id, "oneway_us", ">=", delay_us)
-    for column in ("model", "metro", "dataset", "chips", "hours"):
+    for column in ("model", "metro", "dataset", "chips", "hours", "purpose"):
         yield _same(world, "jobs", job.id, column)
-    for column in ("grade", "personal", "domain", "province"):
-        yield _same(world, "datasets", job.dataset, column)
 
 
 def _server_reads(world: World, job: _Job, server: str) -> Iterable[Read]:
@@ -269,9 +295,18 @@ def _server_reads(world: World, job: _Job, server: str) -> Iterable[Read]:
     yield Read("sites", site)
     for column in ("metro", "domain"):
         yield _same(world, "sites", site, column)
-    for domain in {str(world["datasets"].cell(job.dataset, "domain")), policy.owner(world.intended, server)}:
-        for column in ("entity", "country", "verified"):
-            yield _same(world, "domains", domain, column)
+
+
+def _law_reads(world: World, job: _Job, server: int, at_s: float) -> Iterable[Read]:
+    """That all is still known of the data, its owner and the recipient that the law was asked about."""
+    for table, row, column in policy.stands_on(world.intended, job.dataset, server, at_s):
+        value = world[table].cell(row, column)
+        if column == "valid_from_s":
+            yield Read(table, row, column, "<=", at_s)
+        elif column == "valid_to_s":
+            yield Read(table, row, column, ">", at_s)
+        elif value == value:
+            yield Read(table, row, column, "==", value)
 
 
 def _path_reads(world: World, path: Iterable[int]) -> Iterable[Read]:
@@ -306,16 +341,14 @@ def _proof(places: _Places, fit: Array, best: int, verdict: policy.Verdict) -> P
             "servers": tuple(text(value) for value in places.ids[fit]),
             "price_cny": tuple(places.price_cny[fit].tolist()),
             "oneway_us": float(places.oneway_us[best]),
-            "mode": verdict.mode,
-            "rules": verdict.rules,
-            "duties": verdict.duties,
+            "mode": verdict.modes[0],
+            "rules": tuple(ground.rule for ground in verdict.permits[verdict.modes[0]]),
+            "duties": tuple(dict.fromkeys(one.duty for one in verdict.permits[verdict.modes[0]] if one.duty)),
         },
     )
 
 
-def _alternatives(
-    job: _Job, places: _Places, verdicts: tuple[policy.Verdict, ...], best: int
-) -> tuple[Alternative, ...]:
+def _alternatives(job: _Job, places: _Places, data: _Data, best: int) -> tuple[Alternative, ...]:
     """For each filter the cheapest place that fails it alone, and the next dearer place that fails none.
 
     A place without a price cannot be compared: the proof counts those.
@@ -326,7 +359,7 @@ def _alternatives(
         alone = np.flatnonzero(fails & ~others & np.isfinite(places.price_cny))
         if len(alone):
             row = int(alone[np.argmin(places.price_cny[alone])])
-            why = f"{reason}: {_miss(job, places, verdicts, reason, row)}"
+            why = f"{reason}: {_miss(job, places, data, reason, row)}"
             found.append(Alternative(text(places.ids[row]), float(places.price_cny[row]), why))
     dearer = np.flatnonzero(places.fit & (np.arange(len(places.ids)) != best))
     if len(dearer):
@@ -336,17 +369,15 @@ def _alternatives(
     return tuple(found)
 
 
-def _no_place(job: _Job, places: _Places, verdicts: tuple[policy.Verdict, ...]) -> Infeasible | Refused:
+def _no_place(job: _Job, places: _Places, data: _Data) -> Infeasible | Refused:
     """What stands in the way: the law alone, or the nearest miss of each filter."""
     if len(places.ids) and places.fails["unlawful"].all():
-        said = [verdicts[code] for code in np.unique(places.verdict)]
-        rules = ", ".join(dict.fromkeys(rule for verdict in said for rule in verdict.rules))
-        missing = dict.fromkeys(fact for verdict in said for fact in policy.facts(verdict, datasets=job.dataset))
-        tail = f"; not known, and so denied: {', '.join(missing)}" if missing else ""
-        return Refused(f"data {job.dataset} of job {job.id} may go to no server: {rules}{tail}")
+        said = [data.said(row) for row in data.kinds()]
+        why = "; or ".join(dict.fromkeys(said))
+        return Refused(f"data {job.dataset} of job {job.id} may go to no server: {why}")
     lines = [
         f"{np.count_nonzero(fails)} {reason} (nearest miss: {text(places.ids[row])}, "
-        f"{_miss(job, places, verdicts, reason, row)})"
+        f"{_miss(job, places, data, reason, row)})"
         for reason, fails in places.fails.items()
         if fails.any()
         for row in [_nearest(places, reason, np.flatnonzero(fails))]
@@ -363,10 +394,10 @@ def _nearest(places: _Places, reason: str, rows: Array) -> int:
     return int(rows[np.argmin(distance[rows])])
 
 
-def _miss(job: _Job, places: _Places, verdicts: tuple[policy.Verdict, ...], reason: str, row: int) -> str:
+def _miss(job: _Job, places: _Places, data: _Data, reason: str, row: int) -> str:
     """By how much, or for what, a place fails a filter."""
     if reason == "unlawful":
-        return policy.explain(verdicts[places.verdict[row]])
+        return data.said(row)
     if reason == "too far":
         delay_us = places.oneway_us[row]
         return f"{delay_us:.0f} us of {job.oneway_us:.0f}" if np.isfinite(delay_us) else "no way there"

@@ -28,7 +28,7 @@ CLASS_FACTS = {
     "important": ("important", "personal"),
 }
 # What the request path can do for a request; it cannot pseudonymise a prompt.
-GATEWAY_MODES = ("plain", "encrypt")
+GATEWAY_MODES: tuple[policy.Mode, ...] = ("plain", "encrypt")
 NOWHERE = -1
 
 
@@ -61,7 +61,7 @@ def compile(world: World, *, at_s: float, figures: Figures = "typical") -> Table
         "offsets": np.concatenate([[0], np.cumsum(counts)]),
         "endpoint": endpoint[order],
         "rtt_ms": rtt_ms[order],
-        "lawful": _lawful(world, metro, endpoint)[order],
+        "lawful": _lawful(world, metro, endpoint, at_s)[order],
     }
     return Table({name: _laid_out(columns[name], dtype) for name, dtype in LAYOUT.items()})
 
@@ -140,23 +140,21 @@ def _rtt_ns(network: Graph, goals: Array) -> Array:
     return rtt_ns
 
 
-def _lawful(world: World, metro: Array, endpoint: Array) -> Array:
+def _lawful(world: World, metro: Array, endpoint: Array, at_s: float) -> Array:
     """The classes of data (bits) that may go from each metro to each endpoint with what a gateway can do (uint8)."""
     twin = world.intended
     domain = _follow(twin, "sites", "domain", main_sites(world)[metro])
     province = twin.resolve("metros", "province")[metro]
-    server = twin.resolve("endpoints", "server")[endpoint]
-    crossing = policy.crossings(twin, domain=domain, province=province, servers=server)
-    masks: Array = np.array([_mask(name) for name in policy.CROSSINGS], np.uint8)[crossing]
-    return masks
-
-
-def _mask(crossing: policy.Crossing) -> int:
-    said = {
-        name: policy.verdict(grade=grade, personal=personal, crossing=crossing)
-        for name, (grade, personal) in CLASS_FACTS.items()
-    }
-    return sum(DATA_CLASSES[name] for name, verdict in said.items() if verdict.mode in GATEWAY_MODES)
+    homes, home = np.unique(np.stack([domain, province]), axis=1, return_inverse=True)
+    servers, server = np.unique(twin.resolve("endpoints", "server")[endpoint], return_inverse=True)
+    data = policy.as_classes(twin, tuple(CLASS_FACTS.values()), list(zip(*homes.tolist(), strict=True)))
+    asked = policy.Asked(policy.law(policy.shipped(), at_s), at_s, (policy.OWN,))
+    modes = policy.lawful(data, asked, np.arange(len(data["datasets"])), policy.recipients(data, servers))
+    may = (modes & policy.bits(*GATEWAY_MODES)) != 0
+    found = np.zeros(len(metro), np.uint8)
+    for at, name in enumerate(CLASS_FACTS):
+        found |= may[home * len(CLASS_FACTS) + at, server].astype(np.uint8) * np.uint8(DATA_CLASSES[name])
+    return found
 
 
 def _follow(twin: Twin, table: str, column: str, rows: Array) -> Array:

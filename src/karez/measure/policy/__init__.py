@@ -1,0 +1,55 @@
+"""Where data may be worked on, in which mode, on which articles: rules as columns.
+
+`packs` are the rules, `vocabulary` what they may speak of; `law` makes columns of them, and `reference` asks Cedar
+itself; `questions` are made from a twin, `verdict` answers one in full. Engineering, not legal advice.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from karez.measure.policy.law import Facts, Law, law
+from karez.measure.policy.packs import Pack, loaded, shipped
+from karez.measure.policy.questions import OWN, Asked, Recipients, as_classes, lawful, questions, recipients, stands_on
+from karez.measure.policy.verdict import Verdict, located, named, said, verdict
+from karez.measure.policy.vocabulary import MODES, Mode, groups
+
+__all__ = [
+    "COPIED",
+    "MODES",
+    "OWN",
+    "Asked",
+    "Facts",
+    "Law",
+    "Mode",
+    "Pack",
+    "Recipients",
+    "Verdict",
+    "as_classes",
+    "bits",
+    "copied",
+    "law",
+    "lawful",
+    "loaded",
+    "located",
+    "named",
+    "questions",
+    "recipients",
+    "said",
+    "shipped",
+    "stands_on",
+    "verdict",
+]
+
+# The modes in which a copy of the data is worked on where the computing is; in the others only what was made of it is.
+COPIED: tuple[Mode, ...] = get_args(Mode)[:4]
+
+
+def bits(*modes: Mode) -> int:
+    """The mask of modes."""
+    return sum(groups()[mode] for mode in modes)
+
+
+def copied() -> int:
+    """The mask of `COPIED`."""
+    return bits(*COPIED)

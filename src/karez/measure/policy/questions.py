@@ -1,0 +1,294 @@
+"""Questions about data: may these data sets be worked on by those servers, as columns of facts for the rules.
+
+A question is a pair (data, recipient). A server is run by its own domain, or else by that of its site; where it
+computes is the province of its site. What nobody told is `unknown` and is never guessed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from karez.measure.policy.law import ABSENT, Facts, Law
+from karez.measure.policy.lineage import coded, lineage, sources
+from karez.measure.policy.vocabulary import UNKNOWN, evidence_kinds, facts
+from karez.twin import Twin
+from karez.twin.facts import library
+from karez.twin.table import Array, Table, strings
+
+# What is known of a country, of which the worst counts where a recipient has to do with two.
+COUNTRY_FACTS = ("eea", "adequate", "concern")
+# A person is counted in the year that it is in China.
+COUNTS_IN = dt.timezone(dt.timedelta(hours=8))
+# By fact, the kind of persons that it counts.
+# What a verdict stands on, by table.
+OF_DATA = (
+    "grade", "personal", "domain", "province", "us_bulk", "origin", "mixed", "purposes", "subjects", "made_from",
+)  # fmt: skip
+OF_DOMAINS = ("entity", "country", "verified", "role", "sector", "critical")
+OF_EVIDENCE = ("kind", "owner", "recipient", "dataset", "valid_from_s", "valid_to_s")
+# The purpose of data that is only a class.
+OWN = "own"
+COUNTED = {"personal_abroad": "personal", "sensitive_abroad": "sensitive"}
+
+
+class Recipients(NamedTuple):
+    """Who would compute, and where: domain and province (rows, negative where nobody told), one of each."""
+
+    domain: Array
+    province: Array
+
+
+class Asked(NamedTuple):
+    """What is asked besides who and what: the rules, the moment (Unix time), and what the work is for.
+
+    `purposes` has one word for all, or one for each data set; empty where nobody told. `ledger` is the table of the
+    persons whose data went abroad.
+    """
+
+    law: Law
+    at_s: float
+    purposes: Sequence[str] = ("",)
+    ledger: Table | None = None
+
+
+def recipients(twin: Twin, servers: Array | None = None) -> Recipients:
+    """Who runs each server (row; default: all of them), and where it stands."""
+    rows = np.arange(len(twin["servers"])) if servers is None else servers
+    site = twin.resolve("servers", "site")[rows]
+    own = twin.resolve("servers", "domain")[rows]
+    domain = np.where(own >= 0, own, follow(twin, "sites", "domain", site))
+    return Recipients(domain, follow(twin, "metros", "province", follow(twin, "sites", "metro", site)))
+
+
+def questions(twin: Twin, asked: Asked, datasets: Array, to: Recipients) -> Facts:
+    """The facts of every pair of the data sets (rows) and recipients, data by data."""
+    owner, home = (twin.resolve("datasets", name)[datasets] for name in ("domain", "province"))
+    names = _Names(twin)
+    of_data = _of_data(twin, asked, datasets, names)
+    of_recipients = _of_recipients(twin, to, names)
+    between = _between(twin, owner, home, to) | _evidence(twin, asked.at_s, datasets, to)
+    columns = {
+        **{fact: np.repeat(values, len(to.domain)) for fact, values in of_data.items()},
+        **{fact: np.tile(values, len(datasets)) for fact, values in of_recipients.items()},
+        **{fact: np.ascontiguousarray(values).ravel() for fact, values in between.items()},
+    }
+    return Facts({fact: columns[fact] for fact in facts()}, names.known)
+
+
+def follow(twin: Twin, table: str, column: str, rows: Array) -> Array:
+    """What `column` refers to in each row; negative where the row is, or nothing is named."""
+    targets = twin.resolve(table, column)
+    return np.where(rows >= 0, targets[rows], ABSENT) if len(targets) else np.full(len(rows), ABSENT)
+
+
+def look(twin: Twin, table: str, column: str, rows: Array) -> Array:
+    """The values of a column (bytes); empty where the row is negative."""
+    values = twin[table][column]
+    return np.where(rows >= 0, values[rows], b"") if len(values) else np.zeros(len(rows), "S1")
+
+
+class _Names:
+    """The names that facts may have, numbered."""
+
+    def __init__(self, twin: Twin) -> None:
+        columns = [
+            twin["provinces"].ids,
+            *(twin[table]["country"] for table in ("provinces", "domains")),
+            twin["datasets"]["origin"],
+            np.array([UNKNOWN.encode()]),
+        ]
+        self._values = np.unique(np.concatenate([column[column != b""] for column in columns]))
+        self.known = strings(self._values)
+
+    def __call__(self, values: Array) -> Array:
+        """The number of each name (int32); `unknown` where it is empty."""
+        whole = np.where(values == b"", UNKNOWN.encode(), values)
+        return np.searchsorted(self._values, whole).astype(np.int32)
+
+
+def _of_data(twin: Twin, asked: Asked, datasets: Array, names: _Names) -> dict[str, Array]:
+    owner, home = (twin.resolve("datasets", name)[datasets] for name in ("domain", "province"))
+    line = lineage(twin["datasets"])
+    origin = line.origin[datasets]
+    province = look(twin, "provinces", "id", home)
+    return {
+        **{f"resource.{fact}": codes[datasets] for fact, codes in line.highest.items()},
+        "resource.origin": names(origin),
+        "resource.origin_eea": _of_countries("eea", "resource.origin_eea", origin),
+        "resource.country": names(look(twin, "provinces", "country", home)),
+        "resource.province": names(province),
+        **{
+            f"resource.{fact}": coded(look(twin, "domains", fact, owner), facts()[f"resource.{fact}"].values)
+            for fact in ("sector", "critical")
+        },
+        "context.purpose": _purpose(twin, datasets, asked.purposes),
+        "context.province_pack": np.isin(province, [name.encode() for name in asked.law.provinces]),
+        **{f"context.{fact}": _persons(twin, asked, datasets, owner, kind) for fact, kind in COUNTED.items()},
+    }
+
+
+def _purpose(twin: Twin, datasets: Array, purposes: Sequence[str]) -> Array:
+    """Whether the work is for a purpose that was declared for the data."""
+    declared, other, unknown = (
+        facts()["context.purpose"].values.index(value) for value in ("declared", "other", UNKNOWN)
+    )
+    told = strings(twin["datasets"]["purposes"][datasets])
+    each = purposes if len(purposes) == len(told) else [purposes[0]] * len(told)
+    codes = [
+        unknown if not purpose or not text else declared if purpose in text.split() else other
+        for purpose, text in zip(each, told, strict=True)
+    ]
+    return np.array(codes, np.uint8)
+
+
+def _persons(twin: Twin, asked: Asked, datasets: Array, owner: Array, kind: str) -> Array:
+    """Persons whose data of a kind went abroad in the year so far, with those of each data set; -1 if not known."""
+    subjects = twin["datasets"]["subjects"][datasets]
+    before = np.zeros(len(datasets))
+    if asked.ledger is not None:
+        year = dt.datetime.fromtimestamp(asked.at_s, COUNTS_IN).year
+        ledger = asked.ledger
+        mine = (ledger["year"] == year) & (ledger["kind"] == kind.encode())
+        counts = ledger["reserved"][mine] + ledger["settled"][mine]
+        at = owner_rows(twin, ledger["owner"][mine])
+        by_domain = np.bincount(at[at >= 0], counts[at >= 0], len(twin["domains"]))
+        before = np.where(owner >= 0, by_domain[owner], 0.0) if len(by_domain) else before
+    return np.where(np.isfinite(subjects), before + np.nan_to_num(subjects), ABSENT).astype(np.int64)
+
+
+def owner_rows(twin: Twin, owners: Array) -> Array:
+    """The row of each domain (bytes); -1 where there is none."""
+    domains = twin["domains"]
+    return np.array(
+        [int(domains.rows([name])[0]) if domains.has(name) else ABSENT for name in strings(owners)], np.int64
+    )
+
+
+def _of_recipients(twin: Twin, to: Recipients, names: _Names) -> dict[str, Array]:
+    place = look(twin, "provinces", "country", to.province)
+    entity = look(twin, "domains", "country", to.domain)
+    return {
+        **{
+            f"principal.{fact}": coded(look(twin, "domains", fact, to.domain), facts()[f"principal.{fact}"].values)
+            for fact in ("role", "verified")
+        },
+        "principal.country": names(place),
+        "principal.province": names(look(twin, "provinces", "id", to.province)),
+        **{f"principal.{fact}": _of_countries(fact, f"principal.{fact}", place, entity) for fact in COUNTRY_FACTS},
+    }
+
+
+def _of_countries(column: str, fact: str, *countries: Array) -> Array:
+    """What is known of countries: the worst of them, and nothing where it is not known of one."""
+    listed = {row["id"].encode(): row[column] for row in library("countries")}
+    values = facts()[fact].values
+    worst = "yes" if column == "concern" else "no"
+    held = [np.array([listed.get(country, UNKNOWN) for country in some.tolist()], dtype=object) for some in countries]
+    bad = np.logical_or.reduce([some == worst for some in held])
+    blank = np.logical_or.reduce([some == UNKNOWN for some in held])
+    best = "no" if worst == "yes" else "yes"
+    codes = np.full(len(held[0]), values.index(best), np.uint8)
+    codes[blank] = values.index(UNKNOWN)
+    codes[bad] = values.index(worst)
+    return codes
+
+
+def _between(twin: Twin, owner: Array, home: Array, to: Recipients) -> dict[str, Array]:
+    """Whether each recipient (column) is who answers for each data set (row), and is where it lies."""
+    owner, home = owner[:, None], home[:, None]
+    entities = facts()["context.entity"].values
+    numbers = np.unique(twin["domains"]["entity"], return_inverse=True)[1]
+    mine, theirs = _taken(numbers, owner), _taken(numbers, to.domain[None, :])
+    entity = np.where(mine == theirs, entities.index("same"), entities.index("other")).astype(np.uint8)
+    entity[(owner < 0) | (to.domain[None, :] < 0)] = entities.index(UNKNOWN)
+    places = facts()["context.place"].values
+    _, countries = np.unique(
+        np.concatenate([twin["provinces"]["country"], twin["domains"]["country"]]), return_inverse=True
+    )
+    of_province, of_domain = np.split(countries, [len(twin["provinces"])])
+    here = _taken(of_province, home)
+    abroad = (here != _taken(of_province, to.province[None, :])) | (here != _taken(of_domain, to.domain[None, :]))
+    place = np.where(home == to.province[None, :], places.index("home"), places.index("province")).astype(np.uint8)
+    place[abroad] = places.index("abroad")
+    place[(home < 0) | (to.province[None, :] < 0) | (to.domain[None, :] < 0)] = places.index(UNKNOWN)
+    return {"context.entity": entity, "context.place": place}
+
+
+def _taken(values: Array, rows: Array) -> Array:
+    return values[np.maximum(rows, 0)] if len(values) else np.zeros(rows.shape, np.int64)
+
+
+def _evidence(twin: Twin, at_s: float, datasets: Array, to: Recipients) -> dict[str, Array]:
+    """By kind of evidence, whether it holds at a moment for each data set (row) and recipient (column)."""
+    bits = np.zeros((len(datasets), len(to.domain)), np.uint16)
+    for paper, bit in _held(twin, at_s):
+        bits[_is_about(twin, paper, datasets, to)] |= bit
+    return {
+        f"context.{kind}": (bits >> np.uint16(at) & np.uint16(1)).astype(bool)
+        for at, kind in enumerate(evidence_kinds())
+    }
+
+
+def _is_about(twin: Twin, paper: int, datasets: Array, to: Recipients) -> Array:
+    """Whether a piece of evidence (row) is about each data set (row) at each recipient (column)."""
+    evidence, owner = twin["evidence"], twin.resolve("datasets", "domain")[datasets]
+    dataset, recipient, holder = (
+        int(twin.resolve("evidence", name)[paper]) for name in ("dataset", "recipient", "owner")
+    )
+    data = (owner == holder) & ((datasets == dataset) | (evidence["dataset"][paper] == b""))
+    who = (to.domain == recipient) | (evidence["recipient"][paper] == b"")
+    about: Array = data[:, None] & who[None, :]
+    return about
+
+
+def _held(twin: Twin, at_s: float) -> Iterator[tuple[int, np.uint16]]:
+    """The evidence (row) that holds at a moment, and the bit of its kind."""
+    table, kinds = twin["evidence"], evidence_kinds()
+    for row in np.flatnonzero((table["valid_from_s"] <= at_s) & (at_s < table["valid_to_s"])).tolist():
+        yield row, np.uint16(1 << kinds.index(table["kind"][row].decode()))
+
+
+def lawful(twin: Twin, asked: Asked, datasets: Array, to: Recipients) -> Array:
+    """The lawful modes (uint8, bits) of each data set (row) at each recipient (column)."""
+    return asked.law.decide(questions(twin, asked, datasets, to)).reshape(len(datasets), len(to.domain))
+
+
+def as_classes(twin: Twin, classes: Sequence[tuple[str, str]], homes: Sequence[tuple[int, int]]) -> Twin:
+    """The twin with data of each class (grade, personal) at each home (domain, province: rows) and no other.
+
+    Home by home. It is taken to have been collected where it lies, from nobody in the United States, and to be worked
+    on for the purpose it is there for, which is `its own`.
+    """
+    pairs = [(home, kind) for home in homes for kind in classes]
+    domain, province = (np.array([home[at] for home, _ in pairs], np.int64) for at in (0, 1))
+    columns: dict[str, Array | Sequence[str]] = {
+        "id": [str(number) for number in range(len(pairs))],
+        "domain": look(twin, "domains", "id", domain),
+        "province": look(twin, "provinces", "id", province),
+        "grade": [kind[0] for _, kind in pairs],
+        "personal": [kind[1] for _, kind in pairs],
+        "origin": look(twin, "provinces", "country", province),
+        "us_bulk": ["no"] * len(pairs),
+        "mixed": ["no"] * len(pairs),
+        "purposes": [OWN] * len(pairs),
+    }
+    return twin.replace(Table.of("datasets", columns))
+
+
+def stands_on(twin: Twin, dataset: str, server: int, at_s: float) -> Iterator[tuple[str, str, str]]:
+    """The cells (table, id, column) that a verdict on data and a server (row) stands on, but for its place."""
+    for source in sources(twin["datasets"], dataset):
+        yield from (("datasets", source, column) for column in OF_DATA)
+    to = recipients(twin, np.array([server]))
+    row = twin["datasets"].rows([dataset])
+    parties = np.concatenate([twin.resolve("datasets", "domain")[row], to.domain])
+    for domain in strings(np.unique(twin["domains"].ids[parties[parties >= 0]])):
+        yield from (("domains", domain, column) for column in OF_DOMAINS)
+    for paper, _ in _held(twin, at_s):
+        if _is_about(twin, paper, row, to).any():
+            name = twin["evidence"].ids[paper].decode()
+            yield from (("evidence", name, column) for column in OF_EVIDENCE)

@@ -1,0 +1,233 @@
+"""The verdict on one question: what is lawful now, on which articles, what is missing, and what would help.
+
+What would help is searched, not written down: the same rules are asked again with facts told that are unknown, and with
+evidence that is not there. So a pack that somebody adds brings its own remedies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
+
+import msgspec
+import numpy as np
+
+from karez.measure.policy.law import Decided, Facts, Law
+from karez.measure.policy.packs import Rule
+from karez.measure.policy.vocabulary import ALL_MODES, MODES, UNKNOWN, Fact, Mode, evidence_kinds, facts
+from karez.twin.table import Array
+
+# Ways to tell what is unknown that are tried at most; what is beyond is left unknown.
+MOST_TRIED = 1 << 16
+# The share of facts about many persons that is not known, tried as none.
+NONE = 0
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that decides, in words."""
+
+    rule: str
+    effect: str
+    article: str
+    duty: str
+    confidence: str
+
+
+class Remedy(msgspec.Struct, frozen=True, kw_only=True):
+    """What would make modes lawful: evidence to be had."""
+
+    evidence: tuple[str, ...]
+    modes: tuple[Mode, ...]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Modes that are lawful now, the rules that say so, the sets of rules that deny, missing facts and remedies.
+
+    `permits` has the rules of each lawful mode, but for those that only leave the data to other rules. `denies` has,
+    for each other mode, the sets that deny it with the rules that forbid, or none where no rule permits; `not_yet` the
+    day from which on a set has rules at all. `missing` are facts (ids) without which it is no and might else be yes.
+    """
+
+    modes: tuple[Mode, ...]
+    permits: Mapping[Mode, tuple[Ground, ...]]
+    denies: Mapping[Mode, Mapping[str, tuple[Ground, ...]]]
+    missing: tuple[str, ...]
+    remedies: tuple[Remedy, ...]
+    not_yet: Mapping[str, str]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether anything is lawful."""
+        return bool(self.modes)
+
+
+def named(bits: int) -> tuple[Mode, ...]:
+    """The modes of a mask, from the least protective."""
+    return tuple(mode for at, mode in enumerate(MODES) if bits >> at & 1)
+
+
+def verdict(law: Law, question: Facts, wanted: int = ALL_MODES) -> Verdict:
+    """The verdict on a question (one row of facts); remedies are for the wanted modes (bits) that are not lawful."""
+    decided = law.explain(question)
+    lawful = int(decided.lawful[0])
+    return Verdict(
+        modes=named(lawful),
+        permits={mode: tuple(_permits(law, decided, MODES.index(mode))) for mode in named(lawful)},
+        denies={mode: _denies(law, decided, MODES.index(mode)) for mode in named(ALL_MODES & ~lawful)},
+        missing=_missing(law, question, wanted & ~lawful),
+        remedies=_remedies(law, question, wanted & ~lawful),
+        not_yet=law.not_yet,
+    )
+
+
+def _permits(law: Law, decided: Decided, mode: int) -> Iterator[Ground]:
+    reasons = law.reasons(decided.matched)[:, mode, 0]
+    for rules, bits in zip(law.sets, reasons.tolist(), strict=True):
+        grounds = [rule for at, rule in enumerate(rules.rules) if bits >> at & 1]
+        yield from (_ground(rules.name, rule) for rule in grounds if not rule.outside)
+
+
+def _denies(law: Law, decided: Decided, mode: int) -> dict[str, tuple[Ground, ...]]:
+    reasons = law.reasons(decided.matched)[:, mode, 0]
+    found = {}
+    for rules, bits in zip(law.sets, reasons.tolist(), strict=True):
+        grounds = [rule for at, rule in enumerate(rules.rules) if bits >> at & 1]
+        if not grounds or grounds[0].effect == "forbid":
+            found[rules.name] = tuple(_ground(rules.name, rule) for rule in grounds)
+    return found
+
+
+def _ground(within: str, rule: Rule) -> Ground:
+    name = f"{within}/{rule.id}"
+    return Ground(rule=name, effect=rule.effect, article=rule.article, duty=rule.duty, confidence=rule.confidence)
+
+
+def _missing(law: Law, question: Facts, wanted: int) -> tuple[str, ...]:
+    """The fewest unknown facts that, once told, might make a wanted mode lawful, with the evidence that can be had."""
+    unknown = _unknown(question)
+    if not unknown or not wanted:
+        return ()
+    tried = _tried(question, unknown)
+    told = _told(question, tried)
+    for evidence in (False, True):
+        helped = (law.decide(_with_all_evidence(told) if evidence else told) & wanted) != 0
+        if evidence and bool(helped[0]):
+            # Evidence alone would do.
+            return ()
+        if helped.any():
+            counts = np.sum([tried[name] != tried[name][0] for name in unknown], axis=0)
+            fewest = helped & (counts == counts[helped].min())
+            return tuple(name for name in unknown if (tried[name][fewest] != tried[name][0]).any())
+    return ()
+
+
+def _unknown(question: Facts) -> tuple[str, ...]:
+    """The facts that nobody told."""
+    return tuple(name for name, column in question.columns.items() if column[0] == _blank(facts()[name], question))
+
+
+def _blank(fact: Fact, question: Facts) -> int | None:
+    """How a fact looks that nobody told."""
+    if fact.kind == "choice":
+        return fact.values.index(UNKNOWN)
+    if fact.kind == "name":
+        return question.names.index(UNKNOWN)
+    return -1 if fact.kind == "number" else None
+
+
+def _tried(question: Facts, unknown: Sequence[str]) -> dict[str, Array]:
+    """Every way to tell some of what is unknown; the first tells nothing."""
+    values = {name: _values(facts()[name], question) for name in unknown}
+    while prod(len(some) for some in values.values()) > MOST_TRIED:
+        longest = max(values, key=lambda name: len(values[name]))
+        values[longest] = values[longest][:1]
+    rows = np.array(list(product(*values.values())), np.int64).reshape(-1, len(values))
+    return {name: rows[:, at] for at, name in enumerate(values)}
+
+
+def _values(fact: Fact, question: Facts) -> list[int]:
+    blank = _blank(fact, question)
+    assert blank is not None
+    known = range(len(fact.values)) if fact.kind == "choice" else range(len(question.names))
+    return [blank, *(value for value in ((NONE,) if fact.kind == "number" else known) if value != blank)]
+
+
+def _told(question: Facts, tried: Mapping[str, Array]) -> Facts:
+    rows = len(next(iter(tried.values())))
+    columns = {
+        name: tried[name].astype(column.dtype) if name in tried else np.repeat(column, rows)
+        for name, column in question.columns.items()
+    }
+    return Facts(columns, question.names)
+
+
+def _with_all_evidence(question: Facts) -> Facts:
+    every = {f"context.{kind}": np.ones(len(question), bool) for kind in evidence_kinds()}
+    return Facts({**question.columns, **every}, question.names)
+
+
+def _remedies(law: Law, question: Facts, wanted: int) -> tuple[Remedy, ...]:
+    """The sets of evidence that make wanted modes lawful, of which nothing can be left out; fewest pieces first."""
+    lacking = [kind for kind in evidence_kinds() if not question.columns[f"context.{kind}"][0]]
+    if not lacking or not wanted:
+        return ()
+    # Row r has the evidence whose bits r has.
+    rows = np.arange(1 << len(lacking))
+    every = {f"context.{kind}": (rows >> at & 1).astype(bool) for at, kind in enumerate(lacking)}
+    columns = {
+        name: every[name] if name in every else np.repeat(column, len(rows))
+        for name, column in question.columns.items()
+    }
+    gained = law.decide(Facts(columns, question.names)) & np.uint8(wanted)
+    # Modes that any piece less would not have made lawful.
+    own = gained.copy()
+    for at in range(len(lacking)):
+        has = rows[rows >> at & 1 == 1]
+        own[has] &= ~gained[has & ~(1 << at)]
+    found = [
+        Remedy(evidence=tuple(kind for at, kind in enumerate(lacking) if row >> at & 1), modes=named(int(gained[row])))
+        for row in np.flatnonzero(own).tolist()
+        if row
+    ]
+    return tuple(sorted(found, key=lambda remedy: (len(remedy.evidence), remedy.evidence)))
+
+
+def said(found: Verdict, modes: Sequence[Mode], **ids: str) -> str:
+    """The verdict in a line for a person, as far as it is about these modes; `ids` names rows, table by table."""
+    lawful = [mode for mode in modes if mode in found.modes]
+    if lawful:
+        grounds = found.permits[lawful[0]]
+        parts = [f"{lawful[0]} ({'; '.join(f'{one.rule}: {one.article}' for one in grounds)})"]
+        duties = dict.fromkeys(one.duty for one in grounds if one.duty)
+        parts += [f"duties: {', '.join(duties)}"] * bool(duties)
+        return "; ".join(parts)
+    parts = [f"no: {_against(found, modes)}"]
+    helps = [remedy for remedy in found.remedies if set(remedy.modes) & set(modes)]
+    parts += [f"would do: {' and '.join(remedy.evidence)}" for remedy in helps[:1]]
+    parts += [f"not known: {', '.join(located(found.missing, **ids))}"] * bool(found.missing)
+    return "; ".join(parts)
+
+
+def located(missing: Sequence[str], **ids: str) -> tuple[str, ...]:
+    """Missing facts by the column that holds each, with its row where the table is in `ids`: `datasets[D1].grade`."""
+    columns = (facts()[name].held_in.partition(".")[::2] for name in missing)
+    return tuple(
+        dict.fromkeys(
+            f"{table}[{ids[table]}].{column}" if table in ids else f"{table}.{column}" for table, column in columns
+        )
+    )
+
+
+def _against(found: Verdict, modes: Sequence[Mode]) -> str:
+    """The sets of rules that deny the mode that the fewest deny, each with what it forbids by."""
+    denies = min((found.denies[mode] for mode in modes), key=len)
+    return ", ".join(
+        ", ".join(f"{one.rule} ({one.article})" for one in grounds)
+        or (
+            f"{name} is in force from {found.not_yet[name]} on"
+            if name in found.not_yet
+            else f"{name} permits none of it"
+        )
+        for name, grounds in denies.items()
+    )
