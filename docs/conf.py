@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import re
 import sys
@@ -17,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import RESULTS, number
 from karez.faces import cli, questions
+from karez.measure.policy import named, shipped
+from karez.measure.policy.packs import Rule
+from karez.measure.policy.vocabulary import ALL_MODES, facts
 from karez.operations import OPERATIONS, Operation
 from karez.plan.kinds import KINDS
 
@@ -89,6 +93,15 @@ LAB_HEAD = """\
 
 How soon a network of FRR routers on one machine starts, how much a cut costs, how soon faults are found and mended, and
 whether the loop does harm: each table with the command that repeats it. [How to use the lab](../../how-to/lab.md).
+"""
+RULES_HEAD = """\
+# Rules on data
+
+What the rules of packs may ask for, and the packs that come with Karez. Engineering, not legal advice: articles are as
+engineers read them, and the last column says how sure that is (H high, M medium, L low).
+[How to use and write packs](../../how-to/rules.md).
+
+## Facts
 """
 LAB_RESULTS = {
     "lab": "Starts, cuts and checks of forwarding",
@@ -255,6 +268,34 @@ def lab_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def rules_page() -> str:
+    """The page on what rules on data may ask for, and on the packs that come with Karez."""
+    lines = [RULES_HEAD, row_line(["Fact", "Values", "Held in", "What it is"]), row_line(["---"] * 4)]
+    for fact in facts().values():
+        values = (
+            ", ".join(fact.values)
+            if fact.values
+            else {"flag": "true, false", "number": "a number or unknown"}.get(fact.kind, "a text")
+        )
+        lines.append(row_line([f"`{fact.id}`", values, f"`{fact.held_in}`", fact.description]))
+    for pack in shipped():
+        lines += ["", f"## {pack.name} {pack.version}", "", f"{pack.title}.", "", *(f"* {one}" for one in pack.sources)]
+        lines += ["", row_line(["Rule", "Says", "Modes", "Article", "In force", "Sure"]), row_line(["---"] * 6)]
+        for rules in pack.sets:
+            lines += [rule_line(rules.name, rule) for rule in rules.rules]
+    return "\n".join(lines) + "\n"
+
+
+def rule_line(within: str, rule: Rule) -> str:
+    """The line of a rule."""
+    modes = ", ".join(named(rule.modes)) if rule.modes != ALL_MODES else "all"
+    days = [dt.datetime.fromtimestamp(at_s, dt.UTC).date().isoformat() for at_s in (rule.from_s, rule.until_s)
+            if at_s < float("inf")]  # fmt: skip
+    force = f"from {days[0]}" + (f" until {days[1]}" if len(days) > 1 else "")
+    effect = "leaves it to others" if rule.outside else rule.effect
+    return row_line([f"`{within.partition('/')[2]}/{rule.id}`", effect, modes, rule.article, force, rule.confidence])
+
+
 def write_page(name: str, text: str) -> None:
     """Write a generated page where it differs."""
     page = GENERATED / name
@@ -269,6 +310,7 @@ def write_reference(_app: Sphinx) -> None:
     write_page("cli.md", cli_page())
     write_page("kinds.md", kinds_page())
     write_page("lab.md", lab_page())
+    write_page("rules.md", rules_page())
 
 
 def setup(app: Sphinx) -> None:

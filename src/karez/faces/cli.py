@@ -50,6 +50,14 @@ GROUPS = {
         "report",
     ),
     "Plans": ("plan_coverage", "plan_upgrades", "plan_check", "plan_diff", "order", "place", "steer"),
+    "Rules on data": (
+        "policy_ask",
+        "policy_explain",
+        "policy_frontier",
+        "policy_audit",
+        "policy_test",
+        "policy_calibrate",
+    ),
     "Networks that live": (
         "heal_run",
         "heal_replay",
@@ -75,7 +83,7 @@ GROUPS = {
     ),
 }
 # Commands of two words: what comes first.
-FAMILIES = ("plan", "heal", "lab")
+FAMILIES = ("plan", "policy", "heal", "lab")
 # What stands until it is told to end.
 STANDING = {
     "guard": "own a living network, and act only on what is recorded",

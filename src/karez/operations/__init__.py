@@ -378,6 +378,74 @@ class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
     output: PlanOutput = ""
 
 
+Packs = Annotated[PathName, Meta(description="folder of a pack of rules of your own, or of several; none when empty")]
+At = Annotated[str, Meta(description="moment asked about, as 2026-01-31 or 2026-01-31T12:00:00 (UTC); now when empty")]
+ModeCosts = Annotated[
+    PathName, Meta(description="CSV of constants as karez policy calibrate writes; the library's when empty")
+]
+CipherName = Annotated[Literal["aes", "sm4"], Meta(description="cipher that data is moved under")]
+Gbps = Annotated[float, Meta(description="bandwidth that data is moved with, Gbit/s", gt=0, le=1e6)]
+
+
+class PolicyAskQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job's data may be worked on, in which mode, on which articles and at what price, over all servers."""
+
+    network: Network
+    job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
+    at: At = ""
+    packs: Packs = ""
+    costs: ModeCosts = ""
+    cipher: CipherName = "aes"
+    gbps: Gbps = 10.0
+
+
+class PolicyExplainQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides whether a job's data may go to one server: facts, rules, what is missing, what would do."""
+
+    network: Network
+    job: Annotated[str, Meta(description="id of the job")]
+    server: Annotated[str, Meta(description="id of the server")]
+    at: At = ""
+    packs: Packs = ""
+
+
+class PolicyTestQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The tests of all packs, rules that no test is about, and packs that contradict each other."""
+
+    packs: Packs = ""
+    at: At = ""
+    seed: Seed = 1
+
+
+class PolicyAuditQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Of all data: what is not known, what may go nowhere, work that runs unlawfully, and evidence that runs out."""
+
+    network: Network
+    at: At = ""
+    packs: Packs = ""
+    days: Annotated[int, Meta(description="evidence that runs out within so many days is told", ge=0, le=36_500)] = 90
+
+
+class PolicyFrontierQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What each degree of protection takes in energy and money for a job, at the best server, as table and picture."""
+
+    network: Network
+    job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
+    at: At = ""
+    packs: Packs = ""
+    costs: ModeCosts = ""
+    cipher: CipherName = "aes"
+    gbps: Gbps = 10.0
+    output: Annotated[PathName, Meta(description="SVG file of the picture; none when empty")] = ""
+
+
+class PolicyCalibrateQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What ciphers, keys and compression take on this machine, as constants for the price of a mode."""
+
+    output: Annotated[PathName, Meta(description="CSV file to write; must not exist yet")]
+    seconds: Annotated[float, Meta(description="how long each is measured", gt=0, le=60)] = 0.5
+
+
 class SteerQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """The model instance that a request goes to, decided by the compiled table."""
 
@@ -654,6 +722,12 @@ OPERATIONS = {
         Operation("plan_diff", "what one plan does that another does not", PlanDiffQuestion),
         Operation("order", "what to order for a plan, and by when", OrderQuestion, writes=True),
         Operation("place", "where a job should run", PlaceQuestion, writes=True),
+        Operation("policy_ask", "where a job's data may go, how, at what price", PolicyAskQuestion),
+        Operation("policy_explain", "what decides whether data may go to a server", PolicyExplainQuestion),
+        Operation("policy_test", "the tests of the rules on data", PolicyTestQuestion),
+        Operation("policy_audit", "what is unknown, unlawful, or runs out", PolicyAuditQuestion),
+        Operation("policy_frontier", "energy against protection", PolicyFrontierQuestion, writes=True),
+        Operation("policy_calibrate", "measure what ciphers take here", PolicyCalibrateQuestion, writes=True),
         Operation("steer", "which model instance a request goes to", SteerQuestion, writes=True),
         Operation("heal_run", "break the embedded network and watch the loop", HealRunQuestion, writes=True),
         Operation("heal_replay", "decide a recorded run again and compare", HealReplayQuestion),

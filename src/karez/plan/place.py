@@ -230,7 +230,7 @@ def _places(world: World, job: _Job, oneway_us: Array, data: _Data) -> _Places:
     servers, twin = world["servers"], world.intended
     site = twin.resolve("servers", "site")
     delay_us, free, memory_gb = oneway_us[site], _free_chips(world), job.chips * _chip(world, "memory_gb")
-    price_cny = _price_cny(world, job, site)
+    price_cny: Array = job.chips * job.hours * chip_costs(world)[0]
     fails = {
         "unlawful": ~data.allowed,
         "too far": ~((delay_us <= job.oneway_us) & np.isfinite(delay_us)),
@@ -255,14 +255,13 @@ def _chip(world: World, column: str) -> Array:
     return figure
 
 
-def _price_cny(world: World, job: _Job, site: Array) -> Array:
-    """Rent and electricity of the job at each server (CNY); nan where one of the prices is not known."""
+def chip_costs(world: World) -> tuple[Array, Array]:
+    """Of a chip of each server, rent and electricity (CNY an hour) and power with cooling (kW); nan if not known."""
     twin, provinces = world.intended, world["provinces"]
-    province = twin.resolve("metros", "province")[twin.resolve("sites", "metro")[site]]
-    energy_kwh = _chip(world, "power_w") / W_PER_KW * provinces["pue"][province]
-    per_chip_h = world["servers"]["price_cny_per_chip_h"] + energy_kwh * provinces["price_cny_per_kwh"][province]
-    price_cny: Array = job.chips * job.hours * per_chip_h
-    return price_cny
+    province = twin.resolve("metros", "province")[twin.resolve("sites", "metro")[twin.resolve("servers", "site")]]
+    power_kw = _chip(world, "power_w") / W_PER_KW * provinces["pue"][province]
+    rent_cny_per_h: Array = world["servers"]["price_cny_per_chip_h"]
+    return rent_cny_per_h + power_kw * provinces["price_cny_per_kwh"][province], power_kw
 
 
 def _start(job: _Job, server: str, at_s: float) -> Action:

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 from typing import get_args
 
+from karez.measure.policy.costs import J_PER_KWH, Costs
 from karez.measure.policy.law import Facts, Law, law
 from karez.measure.policy.packs import Pack, loaded, shipped
 from karez.measure.policy.questions import OWN, Asked, Recipients, as_classes, lawful, questions, recipients, stands_on
-from karez.measure.policy.verdict import Verdict, located, named, said, verdict
+from karez.measure.policy.verdict import Ground, Verdict, against, located, named, said, told_facts, untold, verdict
 from karez.measure.policy.vocabulary import MODES, Mode, groups
 
 __all__ = [
     "COPIED",
+    "J_PER_KWH",
     "MODES",
+    "NO_ADVICE",
     "OWN",
     "Asked",
+    "Costs",
     "Facts",
+    "Ground",
     "Law",
     "Mode",
     "Pack",
     "Recipients",
     "Verdict",
+    "against",
     "as_classes",
     "bits",
     "copied",
@@ -38,8 +44,12 @@ __all__ = [
     "said",
     "shipped",
     "stands_on",
+    "told_facts",
+    "untold",
     "verdict",
 ]
+
+NO_ADVICE = "engineering, no legal advice"
 
 # The modes in which a copy of the data is worked on where the computing is; in the others only what was made of it is.
 COPIED: tuple[Mode, ...] = get_args(Mode)[:4]

@@ -24,6 +24,7 @@ COUNTRY_FACTS = ("eea", "adequate", "concern")
 # A person is counted in the year that it is in China.
 COUNTS_IN = dt.timezone(dt.timedelta(hours=8))
 # By fact, the kind of persons that it counts.
+_NOTHING = np.zeros(0, np.int64)
 # What a verdict stands on, by table.
 OF_DATA = (
     "grade", "personal", "domain", "province", "us_bulk", "origin", "mixed", "purposes", "subjects", "made_from",
@@ -153,7 +154,8 @@ def _persons(twin: Twin, asked: Asked, datasets: Array, owner: Array, kind: str)
         year = dt.datetime.fromtimestamp(asked.at_s, COUNTS_IN).year
         ledger = asked.ledger
         mine = (ledger["year"] == year) & (ledger["kind"] == kind.encode())
-        counts = ledger["reserved"][mine] + ledger["settled"][mine]
+        still = np.where(asked.at_s < ledger["expires_at_s"], ledger["reserved"], 0.0)
+        counts = (still + ledger["settled"])[mine]
         at = owner_rows(twin, ledger["owner"][mine])
         by_domain = np.bincount(at[at >= 0], counts[at >= 0], len(twin["domains"]))
         before = np.where(owner >= 0, by_domain[owner], 0.0) if len(by_domain) else before
@@ -225,24 +227,44 @@ def _taken(values: Array, rows: Array) -> Array:
 def _evidence(twin: Twin, at_s: float, datasets: Array, to: Recipients) -> dict[str, Array]:
     """By kind of evidence, whether it holds at a moment for each data set (row) and recipient (column)."""
     bits = np.zeros((len(datasets), len(to.domain)), np.uint16)
+    papers = _Papers(twin, datasets, to)
     for paper, bit in _held(twin, at_s):
-        bits[_is_about(twin, paper, datasets, to)] |= bit
+        bits[papers.about(paper)] |= bit
     return {
         f"context.{kind}": (bits >> np.uint16(at) & np.uint16(1)).astype(bool)
         for at, kind in enumerate(evidence_kinds())
     }
 
 
-def _is_about(twin: Twin, paper: int, datasets: Array, to: Recipients) -> Array:
-    """Whether a piece of evidence (row) is about each data set (row) at each recipient (column)."""
-    evidence, owner = twin["evidence"], twin.resolve("datasets", "domain")[datasets]
-    dataset, recipient, holder = (
-        int(twin.resolve("evidence", name)[paper]) for name in ("dataset", "recipient", "owner")
-    )
-    data = (owner == holder) & ((datasets == dataset) | (evidence["dataset"][paper] == b""))
-    who = (to.domain == recipient) | (evidence["recipient"][paper] == b"")
-    about: Array = data[:, None] & who[None, :]
-    return about
+class _Papers:
+    """Which of some data sets and recipients evidence is about, found without looking at the others."""
+
+    def __init__(self, twin: Twin, datasets: Array, to: Recipients) -> None:
+        self._columns = {name: twin.resolve("evidence", name) for name in ("owner", "dataset", "recipient")}
+        self._any = {name: twin["evidence"][name] == b"" for name in ("dataset", "recipient")}
+        self._owned = _places(twin.resolve("datasets", "domain")[datasets])
+        self._data, self._recipients = _places(datasets), _places(to.domain)
+        self._owner, self._all = twin.resolve("datasets", "domain"), np.arange(len(to.domain))
+
+    def about(self, paper: int) -> tuple[Array, ...]:
+        """The positions of the data sets and recipients that evidence (row) is about, as an open mesh."""
+        owner, dataset, recipient = (int(column[paper]) for column in self._columns.values())
+        rows = self._owned.get(owner, _NOTHING)
+        if not self._any["dataset"][paper]:
+            rows = self._data.get(dataset, _NOTHING) if dataset >= 0 and self._owner[dataset] == owner else _NOTHING
+        columns = self._all if self._any["recipient"][paper] else self._recipients.get(recipient, _NOTHING)
+        return np.ix_(rows if owner >= 0 else _NOTHING, columns)
+
+
+def _places(values: Array) -> dict[int, Array]:
+    """Where each value that is not negative stands."""
+    order = np.argsort(values, kind="stable")
+    known, first = np.unique(values[order], return_index=True)
+    return {
+        value: rows
+        for value, rows in zip(known.tolist(), np.split(order, first[1:]) if len(first) else [], strict=True)
+        if value >= 0
+    }
 
 
 def _held(twin: Twin, at_s: float) -> Iterator[tuple[int, np.uint16]]:
@@ -288,7 +310,8 @@ def stands_on(twin: Twin, dataset: str, server: int, at_s: float) -> Iterator[tu
     parties = np.concatenate([twin.resolve("datasets", "domain")[row], to.domain])
     for domain in strings(np.unique(twin["domains"].ids[parties[parties >= 0]])):
         yield from (("domains", domain, column) for column in OF_DOMAINS)
+    papers = _Papers(twin, row, to)
     for paper, _ in _held(twin, at_s):
-        if _is_about(twin, paper, row, to).any():
+        if all(part.size for part in papers.about(paper)):
             name = twin["evidence"].ids[paper].decode()
             yield from (("evidence", name, column) for column in OF_EVIDENCE)

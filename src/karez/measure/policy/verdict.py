@@ -16,7 +16,7 @@ import numpy as np
 from karez.measure.policy.law import Decided, Facts, Law
 from karez.measure.policy.packs import Rule
 from karez.measure.policy.vocabulary import ALL_MODES, MODES, UNKNOWN, Fact, Mode, evidence_kinds, facts
-from karez.twin.table import Array
+from karez.twin.table import Array, Table
 
 # Ways to tell what is unknown that are tried at most; what is beyond is left unknown.
 MOST_TRIED = 1 << 16
@@ -202,7 +202,7 @@ def said(found: Verdict, modes: Sequence[Mode], **ids: str) -> str:
         duties = dict.fromkeys(one.duty for one in grounds if one.duty)
         parts += [f"duties: {', '.join(duties)}"] * bool(duties)
         return "; ".join(parts)
-    parts = [f"no: {_against(found, modes)}"]
+    parts = [f"no: {against(found, modes)}"]
     helps = [remedy for remedy in found.remedies if set(remedy.modes) & set(modes)]
     parts += [f"would do: {' and '.join(remedy.evidence)}" for remedy in helps[:1]]
     parts += [f"not known: {', '.join(located(found.missing, **ids))}"] * bool(found.missing)
@@ -219,7 +219,7 @@ def located(missing: Sequence[str], **ids: str) -> tuple[str, ...]:
     )
 
 
-def _against(found: Verdict, modes: Sequence[Mode]) -> str:
+def against(found: Verdict, modes: Sequence[Mode]) -> str:
     """The sets of rules that deny the mode that the fewest deny, each with what it forbids by."""
     denies = min((found.denies[mode] for mode in modes), key=len)
     return ", ".join(
@@ -231,3 +231,27 @@ def _against(found: Verdict, modes: Sequence[Mode]) -> str:
         )
         for name, grounds in denies.items()
     )
+
+
+def told_facts(question: Facts, row: int) -> tuple[tuple[str, str, str], ...]:
+    """Every fact of one question in words: its id, its value, and the column of the twin that holds it."""
+    found = []
+    for name, column in question.columns.items():
+        fact, value = facts()[name], column[row]
+        if fact.kind == "choice":
+            word = fact.values[int(value)]
+        elif fact.kind == "name":
+            word = question.names[int(value)]
+        elif fact.kind == "flag":
+            word = "yes" if value else "no"
+        else:
+            word = UNKNOWN if value < 0 else f"{int(value):,}"
+        found.append((name, word, fact.held_in))
+    return tuple(found)
+
+
+def untold(datasets: Table, dataset: str) -> tuple[str, ...]:
+    """The columns of data that rules may ask for and that nobody filled in."""
+    held = (fact.held_in.partition(".")[::2] for fact in facts().values() if fact.holder == "resource")
+    columns = dict.fromkeys(column for table, column in held if table == "datasets")
+    return tuple(column for column in columns if datasets.cell(dataset, column) in ("", UNKNOWN))
