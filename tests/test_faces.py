@@ -59,6 +59,17 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "policy_explain": {"network": "net", "job": "batch", "server": "p000003"},
     "policy_test": {"seed": 2},
     "policy_audit": {"network": "net"},
+    "policy_ledger": {"ledger": "ledger-FACE", "what": "reserve", "hold": "h", "owner": "tenant-1", "amount": 5_000},
+    "policy_record": {
+        "network": "net",
+        "log": "evidence-FACE",
+        "job": "batch",
+        "server": "p000003",
+        "mode": "pseudonymise",
+        "key": "signer",
+    },
+    "policy_prove": {"log": "evidence", "entry": 0, "key": "signer", "output": "proof-FACE.json"},
+    "policy_verify": {"proof": "proof.json"},
     "policy_frontier": {"network": "net", "cipher": "sm4", "output": "frontier-FACE.svg"},
     "steer": {"network": "net", "prompt_tokens": 2_000, "output": "table-FACE"},
     "heal_run": {"network": "net", "record": "record-FACE", "level": "act", "turns": 30},
@@ -101,6 +112,8 @@ class Ground:
             (self.root / "upgrades.csv").write_text("link,kind,price_cny\nl0024337,bypass,1000\n", "utf-8")
         if operation == "approve":
             Box(str(self.root / question["box"]), lambda *_: "", make=True).close()
+        if operation in ("policy_record", "policy_prove", "policy_verify"):
+            self._evidence()
         if question.get("record") == "record":
             self._made("net", "generate", str(self.root / "net"), "--stations", str(STATIONS))
             record = self.root / question["record"]
@@ -110,6 +123,14 @@ class Ground:
         if not (self.root / name).exists():
             assert cli.main([*argv, "--quiet"]) == 0
             assert (self.root / name).exists()
+
+    def _evidence(self) -> None:
+        """A log with an entry, the key that signs its heads, and a proof of the entry."""
+        network, log, key = (str(self.root / name) for name in ("net", "evidence", "signer"))
+        self._made("net", "generate", network, "--stations", str(STATIONS))
+        self._made("signer", "key", key)
+        self._made("evidence", "policy", "record", network, log, "batch", "p000003", key, "--mode", "stay")
+        self._made("proof.json", "policy", "prove", log, "0", key, str(self.root / "proof.json"))
 
     def _plan(self, name: str, target_share: str) -> None:
         network, plan = str(self.root / "net"), str(self.root / name)

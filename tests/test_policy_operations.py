@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from karez.errors import InputError
+from karez.errors import InputError, Refused
 from karez.faces import cli
 from karez.measure.policy import MODES
 from karez.measure.policy.costs import (
@@ -20,19 +21,28 @@ from karez.measure.policy.costs import (
     federate_pays,
 )
 from karez.operations import (
+    KeyQuestion,
     PolicyAskQuestion,
     PolicyAuditQuestion,
     PolicyCalibrateQuestion,
     PolicyExplainQuestion,
     PolicyFrontierQuestion,
+    PolicyLedgerQuestion,
+    PolicyProveQuestion,
+    PolicyRecordQuestion,
     PolicyTestQuestion,
+    PolicyVerifyQuestion,
     run,
 )
 from karez.operations.policy_ask import PolicyAskAnswer
 from karez.operations.policy_audit import PolicyAuditAnswer
 from karez.operations.policy_explain import PolicyExplainAnswer
 from karez.operations.policy_frontier import PolicyFrontierAnswer
+from karez.operations.policy_ledger import PolicyLedgerAnswer
+from karez.operations.policy_prove import PolicyProveAnswer
+from karez.operations.policy_record import PolicyRecordAnswer
 from karez.operations.policy_test import PolicyTestAnswer
+from karez.operations.policy_verify import PolicyVerifyAnswer
 from karez.twin import Table, Twin, store
 from tests import compute
 from tests.test_policy import PACK, RULE, written
@@ -257,3 +267,71 @@ def test_calibration_writes_what_costs_take(network: str, tmp_path: Path, capsys
 def test_the_command_line_says_by_its_code_that_nothing_is_lawful(tmp_path: Path) -> None:
     network = saved(tmp_path, compute.small().intended.replace(Table.of("jobs", compute.job("unknown"))))
     assert cli.main(["policy", "ask", network, "--quiet"]) == cli.TARGET_MISSED
+
+
+# The evidence log and the ledger.
+
+
+def test_a_hand_over_is_written_with_its_facts_and_what_is_unlawful_is_written_and_refused(
+    network: str, tmp_path: Path
+) -> None:
+    key, log = str(tmp_path / "key"), str(tmp_path / "log")
+    run("key", KeyQuestion(output=key))
+
+    def record(server: str, mode: Any, head: str = "") -> PolicyRecordAnswer:
+        question = PolicyRecordQuestion(
+            network=network, log=log, job="j1", server=server, mode=mode, key=key, head=head
+        )
+        return cast(PolicyRecordAnswer, run("policy_record", question))
+
+    assert record("p-west", "encrypt", str(tmp_path / "head.json")).entry == 0
+    with pytest.raises(Refused, match="the verdict is entry 1"):
+        record("p-west", "plain")
+    proof = str(tmp_path / "proof.json")
+    said = cast(PolicyProveAnswer, run("policy_prove", PolicyProveQuestion(log=log, entry=1, key=key, output=proof)))
+    body = json.loads(said.body)
+    assert (said.kind, said.of, body["lawful"], body["mode"]) == ("verdict", 2, False, "plain")
+    assert body["facts"]["context.place"] == "province"
+
+    def verified(path: str, **more: str) -> PolicyVerifyAnswer:
+        return cast(PolicyVerifyAnswer, run("policy_verify", PolicyVerifyQuestion(proof=path, **more)))
+
+    assert verified(proof, public_key=said.public_key).holds
+    assert verified(proof, public_key="00" * 32).wrong == "the head is signed with another key"
+    assert verified(log, heads=str(tmp_path / "head.json")).holds
+    with pytest.raises(InputError, match="proves nothing"):
+        verified(log)
+    with pytest.raises(InputError, match="neither a proof nor a log"):
+        verified(key)
+    with pytest.raises(InputError, match="has no entry 7"):
+        run("policy_prove", PolicyProveQuestion(log=log, entry=7, key=key, output=str(tmp_path / "no.json")))
+    with pytest.raises(InputError, match="no evidence log"):
+        run("policy_prove", PolicyProveQuestion(log=network, entry=0, key=key, output=str(tmp_path / "no.json")))
+    Path(key).chmod(0o644)
+    with pytest.raises(InputError, match="may be read by others"):
+        record("p-west", "encrypt")
+
+
+def test_the_ledger_counts_in_what_is_asked_and_refuses_what_would_cross_the_line(network: str, tmp_path: Path) -> None:
+    ledger = str(tmp_path / "ledger")
+
+    def say(what: Any, **more: Any) -> PolicyLedgerAnswer:
+        return cast(PolicyLedgerAnswer, run("policy_ledger", PolicyLedgerQuestion(ledger=ledger, what=what, **more)))
+
+    with pytest.raises(InputError, match="is not there"):
+        say("show")
+    with pytest.raises(InputError) as missing:
+        say("reserve")
+    assert [problem.where for problem in missing.value.problems] == ["hold", "owner", "amount"]
+    say("reserve", hold="h", owner="own", amount=90_000)
+    with pytest.raises(Refused, match="90,000 are reserved or settled"):
+        say("reserve", hold="i", owner="own", amount=10_000)
+    with pytest.raises(Refused, match="no hold z that could be settled"):
+        say("settle", hold="z")
+    (account,) = say("settle", hold="h").accounts
+    assert (account.owner, account.year, account.kind, account.settled) == ("own", 2026, "personal", 90_000.0)
+    explain = PolicyExplainQuestion(network=network, job="j1", server="p-west", ledger=ledger)
+    facts = {one.fact: one.value for one in cast(PolicyExplainAnswer, run("policy_explain", explain)).facts}
+    assert facts["context.personal_abroad"] == "91,000"
+    with pytest.raises(InputError, match="is not there"):
+        ask(network, ledger=str(tmp_path / "nowhere"))

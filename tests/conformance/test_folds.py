@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from karez.detect import ears
 from karez.detect.ears import Ears
 from karez.loop import budget
+from karez.record import ledger
 from karez.twin import Table, Twin
 from karez.twin.fold import Events, Fold, freeze, occurrence, thaw
 from karez.twin.table import Array, texts
@@ -48,7 +49,23 @@ def _requests(draw: st.DrawFn, count: int) -> Events:
     }
 
 
-CASES = {"budget": Case(budget.FOLD, _requests)}
+def _ledger(draw: st.DrawFn, count: int) -> Events:
+    ones = st.builds(
+        ledger.Request,
+        what=st.sampled_from(ledger.WHATS),
+        hold=st.sampled_from(NAMES),
+        at_s=st.just(0.0),
+        owner=st.sampled_from(("own", "other")),
+        kind=st.sampled_from(("personal", "sensitive")),
+        amount=st.sampled_from([1.0, 4.0]),
+        line=st.just(5.0),
+        expires_at_s=st.sampled_from([5.0, 1e6]),
+    )
+    asked = ledger.as_events(draw(st.lists(ones, min_size=count, max_size=count)))
+    return {**asked, "at_s": _times(draw, count)}
+
+
+CASES = {"budget": Case(budget.FOLD, _requests), "ledger": Case(ledger.FOLD, _ledger)}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -56,6 +56,10 @@ GROUPS = {
         "policy_frontier",
         "policy_audit",
         "policy_test",
+        "policy_ledger",
+        "policy_record",
+        "policy_prove",
+        "policy_verify",
         "policy_calibrate",
     ),
     "Networks that live": (

@@ -380,6 +380,7 @@ class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 Packs = Annotated[PathName, Meta(description="folder of a pack of rules of your own, or of several; none when empty")]
 At = Annotated[str, Meta(description="moment asked about, as 2026-01-31 or 2026-01-31T12:00:00 (UTC); now when empty")]
+LedgerFile = Annotated[PathName, Meta(description="file of the ledger of yearly counts; nothing counted when empty")]
 ModeCosts = Annotated[
     PathName, Meta(description="CSV of constants as karez policy calibrate writes; the library's when empty")
 ]
@@ -394,6 +395,7 @@ class PolicyAskQuestion(msgspec.Struct, frozen=True, kw_only=True):
     job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
     at: At = ""
     packs: Packs = ""
+    ledger: LedgerFile = ""
     costs: ModeCosts = ""
     cipher: CipherName = "aes"
     gbps: Gbps = 10.0
@@ -407,6 +409,7 @@ class PolicyExplainQuestion(msgspec.Struct, frozen=True, kw_only=True):
     server: Annotated[str, Meta(description="id of the server")]
     at: At = ""
     packs: Packs = ""
+    ledger: LedgerFile = ""
 
 
 class PolicyTestQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -423,6 +426,7 @@ class PolicyAuditQuestion(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     at: At = ""
     packs: Packs = ""
+    ledger: LedgerFile = ""
     days: Annotated[int, Meta(description="evidence that runs out within so many days is told", ge=0, le=36_500)] = 90
 
 
@@ -433,10 +437,60 @@ class PolicyFrontierQuestion(msgspec.Struct, frozen=True, kw_only=True):
     job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
     at: At = ""
     packs: Packs = ""
+    ledger: LedgerFile = ""
     costs: ModeCosts = ""
     cipher: CipherName = "aes"
     gbps: Gbps = 10.0
     output: Annotated[PathName, Meta(description="SVG file of the picture; none when empty")] = ""
+
+
+class PolicyLedgerQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts by the year: persons whose data goes abroad, privacy budget; reserved, settled or released."""
+
+    ledger: Annotated[PathName, Meta(description="file of the ledger; made with the first reservation")]
+    what: Annotated[Literal["show", "reserve", "settle", "release"], Meta(description="what to do with the hold")] = (
+        "show"
+    )
+    hold: Annotated[str, Meta(description="name of the hold; who repeats it is heard as the same")] = ""
+    owner: Annotated[str, Meta(description="domain that answers for the data")] = ""
+    kind: Annotated[Literal["personal", "sensitive", "epsilon"], Meta(description="what is counted")] = "personal"
+    amount: Annotated[float, Meta(description="persons, or epsilon", ge=0, le=1e10)] = 0.0
+    line: Annotated[float, Meta(description="what the year may come to in all", ge=0, le=1e10)] = 99_999.0
+    hours: Annotated[float, Meta(description="after how long a reservation that is not settled is void", gt=0)] = 24.0
+
+
+class PolicyRecordQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Write the verdict on a hand-over of a job's data into the evidence log, lawful or not; refuse what is not."""
+
+    network: Network
+    log: Annotated[PathName, Meta(description="folder of the evidence log; made with the first entry")]
+    job: Annotated[str, Meta(description="id of the job")]
+    server: Annotated[str, Meta(description="id of the server")]
+    key: Annotated[PathName, Meta(description="file of the private key that signs heads; karez key makes one")]
+    mode: Annotated[
+        Literal["plain", "encrypt", "pseudonymise", "tee", "aggregate", "federate", "stay"],
+        Meta(description="mode in which the data is handed over"),
+    ] = "encrypt"
+    packs: Packs = ""
+    ledger: LedgerFile = ""
+    head: Annotated[PathName, Meta(description="file for the signed head after the entry; none when empty")] = ""
+
+
+class PolicyProveQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof of an entry of the evidence log, as a file that is checked without Karez."""
+
+    log: Annotated[PathName, Meta(description="folder of the evidence log")]
+    entry: Annotated[int, Meta(description="number of the entry", ge=0)]
+    key: Annotated[PathName, Meta(description="file of the private key that signs the head; karez key makes one")]
+    output: Annotated[PathName, Meta(description="JSON file for the proof; must not exist yet")]
+
+
+class PolicyVerifyQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a proof holds, or nothing in a log was changed since heads that were kept elsewhere."""
+
+    proof: Annotated[PathName, Meta(description="file of a proof, or folder of a log")]
+    heads: Annotated[PathName, Meta(description="file of a head, or folder of such files; for a log")] = ""
+    public_key: Annotated[str, Meta(description="the log's public key as you know it; not compared when empty")] = ""
 
 
 class PolicyCalibrateQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -727,6 +781,10 @@ OPERATIONS = {
         Operation("policy_test", "the tests of the rules on data", PolicyTestQuestion),
         Operation("policy_audit", "what is unknown, unlawful, or runs out", PolicyAuditQuestion),
         Operation("policy_frontier", "energy against protection", PolicyFrontierQuestion, writes=True),
+        Operation("policy_ledger", "reserve and settle what counts by the year", PolicyLedgerQuestion, writes=True),
+        Operation("policy_record", "write a hand-over into the evidence log", PolicyRecordQuestion, writes=True),
+        Operation("policy_prove", "the proof of an entry of the evidence log", PolicyProveQuestion, writes=True),
+        Operation("policy_verify", "whether a proof or a log holds", PolicyVerifyQuestion),
         Operation("policy_calibrate", "measure what ciphers take here", PolicyCalibrateQuestion, writes=True),
         Operation("steer", "which model instance a request goes to", SteerQuestion, writes=True),
         Operation("heal_run", "break the embedded network and watch the loop", HealRunQuestion, writes=True),

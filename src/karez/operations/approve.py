@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import stat
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -15,16 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from karez.errors import InputError, Refused
 from karez.operations import Answer, ApproveQuestion
-from karez.operations.networks import counted, load, now_s, provenance
+from karez.operations.networks import counted, key_at, load, now_s, provenance
 from karez.plan import Action
 from karez.plan.kinds import KINDS
 from karez.record.approvals import COUNTED, Box, Waiting
-from karez.record.principals import Approval, approval_of, domains_of, judged, key_in, public_key, signed
+from karez.record.principals import Approval, approval_of, domains_of, judged, public_key, signed
 from karez.twin import Table, Twin
-from karez.twin.store import LAST_S, Revision, os_problem
+from karez.twin.store import LAST_S, Revision
 
 NONCE_BYTES = 16
-OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Proposal(msgspec.Struct, frozen=True):
@@ -127,14 +124,7 @@ def _signer(path: str, network: str, principals: Table) -> _Signer:
     Raises:
         InputError: it cannot be read, or anybody may read it; it is no key, or that of nobody or of several.
     """
-    try:
-        mode = Path(path).stat().st_mode
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError([os_problem(error, Path(path))]) from error
-    if mode & OTHERS_MAY:
-        raise InputError.of(path, "may be read by others", f"chmod 600 {path}; make a new key if others have been here")
-    key = key_in(data, path)
+    key = key_at(path)
     public = public_key(key)
     rows = principals.ids[np.strings.lower(principals["public_key"]) == public.encode()]
     if len(rows) != 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import stat
 import time
 from contextlib import suppress
 from decimal import ROUND_CEILING, Decimal
@@ -13,6 +14,7 @@ from threading import Lock
 
 import msgspec
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Meta
 
 import karez
@@ -21,6 +23,7 @@ from karez.importers.sheets import sheet
 from karez.measure.circles import Circles
 from karez.measure.delay import AIR, FIGURES, Access, constants
 from karez.plan.plan import Plan
+from karez.record.principals import key_in
 from karez.twin import Table, Twin, World, schema, states, store
 from karez.twin.memo import made_of
 from karez.twin.store import LAST_S, Revision, os_problem
@@ -35,6 +38,8 @@ SMALLEST_WEIGHT = 5e-7
 # From here on one digit after the point of a percentage says enough.
 WHOLE_DIGITS_SHARE = 0.1
 LARGEST_GAP_SHARE = 10.0
+# A private key is its owner's alone.
+OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 # Shorter delays are told to three digits.
 LONG_US = 1_000_000.0
 ACCESS_WORDS: dict[Access, str] = {
@@ -160,6 +165,22 @@ def require_readable(path: str) -> None:
         Path(path).open("rb").close()
     except OSError as error:
         raise InputError([os_problem(error, Path(path))]) from error
+
+
+def key_at(path: str) -> Ed25519PrivateKey:
+    """The private key in a file that nobody else may read.
+
+    Raises:
+        InputError: it cannot be read, or anybody may read it, or it is no key.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError([os_problem(error, Path(path))]) from error
+    if mode & OTHERS_MAY:
+        raise InputError.of(path, "may be read by others", f"chmod 600 {path}; make a new key if others have been here")
+    return key_in(data, path)
 
 
 def write_new(path: str | Path, data: bytes) -> None:

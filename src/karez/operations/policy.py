@@ -15,6 +15,7 @@ from karez.measure import policy
 from karez.measure.policy import costs
 from karez.operations.networks import given_rows, load_living, now_s, provenance
 from karez.plan.place import chip_costs
+from karez.record.ledger import Ledger
 from karez.twin import World
 from karez.twin.facts import library
 from karez.twin.table import Array, text
@@ -55,6 +56,17 @@ def moment_s(at: str) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
 
 
+def existing(path: str) -> str:
+    """The path of a file that is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not Path(path).is_file():
+        raise InputError.of(path, "is not there", "name the file of a ledger, as karez policy ledger makes")
+    return path
+
+
 def day(at_s: float) -> str:
     """A moment as a day, UTC."""
     return dt.datetime.fromtimestamp(at_s, dt.UTC).date().isoformat()
@@ -63,8 +75,8 @@ def day(at_s: float) -> str:
 class Situation:
     """A network at a moment, and the rules in force then."""
 
-    def __init__(self, network: str, *, packs: str, at: str) -> None:
-        """Load the network and the packs.
+    def __init__(self, network: str, *, packs: str, at: str, ledger: str) -> None:
+        """Load the network, the packs and what the ledger counts.
 
         Raises:
             InputError: one of them cannot be read, or the moment is none.
@@ -74,7 +86,8 @@ class Situation:
         self.law = policy.law(self.packs, self.at_s)
         world, self.revision = load_living(network)
         self.whole = world.intended
-        self.world = World(world.intended.at(self.at_s), world.actual)
+        counts = Ledger(existing(ledger)).state() if ledger else world.actual["person_budgets"]
+        self.world = World(world.intended.at(self.at_s), world.actual.replace(counts))
 
     def citation(self, *more: str) -> str:
         """How an answer was got."""

@@ -64,7 +64,7 @@ def run(question: PolicyAskQuestion) -> PolicyAskAnswer:
     Raises:
         InputError: the network, job, packs or constants are not there or cannot be read.
     """
-    situation = Situation(question.network, packs=question.packs, at=question.at)
+    situation = Situation(question.network, packs=question.packs, at=question.at, ledger=question.ledger)
     job = situation.job(question.job)
     known = constants(question.costs)
     cny = job.costs(known, question.gbps, cipher=question.cipher)

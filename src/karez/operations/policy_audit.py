@@ -54,7 +54,7 @@ def run(question: PolicyAuditQuestion) -> PolicyAuditAnswer:
     Raises:
         InputError: the network or packs cannot be read, or the moment is none.
     """
-    situation = Situation(question.network, packs=question.packs, at=question.at)
+    situation = Situation(question.network, packs=question.packs, at=question.at, ledger=question.ledger)
     data, unlawful = tuple(_data(situation)), tuple(_running(situation))
     expiring = tuple(_expiring(question, situation))
     unknown = sum(bool(one.unknown) for one in data)

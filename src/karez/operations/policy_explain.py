@@ -59,7 +59,7 @@ def run(question: PolicyExplainQuestion) -> PolicyExplainAnswer:
     Raises:
         InputError: the network, job, server or packs are not there or cannot be read.
     """
-    situation = Situation(question.network, packs=question.packs, at=question.at)
+    situation = Situation(question.network, packs=question.packs, at=question.at, ledger=question.ledger)
     job = situation.job(question.job)
     server = situation.server(question.server)
     found = job.verdict(server, policy.bits(*policy.MODES))

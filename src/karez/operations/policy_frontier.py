@@ -60,7 +60,7 @@ def run(question: PolicyFrontierQuestion) -> PolicyFrontierAnswer:
     """
     if question.output:
         require_new_file(question.output)
-    situation = Situation(question.network, packs=question.packs, at=question.at)
+    situation = Situation(question.network, packs=question.packs, at=question.at, ledger=question.ledger)
     job, known = situation.job(question.job), constants(question.costs)
     points = _points(job, job.costs(known, question.gbps, cipher=question.cipher))
     lawful = [point for point in points if point.on_frontier]

@@ -1,0 +1,85 @@
+"""A hand-over of data, with the verdict on it, written into the evidence log."""
+
+from __future__ import annotations
+
+import msgspec
+
+from karez.errors import Refused
+from karez.measure import policy
+from karez.operations import Answer, PolicyRecordQuestion
+from karez.operations.networks import key_at, now_s, require_new_file, write_new
+from karez.operations.policy import Situation
+from karez.record.evidence import EvidenceLog, Head
+
+
+class HandOver(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written: who asked what, of which data, on which facts, by which packs, and the verdict in full."""
+
+    job: str
+    dataset: str
+    server: str
+    mode: policy.Mode
+    lawful: bool
+    packs: dict[str, str]
+    revision: str
+    facts: dict[str, str]
+    rules: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class PolicyRecordAnswer(Answer, frozen=True, kw_only=True):
+    """The number of the entry, and the head of the log with it: keep it where the log is not."""
+
+    entry: int
+    rules: tuple[str, ...]
+    duties: tuple[str, ...]
+    head: Head
+
+
+def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
+    """Write the verdict; a lawful one is a hand-over.
+
+    Raises:
+        InputError: something that is named is not there or cannot be read or written.
+        Refused: the hand-over is not lawful; the verdict was written all the same.
+    """
+    if question.head:
+        require_new_file(question.head)
+    key, at_s = key_at(question.key), now_s()
+    situation = Situation(question.network, packs=question.packs, at="", ledger=question.ledger)
+    job, server = situation.job(question.job), situation.server(question.server)
+    verdict = job.verdict(server, policy.bits(question.mode))
+    lawful = question.mode in verdict.modes
+    grounds = verdict.permits.get(question.mode, ())
+    body = HandOver(
+        job=job.id,
+        dataset=job.dataset,
+        server=question.server,
+        mode=question.mode,
+        lawful=lawful,
+        packs={pack.name: pack.version for pack in situation.packs},
+        revision=situation.revision.digest,
+        facts={name: value for name, value, _ in policy.told_facts(job.facts, server)},
+        rules=tuple(one.rule for one in grounds),
+        missing=policy.located(verdict.missing, datasets=job.dataset, servers=question.server),
+    )
+    with EvidenceLog(question.log) as log:
+        entry = log.append([("handover" if lawful else "verdict", msgspec.json.encode(body))], at_s)
+        head = log.head(key, at_s)
+    if question.head:
+        write_new(question.head, msgspec.json.encode(head))
+    if not lawful:
+        why = policy.said(verdict, (question.mode,), datasets=job.dataset, servers=question.server)
+        raise Refused(f"data {job.dataset} may not go to {question.server}: {why}; the verdict is entry {entry}")
+    note = ", synthetic" if situation.revision.synthetic else ""
+    return PolicyRecordAnswer(
+        headline=(
+            f"Entry {entry}: data {job.dataset} of job {job.id} to {question.server} by {question.mode} is lawful "
+            f"({policy.NO_ADVICE}{note})"
+        ),
+        citation=situation.citation("Merkle tree and proofs of RFC 9162, signed by Ed25519"),
+        entry=entry,
+        rules=body.rules,
+        duties=tuple(dict.fromkeys(one.duty for one in grounds if one.duty)),
+        head=head,
+    )
