@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from karez.errors import InputError, Refused
 from karez.operations import Answer, ApproveQuestion
+from karez.operations.leaving import require_address_may_know
 from karez.operations.networks import counted, key_at, load, now_s, provenance
 from karez.plan import Action
 from karez.plan.kinds import KINDS
@@ -87,6 +88,7 @@ def run(question: ApproveQuestion) -> ApproveAnswer:
     world, revision = load(question.network)
     at_s = now_s()
     signer = _signer(question.key, question.network, world["principals"]) if question.say != "show" else None
+    require_address_may_know(world.intended, revision, question.box, at_s=at_s)
     with Box(question.box, judged(world.intended)) as box:
         waiting = box.waiting(at_s=at_s)
         if not question.plan:

@@ -17,7 +17,8 @@ from karez.errors import InputError, KarezError
 from karez.loop.recorded import again
 from karez.operations import Answer, HealAlarmsQuestion
 from karez.operations.heal import Ground, ground
-from karez.operations.networks import counted, provenance, require_new_file, write_new
+from karez.operations.leaving import require_address_may_know
+from karez.operations.networks import counted, now_s, provenance, require_new_file, write_new
 from karez.operations.render.alarms import Alarm, alarms, encoded, events_of, facts_of, severity_of
 from karez.operations.story import Episode, story
 from karez.twin import Twin
@@ -59,6 +60,7 @@ def run(question: HealAlarmsQuestion) -> HealAlarmsAnswer:
 
     Raises:
         InputError: there is no such record, the file cannot be written, or the address is none.
+        Refused: the network may not be told of to the address.
         KarezError: the address did not take an alarm, however often it was sent.
     """
     if question.output:
@@ -66,6 +68,8 @@ def run(question: HealAlarmsQuestion) -> HealAlarmsAnswer:
     if question.to:
         require_address(question.to)
     of = ground(question.record, question.network)
+    if question.to:
+        require_address_may_know(of.world.intended, of.revision, question.to, at_s=now_s())
     whole = story(again(of.world, Path(question.record)), of.start_s)
     episodes = [episode for episode in whole.episodes if not (question.open_only and episode.closed_s is not None)]
     found = alarms(episodes, [_table_of(of.world.intended, episode) for episode in episodes], end_s=whole.end_s)

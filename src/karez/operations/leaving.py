@@ -1,0 +1,102 @@
+"""Whether what Karez knows of a network may leave this machine: a crossing of data like any other.
+
+A network is important data unless it is synthetic; who answers for it is the domain that most of its sites are of. An
+address is its own machine's, or that of the domain that names its host in `domains.hosts`; one that nobody names is
+unknown, and so it is no. What is asked for is asked before a name is looked up or a byte is sent.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from karez.errors import Refused
+from karez.measure import policy
+from karez.twin import Twin
+from karez.twin.store import Revision
+from karez.twin.table import Array, strings
+
+# What an unknown network is.
+GRADE, PERSONAL = "important", "no"
+WEB, DATABASES = frozenset({"http", "https"}), frozenset({"postgresql", "postgres"})
+# Modes in which PostgreSQL surely speaks under a cipher. Source: PostgreSQL, 34.19.3, Protection Provided in Modes.
+CHECKED_MODES = frozenset({"require", "verify-ca", "verify-full"})
+LOCAL = frozenset({"localhost", "localhost.localdomain"})
+
+
+def require_may_leave(twin: Twin, revision: Revision, host: str, *, encrypted: bool, at_s: float) -> None:
+    """Return only if the network may be told of to a host.
+
+    Raises:
+        Refused: the law as engineers read it says no, or a fact or paper is missing, which is named.
+    """
+    if revision.synthetic or is_own(host):
+        return
+    mode: policy.Mode = "encrypt" if encrypted else "plain"
+    owner, home = _owner(twin)
+    domain = _domain_of(twin, host)
+    law = policy.law(policy.shipped(), at_s)
+    data = policy.as_classes(twin.at(at_s), ((GRADE, PERSONAL),), ((owner, home),))
+    to = policy.Recipients(np.array([domain]), _province(twin, domain))
+    asked = policy.Asked(law, at_s, (policy.OWN,))
+    found = policy.verdict(law, policy.questions(data, asked, np.array([0]), to), policy.bits(mode))
+    if mode not in found.modes:
+        whose = f"{host} is of nobody that the table domains names" if domain < 0 else f"{host} is another's"
+        raise Refused(
+            f"nothing was sent: {whose}, and a network that is not synthetic is {GRADE} data: "
+            f"{policy.said(found, (mode,))} ({policy.NO_ADVICE}); put the host into domains.hosts, with its province, "
+            "and the papers into evidence"
+        )
+
+
+def require_address_may_know(twin: Twin, revision: Revision, address: str, *, at_s: float) -> None:
+    """Return only if the network may be told of to an address of the web or of a database; a path is no address.
+
+    Raises:
+        Refused: it may not.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in WEB | DATABASES:
+        return
+    settings = parse_qs(parts.query)
+    # A database may be named by its host in the settings; none at all is a socket of this machine.
+    host = parts.hostname or settings.get("host", [""])[0]
+    if not host or host.startswith("/"):
+        return
+    encrypted = parts.scheme == "https" or settings.get("sslmode", [""])[0] in CHECKED_MODES
+    require_may_leave(twin, revision, host, encrypted=encrypted, at_s=at_s)
+
+
+def is_own(host: str) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") in LOCAL
+
+
+def _owner(twin: Twin) -> tuple[int, int]:
+    """The domain of most sites, and the province that most of its sites are in (rows; -1 where nobody told)."""
+    domain = twin.resolve("sites", "domain")
+    owner = _most(domain)
+    metro = twin.resolve("sites", "metro")[domain == owner]
+    province = twin.resolve("metros", "province")
+    return owner, _most(province[metro[metro >= 0]]) if len(province) else -1
+
+
+def _most(rows: Array) -> int:
+    known = rows[rows >= 0]
+    return int(np.bincount(known).argmax()) if len(known) else -1
+
+
+def _domain_of(twin: Twin, host: str) -> int:
+    """The domain (row) that names a host as its own; -1 where none or several do."""
+    names = [set(told.lower().split()) for told in strings(twin["domains"]["hosts"])]
+    found = [row for row, hosts in enumerate(names) if host.lower().rstrip(".") in hosts]
+    return found[0] if len(found) == 1 else -1
+
+
+def _province(twin: Twin, domain: int) -> Array:
+    return twin.resolve("domains", "province")[[domain]] if domain >= 0 else np.array([-1])
