@@ -35,7 +35,7 @@ NARROW = {
     "gateway/worker.py": ("karez.errors", "The steering worker runs on"),
     "loop/other.py": ("karez.importers.generate", "Only operations call importers"),
     "adapters/embedded/network.py": ("karez.measure.routes", "The embedded network shares nothing"),
-    "record/verify.py": ("karez.record.log", "The offline verifier stands alone"),
+    "record/verify.py": ("karez.record.log", "The offline verifiers stand alone"),
 }
 
 
