@@ -277,7 +277,9 @@ def rules_page() -> str:
             if fact.values
             else {"flag": "true, false", "number": "a number or unknown"}.get(fact.kind, "a text")
         )
-        lines.append(row_line([f"`{fact.id}`", values, f"`{fact.held_in}`", fact.description]))
+        lines.append(
+            row_line([f"`{fact.id}`", values, " or ".join(f"`{where}`" for where in fact.held_in), fact.description])
+        )
     for pack in shipped():
         lines += ["", f"## {pack.name} {pack.version}", "", f"{pack.title}.", "", *(f"* {one}" for one in pack.sources)]
         lines += ["", row_line(["Rule", "Says", "Modes", "Article", "In force", "Sure"]), row_line(["---"] * 6)]

@@ -92,7 +92,7 @@ def test_what_is_synthetic_is_nobodys_data() -> None:
 
 
 def test_what_is_refused_says_which_fact_or_paper_is_missing() -> None:
-    with pytest.raises(Refused, match=r"of nobody that the table domains names.*not known: servers\.domain"):
+    with pytest.raises(Refused, match=r"of nobody that the table domains names.*not known: .*servers\.domain"):
         require_may_leave(network(), revision(synthetic=False), "noc.other.example", encrypted=True, at_s=AT_S)
     bare = network().replace(Table.of("evidence"))
     with pytest.raises(Refused, match=r"is another's.*would do: contract and risk_assessment"):

@@ -261,17 +261,42 @@ def test_missing_facts_are_told_by_the_row_that_lacks_them() -> None:
     assert policy.located(found.missing, datasets="D1") == ("datasets[D1].grade",)
 
 
+@pytest.mark.parametrize(
+    ("table", "row", "column", "missing"),
+    [
+        ("datasets", "general", "domain", "datasets[general].domain or servers[p-west].domain"),
+        ("datasets", "general", "province", "datasets[general].province or metros.province"),
+        ("datasets", "personal", "purposes", "datasets[personal].purposes"),
+        ("jobs", "j1", "purpose", "jobs[j1].purpose"),
+        ("datasets", "personal", "grade", "datasets[personal].grade"),
+    ],
+)
+def test_the_row_is_named_that_lacks_what_is_missing(table: str, row: str, column: str, missing: str) -> None:
+    """Of an owner, a server's own domain may lack, too: it may be that of its site."""
+    twin = compute.small().intended
+    servers = twin["servers"].set(twin["servers"].rows(["p-west"]), domain="")
+    twin = twin.replace(servers).replace(twin[table].set(twin[table].rows([row]), **{column: ""}))
+    data = row if table == "datasets" else "personal"
+    asked = policy.Asked(everything(), AT_S, (str(twin["jobs"].cell("j1", "purpose")),))
+    to = policy.recipients(twin, twin["servers"].rows(["p-west"]))
+    found = verdict(everything(), policy.questions(twin, asked, twin["datasets"].rows([data]), to), policy.copied())
+    assert not set(found.modes) & set(policy.COPIED)
+    told = policy.located(found.missing, twin, jobs="j1", datasets=data, servers="p-west")
+    assert missing in told
+
+
 # Questions.
 
 
 def test_the_schema_of_the_twin_has_a_paper_for_each_fact_that_is_evidence() -> None:
     assert schema.column("evidence", "kind").allowed == evidence_kinds()
     for fact in facts().values():
-        table, _, column = fact.held_in.partition(".")
-        if column:
-            schema.column(table, column)
-        else:
-            assert table in ("packs", "evidence", "ledger")
+        for where in fact.held_in:
+            table, _, column = where.partition(".")
+            if column:
+                schema.column(table, column)
+            else:
+                assert table in ("packs", "evidence")
 
 
 def test_each_server_is_the_recipient_that_its_owner_and_place_make() -> None:

@@ -259,7 +259,8 @@ def test_an_owner_who_is_not_known_makes_it_unlawful_unless_the_law_is_left_out(
     nameless = small().replace(sites.set(np.arange(len(sites)), domain=b""))
     denied = zone(nameless, "c-2")
     assert denied.why_not == (
-        "unlawful: no: cn-national/grade permits none of it; not known: servers.domain, metros.province"
+        "unlawful: no: cn-national/grade permits none of it; not known: "
+        "datasets.domain or servers.domain, datasets.province or metros.province"
     )
     assert denied.provider == ""
     assert zone(nameless, "c-2", data_class="none").feasible

@@ -146,6 +146,10 @@ class JobData:
         """The verdict on one server (row), with remedies for the wanted modes (bits)."""
         return policy.verdict(self.situation.law, self.facts.rows(np.array([server])), wanted)
 
+    def ids(self, server: str) -> dict[str, str]:
+        """The rows that a verdict is about, table by table."""
+        return {"jobs": self.id, "datasets": self.dataset, "servers": server}
+
     def kinds(self, servers: Array) -> list[Array]:
         """The servers (rows) by what the law can tell them apart by, in the order of the first of each."""
         if not len(servers):

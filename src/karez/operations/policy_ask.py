@@ -131,7 +131,7 @@ def _denied(situation: Situation, job: JobData, servers: Array) -> Denied:
         servers=len(servers),
         such_as=name,
         why=policy.against(verdict, policy.COPIED),
-        missing=policy.located(verdict.missing, datasets=job.dataset, servers=name),
+        missing=policy.located(verdict.missing, situation.world.intended, **job.ids(name)),
         would_do=cheapest.evidence if cheapest else (),
         would_do_cny=cny,
         would_do_days=days,

@@ -100,7 +100,8 @@ def _running(situation: Situation) -> list[Running]:
         job = situation.job(str(row["id"]))
         server = situation.server(str(row["server"]))
         if not job.lawful[server] & policy.copied():
-            why = policy.said(job.verdict(server, policy.copied()), policy.COPIED, datasets=job.dataset)
+            verdict = job.verdict(server, policy.copied())
+            why = policy.said(verdict, policy.COPIED, situation.world.intended, **job.ids(str(row["server"])))
             found.append(Running(job=job.id, server=str(row["server"]), why=why))
     return found
 

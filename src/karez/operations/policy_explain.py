@@ -79,7 +79,7 @@ def run(question: PolicyExplainQuestion) -> PolicyExplainAnswer:
         dataset=job.dataset,
         server=question.server,
         modes=found.modes,
-        missing=policy.located(found.missing, datasets=job.dataset, servers=question.server),
+        missing=policy.located(found.missing, situation.world.intended, **job.ids(question.server)),
         verdicts=tuple(row for mode in policy.MODES for row in _verdicts(found, mode)),
         ways=tuple(ways),
         facts=tuple(Known(fact=name, value=value, held_in=held_in) for name, value, held_in in known),

@@ -48,6 +48,7 @@ def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
     key, at_s = key_at(question.key), now_s()
     situation = Situation(question.network, packs=question.packs, at="", ledger=question.ledger)
     job, server = situation.job(question.job), situation.server(question.server)
+    twin, ids = situation.world.intended, job.ids(question.server)
     verdict = job.verdict(server, policy.bits(question.mode))
     lawful = question.mode in verdict.modes
     grounds = verdict.permits.get(question.mode, ())
@@ -61,7 +62,7 @@ def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
         revision=situation.revision.digest,
         facts={name: value for name, value, _ in policy.told_facts(job.facts, server)},
         rules=tuple(one.rule for one in grounds),
-        missing=policy.located(verdict.missing, datasets=job.dataset, servers=question.server),
+        missing=policy.located(verdict.missing, twin, **ids),
     )
     with EvidenceLog(question.log) as log:
         entry = log.append([("handover" if lawful else "verdict", msgspec.json.encode(body))], at_s)
@@ -69,7 +70,7 @@ def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
     if question.head:
         write_new(question.head, msgspec.json.encode(head))
     if not lawful:
-        why = policy.said(verdict, (question.mode,), datasets=job.dataset, servers=question.server)
+        why = policy.said(verdict, (question.mode,), twin, **ids)
         raise Refused(f"data {job.dataset} may not go to {question.server}: {why}; the verdict is entry {entry}")
     note = ", synthetic" if situation.revision.synthetic else ""
     return PolicyRecordAnswer(

@@ -88,8 +88,8 @@ class _Data:
 
     def said(self, server: int) -> str:
         """The verdict on one server (row) in a line."""
-        ids = {"datasets": self._job.dataset, "servers": text(self._twin["servers"].ids[server])}
-        return policy.said(self.verdict(server), policy.COPIED, **ids)
+        ids = {"jobs": self._job.id, "datasets": self._job.dataset, "servers": text(self._twin["servers"].ids[server])}
+        return policy.said(self.verdict(server), policy.COPIED, self._twin, **ids)
 
     def kinds(self) -> list[int]:
         """The first server (row) of each that the law makes no difference between."""

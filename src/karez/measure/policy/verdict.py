@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +17,8 @@ import numpy as np
 from karez.measure.policy.law import Decided, Facts, Law
 from karez.measure.policy.packs import Rule
 from karez.measure.policy.vocabulary import ALL_MODES, MODES, UNKNOWN, Fact, Mode, evidence_kinds, facts
-from karez.twin.table import Array, Table
+from karez.twin import Table, Twin
+from karez.twin.table import Array
 
 # Ways to tell what is unknown that are tried at most; what is beyond is left unknown.
 MOST_TRIED = 1 << 16
@@ -193,8 +195,11 @@ def _remedies(law: Law, question: Facts, wanted: int) -> tuple[Remedy, ...]:
     return tuple(sorted(found, key=lambda remedy: (len(remedy.evidence), remedy.evidence)))
 
 
-def said(found: Verdict, modes: Sequence[Mode], **ids: str) -> str:
-    """The verdict in a line for a person, as far as it is about these modes; `ids` names rows, table by table."""
+def said(found: Verdict, modes: Sequence[Mode], twin: Twin | None = None, **ids: str) -> str:
+    """The verdict in a line for a person, as far as it is about these modes.
+
+    `ids` names rows of the twin, table by table.
+    """
     lawful = [mode for mode in modes if mode in found.modes]
     if lawful:
         grounds = found.permits[lawful[0]]
@@ -205,18 +210,37 @@ def said(found: Verdict, modes: Sequence[Mode], **ids: str) -> str:
     parts = [f"no: {against(found, modes)}"]
     helps = [remedy for remedy in found.remedies if set(remedy.modes) & set(modes)]
     parts += [f"would do: {' and '.join(remedy.evidence)}" for remedy in helps[:1]]
-    parts += [f"not known: {', '.join(located(found.missing, **ids))}"] * bool(found.missing)
+    parts += [f"not known: {', '.join(located(found.missing, twin, **ids))}"] * bool(found.missing)
     return "; ".join(parts)
 
 
-def located(missing: Sequence[str], **ids: str) -> tuple[str, ...]:
-    """Missing facts by the column that holds each, with its row where the table is in `ids`: `datasets[D1].grade`."""
-    columns = (facts()[name].held_in.partition(".")[::2] for name in missing)
-    return tuple(
-        dict.fromkeys(
-            f"{table}[{ids[table]}].{column}" if table in ids else f"{table}.{column}" for table, column in columns
-        )
-    )
+def located(missing: Sequence[str], twin: Twin | None = None, **ids: str) -> tuple[str, ...]:
+    """Missing facts by the columns that may lack them, with their rows where `ids` names these: `datasets[D1].grade`.
+
+    Where a fact comes from several columns, those that the twin holds something in are left out.
+    """
+    found = dict[str, None]()
+    for name in missing:
+        places = [_Cell(*where.split(".")) for where in facts()[name].held_in]
+        blank = [place for place in places if not place.is_told(twin, ids)] or places
+        found[" or ".join(place.shown(ids) for place in blank)] = None
+    return tuple(found)
+
+
+class _Cell(NamedTuple):
+    """A column that a fact comes from."""
+
+    table: str
+    column: str
+
+    def is_told(self, twin: Twin | None, ids: Mapping[str, str]) -> bool:
+        if twin is None or self.table not in ids:
+            return False
+        return twin[self.table].cell(ids[self.table], self.column) not in ("", UNKNOWN)
+
+    def shown(self, ids: Mapping[str, str]) -> str:
+        row = f"[{ids[self.table]}]" if self.table in ids else ""
+        return f"{self.table}{row}.{self.column}"
 
 
 def against(found: Verdict, modes: Sequence[Mode]) -> str:
@@ -246,12 +270,12 @@ def told_facts(question: Facts, row: int) -> tuple[tuple[str, str, str], ...]:
             word = "yes" if value else "no"
         else:
             word = UNKNOWN if value < 0 else f"{int(value):,}"
-        found.append((name, word, fact.held_in))
+        found.append((name, word, " or ".join(fact.held_in)))
     return tuple(found)
 
 
 def untold(datasets: Table, dataset: str) -> tuple[str, ...]:
     """The columns of data that rules may ask for and that nobody filled in."""
-    held = (fact.held_in.partition(".")[::2] for fact in facts().values() if fact.holder == "resource")
+    held = (where.split(".") for fact in facts().values() if fact.holder == "resource" for where in fact.held_in)
     columns = dict.fromkeys(column for table, column in held if table == "datasets")
     return tuple(column for column in columns if datasets.cell(dataset, column) in ("", UNKNOWN))

@@ -30,15 +30,15 @@ class Fact(NamedTuple):
     """A fact that rules may ask for.
 
     Holder: the data (`resource`), who would compute (`principal`), or what lies between them (`context`). A choice is
-    one of `values`; a name is any text; a number may be unknown. `held_in` is the column of the twin that it comes
-    from, or `packs`, `evidence`, `ledger`.
+    one of `values`; a name is any text; a number may be unknown. `held_in` are the columns of the twin that it comes
+    from, or `packs`, `evidence`.
     """
 
     holder: Holder
     name: str
     kind: Kind
     values: tuple[str, ...]
-    held_in: str
+    held_in: tuple[str, ...]
     description: str
 
     @property
@@ -62,7 +62,7 @@ def facts() -> dict[str, Fact]:
 
 def evidence_kinds() -> tuple[str, ...]:
     """The kinds of evidence that rules may ask for."""
-    return tuple(fact.name for fact in facts().values() if fact.held_in == "evidence")
+    return tuple(fact.name for fact in facts().values() if fact.held_in == ("evidence",))
 
 
 def groups() -> dict[str, int]:
@@ -96,4 +96,4 @@ def _fact(row: dict[str, str]) -> Fact:
     kind: Kind = "choice" if "|" in values else "flag" if values == "flag" else "name" if values == "name" else "number"
     holder: dict[str, Holder] = {name: name for name in get_args(Holder)}
     choices = tuple(values.split("|")) if kind == "choice" else ()
-    return Fact(holder[row["holder"]], row["fact"], kind, choices, row["held_in"], row["description"])
+    return Fact(holder[row["holder"]], row["fact"], kind, choices, tuple(row["held_in"].split("|")), row["description"])
