@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from karez.errors import Refused
+from karez.errors import InputError, Refused
+from karez.operations import ExportQuestion, ReportQuestion, run
 from karez.operations.leaving import is_own, require_address_may_know, require_may_leave
-from karez.twin import Table, Twin
+from karez.twin import Table, Twin, store
 from karez.twin.store import Revision
 from tests import compute
 from tests.healing import ran
@@ -130,3 +131,37 @@ def test_with_an_endpoint_and_no_evidence_no_byte_of_a_real_network_leaves(tmp_p
     code, seen = json.loads(done.stderr.splitlines()[-1])
     assert (code, seen) == (5, []), done.stderr
     assert "nothing was sent" in done.stderr
+
+
+def real(tmp_path: Path) -> str:
+    """A network that is not synthetic, with a friend who may know sums of it, and a stranger."""
+    home = {"province": ["P-east"] * len(compute.DOMAINS)}
+    store.save(network(**home), tmp_path / "net", at_s=0.0, note="", source="tests", synthetic=False)
+    return str(tmp_path / "net")
+
+
+def test_a_file_for_a_reader_is_written_only_where_the_reader_may_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAREZ_AT_S", str(AT_S))
+    net = real(tmp_path)
+
+    def report(reader: str, *, redact: bool) -> str:
+        output = str(tmp_path / f"{reader}-{redact}.html")
+        run("report", ReportQuestion(network=net, output=output, reader=reader, redact=redact))
+        return Path(output).read_text("utf-8")
+
+    assert "c-west" in report("", redact=False)
+    # A file is plain, and important data is not handed over so; sums of it may be known to who has a contract.
+    with pytest.raises(Refused, match=r"nothing was written: it is for friend.*or write it with --redact"):
+        report("friend", redact=False)
+    told = report("friend", redact=True)
+    for table in ("sites", "servers", "jobs", "metros"):
+        assert not [name for name in compute.small().intended[table].ids.tolist() if name.decode() in told]
+    with pytest.raises(Refused, match="nothing was written"):
+        report("stranger", redact=True)
+    with pytest.raises(InputError, match="no domain 'nobody'"):
+        report("nobody", redact=True)
+    with pytest.raises(Refused):
+        run("export", ExportQuestion(network=net, output=str(tmp_path / "e.json"), reader="friend"))
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["-False.html", "-False.svg", "friend-True.html"]

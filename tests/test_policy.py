@@ -46,7 +46,7 @@ def test_a_test_of_a_pack_that_fails_is_told_with_its_name() -> None:
     wrong = pack._replace(tests=pack.tests.replace(",all,not-covered-data", ",none,covered"))
     assert list(failures(wrong)) == [
         f"not covered data: lawful is {' '.join(MODES)}, not none",
-        "not covered data: covered is not among the rules that decide: not-covered-data",
+        "not covered data: covered is not among the rules that decide: not-covered-data, not-personal",
         "us-dsp/dsp/not-covered-data: no test is about it",
     ]
 
@@ -221,7 +221,7 @@ def test_evidence_that_expired_a_second_ago_is_none() -> None:
     [
         ({"grade": "unknown", "place": "home"}, ("resource.grade",)),
         ({"grade": "unknown", "personal": "unknown"}, ("resource.grade", "resource.personal")),
-        ({"us_bulk": "unknown"}, ("resource.us_bulk",)),
+        ({"personal": "personal", "place": "home", "us_bulk": "unknown"}, ("resource.us_bulk",)),
         ({"personal": "personal", "place": "home", "purpose": "unknown"}, ("context.purpose",)),
         ({"entity": "other", "role": "unknown", "personal": "personal", "contract": "yes", "impact_assessment": "yes"},
          ("principal.role",)),

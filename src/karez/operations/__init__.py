@@ -38,6 +38,9 @@ Seed = Annotated[int, Meta(description="seed of all chance", ge=0)]
 Figures = Annotated[Literal["low", "typical", "high"], Meta(description="which end of the latency library")]
 Effort = Annotated[Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")]
 TimeLimit = Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)]
+Reader = Annotated[
+    str, Meta(description="id of the domain that it is for, which must be allowed to; for this machine when empty")
+]
 PlanOutput = Annotated[PathName, Meta(description="file for the plan, JSON; none when empty")]
 RunRecord = Annotated[PathName, Meta(description="file of the record of a run")]
 RecordedNetwork = Annotated[
@@ -110,6 +113,7 @@ class ExportQuestion(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     output: Annotated[PathName, Meta(description="JSON file to write; must not exist yet")]
     revision: Annotated[int, Meta(description="revision to read; 0 is the newest", ge=0)] = 0
+    reader: Reader = ""
 
 
 class InfoQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -749,6 +753,8 @@ class ReportQuestion(msgspec.Struct, frozen=True, kw_only=True):
     record: Annotated[PathName, Meta(description="record of a run of the loop to tell of; none when empty")] = ""
     budget_us: Budget = 1_000.0
     target_share: Share = 0.75
+    redact: Annotated[bool, Meta(description="tell sums only: no map, no site, metropolis, job or run by name")] = False
+    reader: Reader = ""
 
 
 OPERATIONS = {

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from karez.errors import Refused
+from karez.errors import InputError, Refused
 from karez.measure import policy
 from karez.twin import Twin
 from karez.twin.store import Revision
@@ -34,20 +34,42 @@ def require_may_leave(twin: Twin, revision: Revision, host: str, *, encrypted: b
     """
     if revision.synthetic or is_own(host):
         return
-    mode: policy.Mode = "encrypt" if encrypted else "plain"
-    owner, home = _owner(twin)
     domain = _domain_of(twin, host)
+    whose = f"{host} is of nobody that the table domains names" if domain < 0 else f"{host} is another's"
+    fix = "put the host into domains.hosts, with its province, and the papers into evidence"
+    _require(twin, domain, "encrypt" if encrypted else "plain", at_s, f"nothing was sent: {whose}", fix)
+
+
+def require_reader_may_know(twin: Twin, revision: Revision, reader: str, *, redacted: bool, at_s: float) -> None:
+    """Return only if a domain may read what a file tells of the network, or nobody in particular is to read it.
+
+    Raises:
+        InputError: there is no such domain.
+        Refused: the law as engineers read it says no, or a fact or paper is missing, which is named.
+    """
+    if not reader:
+        return
+    if not twin["domains"].has(reader):
+        raise InputError.of("reader", f"there is no domain {reader!r}", "name a row of the table domains")
+    if revision.synthetic:
+        return
+    row = int(twin["domains"].rows([reader])[0])
+    fix = "give domains.province and the papers in evidence" + ("" if redacted else ", or write it with --redact")
+    _require(twin, row, "aggregate" if redacted else "plain", at_s, f"nothing was written: it is for {reader}", fix)
+
+
+def _require(twin: Twin, domain: int, mode: policy.Mode, at_s: float, what: str, fix: str) -> None:
+    """Return only if the network may go to a domain (row; -1: nobody knows whose) in a mode."""
+    owner, home = _owner(twin)
     law = policy.law(policy.shipped(), at_s)
-    data = policy.as_classes(twin.at(at_s), ((GRADE, PERSONAL),), ((owner, home),))
+    data = policy.as_classes(twin, ((GRADE, PERSONAL),), ((owner, home),))
     to = policy.Recipients(np.array([domain]), _province(twin, domain))
     asked = policy.Asked(law, at_s, (policy.OWN,))
     found = policy.verdict(law, policy.questions(data, asked, np.array([0]), to), policy.bits(mode))
     if mode not in found.modes:
-        whose = f"{host} is of nobody that the table domains names" if domain < 0 else f"{host} is another's"
         raise Refused(
-            f"nothing was sent: {whose}, and a network that is not synthetic is {GRADE} data: "
-            f"{policy.said(found, (mode,))} ({policy.NO_ADVICE}); put the host into domains.hosts, with its province, "
-            "and the papers into evidence"
+            f"{what}, and a network that is not synthetic is {GRADE} data: {policy.said(found, (mode,))} "
+            f"({policy.NO_ADVICE}); {fix}"
         )
 
 

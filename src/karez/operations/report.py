@@ -23,6 +23,7 @@ from karez.measure.delay import FIGURES, Figures
 from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
 from karez.operations.heal import began_with, timeline, whole
+from karez.operations.leaving import require_reader_may_know
 from karez.operations.networks import at_most, counted
 from karez.operations.render import sections
 from karez.operations.render.cost import CostData
@@ -73,23 +74,26 @@ class _Outcome(msgspec.Struct, frozen=True):
 
 
 def run(question: ReportQuestion) -> ReportAnswer:
-    """The paths of the HTML file and of the SVG beside it, after both were written.
+    """The paths of the HTML file and of the SVG beside it (none where it is redacted), after they were written.
 
     The report is of the network as it was saved, so the same revision gives the same bytes.
 
     Raises:
         InputError: the network or the record cannot be read, the record was altered or is of another network, or a
-            file exists already or cannot be written.
+            file exists already or cannot be written, or there is no such reader.
+        Refused: the reader may not know the network.
     """
     html, svg = _paths(question.output)
     world, revision = networks.load(question.network)
-    data = _report(question, world, revision)
+    intended, at_s = world.intended, networks.now_s()
+    require_reader_may_know(intended, revision, question.reader, redacted=question.redact, at_s=at_s)
+    data = _redacted(_report(question, world, revision)) if question.redact else _report(question, world, revision)
     _write(html, svg, data)
     return ReportAnswer(
         headline=data.headline,
         citation=data.sections[0].citation,
         html=str(html),
-        svg=str(svg),
+        svg=str(svg) if data.map else "",
         sections=tuple(section.title for section in data.sections),
     )
 
@@ -127,6 +131,16 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
         ),
         provenance=_provenance(question, revision),
         synthetic=revision.synthetic,
+    )
+
+
+def _redacted(data: ReportData) -> ReportData:
+    """The report with sums only."""
+    return msgspec.structs.replace(
+        data,
+        map=None,
+        sections=tuple(section for section in data.sections if section.title in sections.SUMS),
+        provenance=(*data.provenance, Note("redacted", "sums only; no map, no site, metropolis, job or run by name")),
     )
 
 
@@ -350,7 +364,9 @@ def _paths(output: str) -> tuple[Path, Path]:
 
 def _write(html: Path, svg: Path, data: ReportData) -> None:
     """Both files or neither."""
-    assert data.map is not None
+    if data.map is None:
+        networks.write_new(html, html_report(data).encode())
+        return
     networks.write_new(svg, svg_map(data.map).encode())
     try:
         networks.write_new(html, html_report(data).encode())

@@ -70,6 +70,8 @@ DEFINITIONS = (
     Note("low to high", "At the low, typical and high delays of the latency library; low delays give high shares."),
     Note("denominator", "Published nowhere: how the shares are computed is Karez's own definition."),
 )
+# The sections that name no site, metropolis, job or fault.
+SUMS = ("Coverage", "Coverage by budget", "What coverage costs")
 
 
 def coverage(measured: Sequence[Circles], *, target_share: float, movers: Sequence[Mover], citation: str) -> Section:
