@@ -68,14 +68,15 @@ def regions() -> list[Table]:
     """An eastern province, a western one, one abroad; and domains of every kind."""
     provinces: Columns = {
         "id": [*PROVINCES, "P-abroad"],
-        "country": ["CN", "CN", "XX"],
+        "country": ["CN", "CN", "SG"],
+        "code": ["CN-ZJ", "CN-GZ", "SG-01"],
         "price_cny_per_kwh": [0.65, 0.38, 0.5],
         "pue": [1.25, 1.2, 1.1],
     }
     domains: Columns = {
         "id": list(DOMAINS),
         "entity": list(DOMAINS),
-        "country": ["CN"] * 4 + ["XX"],
+        "country": ["CN"] * 4 + ["SG"],
         "verified": list(DOMAINS.values()),
         "role": ["processor"] * len(DOMAINS),
         "sector": ["other"] * len(DOMAINS),

@@ -59,7 +59,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "policy_explain": {"network": "net", "job": "batch", "server": "p000003"},
     "policy_test": {"seed": 2},
     "policy_audit": {"network": "net"},
-    "policy_ledger": {"ledger": "ledger-FACE", "what": "reserve", "hold": "h", "owner": "tenant-1", "amount": 5_000},
+    "policy_ledger": {"ledger": "ledger-FACE", "what": "reserve", "hold": "h", "entity": "tenant-1", "amount": 5_000},
     "policy_record": {
         "network": "net",
         "log": "evidence-FACE",

@@ -111,6 +111,10 @@ def test_what_is_refused_says_which_fact_or_paper_is_missing() -> None:
         ("postgresql://noc.friend.example/karez?sslmode=prefer", False),
         ("postgresql:///karez?host=noc.other.example&sslmode=require", False),
         ("postgres://noc.other.example/karez?sslmode=require", False),
+        ("postgresql://localhost/db?host=noc.other.example", False),
+        ("postgresql://localhost/db?hostaddr=203.0.113.5", False),
+        ("postgresql://localhost,noc.other.example/db", False),
+        ("postgresql:///db?service=noc", False),
     ],
 )
 def test_a_database_is_an_address_unless_it_is_here(address: str, allowed: bool) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import signal
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from karez.errors import InputError
 from karez.measure import policy
 from karez.measure.policy import law, shipped
 from karez.record.ledger import TABLE, Ledger, Request, as_events, step
+from karez.record.locked import locked
 from karez.record.log import Record, read
 from karez.record.verify import verify
 from karez.twin import Table
@@ -27,7 +30,7 @@ PROCESSES, RACES, THINNED = 8, 1_000, 60
 
 
 def reserve(hold: str, amount: float, at_s: float = NOW_S, **more: float | str) -> Request:
-    fields = {"owner": "own", "year": 2026, "kind": "personal", "line": LINE} | more
+    fields = {"entity": "own", "year": 2026, "kind": "personal", "line": LINE} | more
     return Request(what="reserve", hold=hold, amount=amount, at_s=at_s, **fields)  # type: ignore[arg-type]
 
 
@@ -56,7 +59,7 @@ def test_what_is_released_or_has_run_out_is_free_again_and_what_is_settled_is_no
 
 
 def test_years_owners_and_kinds_are_counted_apart() -> None:
-    others = [reserve("b", LINE, year=2027), reserve("c", LINE, owner="other"), reserve("d", LINE, kind="sensitive")]
+    others = [reserve("b", LINE, year=2027), reserve("c", LINE, entity="other"), reserve("d", LINE, kind="sensitive")]
     assert granted([reserve("a", LINE), *others]) == [True] * 4
 
 
@@ -64,6 +67,23 @@ def test_who_did_not_hear_the_answer_may_ask_again() -> None:
     first = reserve("a", 60_000.0)
     assert granted([first, first, settle("a"), settle("a"), first]) == [True, True, True, True, False]
     assert granted([first, release("a"), release("a"), settle("a"), settle("z")]) == [True, True, True, False, False]
+
+
+def test_a_hold_is_not_renewed_with_another_amount_or_account_while_it_counts() -> None:
+    first = reserve("a", 60_000.0)
+    assert granted([first, reserve("a", 30_000.0), reserve("a", 60_000.0, year=2027)]) == [True, False, False]
+    over = reserve("a", 60_000.0, expires_at_s=NOW_S + 1.0)
+    assert granted([over, reserve("a", 30_000.0, NOW_S + 2.0, year=2027)]) == [True, True]
+
+
+def test_a_reservation_that_has_run_out_before_it_is_made_is_none() -> None:
+    assert granted([reserve("a", 1.0, expires_at_s=NOW_S)]) == [False]
+
+
+def test_tenths_are_counted_whatever_their_order() -> None:
+    holds = {"g": 0.9, "c": 0.8, "a": 0.1, "b": 0.6}
+    asked = [reserve(name, amount, kind="epsilon", line=2.4) for name, amount in holds.items()]
+    assert granted(asked) == granted(asked[::-1]) == [True] * 4
 
 
 def test_a_request_from_the_future_is_refused() -> None:
@@ -76,12 +96,12 @@ requests = st.builds(
     what=st.sampled_from(["reserve", "settle", "release"]),
     hold=st.sampled_from(["a", "b", "c", "d", "é"]),
     at_s=st.just(0.0),
-    owner=st.sampled_from(["own", "other"]),
+    entity=st.sampled_from(["own", "other"]),
     year=st.just(2026),
     kind=st.sampled_from(["personal", "sensitive"]),
-    amount=st.sampled_from([1.0, 2.0, 5.0]),
+    amount=st.sampled_from([0.1, 0.7, 1.0, 2.0, 5.0]),
     line=st.just(6.0),
-    expires_at_s=st.sampled_from([3.0, 8.0, float("inf")]),
+    expires_at_s=st.sampled_from([3.0, 8.0, 1e9]),
 )
 
 
@@ -93,9 +113,10 @@ def test_at_no_moment_is_more_counted_than_the_line_allows(asked: list[Request])
         timed = Request(**{name: getattr(request, name) for name in request.__struct_fields__} | {"at_s": float(at)})
         state, _ = step(state, as_events([timed]), float(at))
         live = np.where(at < state["expires_at_s"], state["reserved"], 0.0) + state["settled"]
-        for owner in (b"own", b"other"):
+        for entity in (b"own", b"other"):
             for kind in (b"personal", b"sensitive"):
-                assert live[(state["owner"] == owner) & (state["kind"] == kind)].sum() <= 6.0
+                mine = live[(state["entity"] == entity) & (state["kind"] == kind)]
+                assert math.fsum(mine.tolist()) <= 6.0
 
 
 # In a file.
@@ -128,6 +149,36 @@ def test_a_clock_that_goes_back_does_not_free_what_has_run_out_elsewhere(tmp_pat
     assert ledger.ask(reserve("b", LINE, NOW_S + 20.0))
     # By its own clock `a` still holds; by that of the ledger it has run out, and `b` has all.
     assert not ledger.ask(settle("a", NOW_S + 5.0))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"amount": math.nan}, {"amount": -1.0}, {"line": math.inf}, {"expires_at_s": math.inf}]
+)
+def test_what_is_no_amount_is_refused_and_spoils_nothing(tmp_path: Path, fields: dict[str, float]) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    with pytest.raises(InputError, match="no amount"):
+        ledger.ask(msgspec.structs.replace(reserve("a", 1.0), **fields))
+    assert ledger.ask(reserve("b", 1.0))
+    assert len(Ledger(tmp_path / "ledger").state()) == 1
+
+
+def test_what_was_granted_is_there_for_whoever_reads_it_after(tmp_path: Path) -> None:
+    asked = [reserve(name, amount, kind="epsilon", line=2.4) for name, amount in
+             (("g", 0.9), ("c", 0.8), ("a", 0.1), ("b", 0.6))]  # fmt: skip
+    assert all(Ledger(tmp_path / "ledger").ask(one) for one in asked)
+    assert len(Ledger(tmp_path / "ledger").state()) == 4
+    assert Ledger(tmp_path / "ledger").ask(settle("b"))
+
+
+def test_a_ledger_that_nobody_made_is_empty_and_stays_so(tmp_path: Path) -> None:
+    assert len(Ledger(tmp_path / "ledger").state()) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_holds_it_for_ever_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with locked(path), pytest.raises(InputError, match="held by another process"), locked(path, 0.05):
+        pass
 
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
@@ -183,6 +234,8 @@ def test_of_many_processes_that_are_killed_none_crosses_the_line_and_nothing_tol
         for racer in racers:
             racer.kill()
             racer.join()
+    # Whoever was killed left it in two files.
+    Ledger(path).state()
     assert verify(path)[0] == len(list(read(path)))
     assert _told(files) <= _kept(path)
     _require_below(path, 100.0)

@@ -320,7 +320,7 @@ def _shaken(world: World, table: str, chance: np.random.Generator) -> World:
         "link_states": {"up": [False, True], "drained": [True]},
         "server_states": {"free_chips": [0, 8, 64]},
         "datasets": {"grade": ["general", "core", "unknown"], "personal": ["no", "personal", "unknown"]},
-        "domains": {"verified": ["yes", "no"], "entity": ["own", "other"], "country": ["CN", "XX"]},
+        "domains": {"verified": ["yes", "no"], "entity": ["own", "other"], "country": ["CN", "SG"]},
         "servers": {"domain": ["own", "hidden"]},
     }
     if not len(world[table]):
@@ -329,3 +329,44 @@ def _shaken(world: World, table: str, chance: np.random.Generator) -> World:
     choices = values[table][column]
     row = text(world[table].ids[chance.integers(len(world[table]))])
     return with_cell(world, table, row, column, choices[int(chance.integers(len(choices)))])
+
+
+def test_papers_must_hold_until_the_job_has_ended() -> None:
+    world = asked("personal", oneway_us=5_000.0)
+    only = world["servers"].take(world["servers"].ids == b"p-middle")
+    world = World(world.intended.replace(only), world.actual)
+    papers = world["evidence"]
+
+    def lasting(until_s: float) -> World:
+        return World(world.intended.replace(papers.set(np.arange(len(papers)), valid_to_s=until_s)), world.actual)
+
+    # Ten hours of work, and an hour in which the plan may begin.
+    plan = place(lasting(AT_S + 11 * 3_600.0 + 1.0), "j1", at_s=AT_S)
+    assert not changed(plan.reads, world)
+    assert changed(plan.reads, lasting(AT_S + 11 * 3_600.0))
+    with pytest.raises(Refused, match="would do: contract and impact_assessment"):
+        place(lasting(AT_S + 11 * 3_600.0), "j1", at_s=AT_S)
+
+
+def test_a_place_that_moves_abroad_makes_the_plan_stale() -> None:
+    world = asked("personal")
+    plan = place(world, "j1", at_s=AT_S)
+    for table, row, column, value in (
+        ("metros", "m-west", "province", "P-abroad"), ("provinces", "P-west", "country", "SG"),
+    ):  # fmt: skip
+        assert [read.column for read in changed(plan.reads, with_cell(world, table, row, column, value))] == [column]
+
+
+def test_persons_that_were_counted_abroad_this_year_count_in_the_place() -> None:
+    world = asked("personal")
+    twin = world.intended.replace(
+        world["domains"].set(world["domains"].rows(["foreign"]), role="processor"),
+        world["servers"].set(np.arange(3), domain="foreign"),
+    )
+    counted = Table.of(
+        "person_budgets",
+        {"id": ["h"], "entity": ["own"], "year": [2026], "kind": ["personal"], "settled": [99_900.0]},
+    )
+    assert place(World(twin, world.actual), "j1", at_s=AT_S)
+    with pytest.raises(Refused):
+        place(World(twin, world.actual.replace(counted)), "j1", at_s=AT_S)

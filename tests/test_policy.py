@@ -83,6 +83,11 @@ def written(folder: Path, rules: str, manifest: str = PACK) -> Path:
             "in its head",
         ),
         (RULE.format(id="a", effect="permit", when="").replace("action", 'action == Action::"mail"'), "mail"),
+        (RULE.format(id="a", effect="permit", when="").replace("@from", '@untill("2021-01-01")\n@from'), "has @untill"),
+        (
+            RULE.format(id="a", effect="permit", when="").replace("@from", '@until("2019-01-01")\n@from'),
+            "which is never",
+        ),
         ("", "has no rule"),
     ],
 )
@@ -393,10 +398,102 @@ def test_data_has_the_highest_of_what_it_was_made_from_however_far_back() -> Non
     assert said("grade") == {"a": "core", "b": "core", "c": "core", "d": "unknown"}
     assert said("personal") == {"a": "sensitive", "b": "sensitive", "c": "personal", "d": "unknown"}
     assert said("mixed") == {"a": "no", "b": "no", "c": "no", "d": "unknown"}
-    assert line.origin.tolist() == [b"CN"] * 4
+    assert line.origin.tolist() == [b"CN", b"CN", b"CN", b""]
 
 
 def test_data_of_two_countries_is_mixed_and_a_circle_ends() -> None:
     table = made(id=["a", "b", "c"], made_from=["b", "c", "a"], origin=["CN", "DE", "CN"], mixed=["no"] * 3)
     yes = facts()["resource.mixed"].values.index("yes")
     assert lineage(table).highest["mixed"].tolist() == [yes] * 3
+
+
+# What must never be permitted by mistake.
+
+
+def modes_of(twin: Twin, dataset: str, server: str, **more: object) -> tuple[str, ...]:
+    asked = policy.Asked(everything(), AT_S, ("work",), **more)  # type: ignore[arg-type]
+    to = policy.recipients(twin, twin["servers"].rows([server]))
+    return policy.named(int(policy.lawful(twin, asked, twin["datasets"].rows([dataset]), to)[0, 0]))
+
+
+def changed(twin: Twin, table: str, row: str, **cells: object) -> Twin:
+    return twin.replace(twin[table].set(twin[table].rows([row]), **cells))  # type: ignore[arg-type]
+
+
+def abroad(**cells: object) -> Twin:
+    """The personal data of five million persons, and a server of a German entity in Germany."""
+    twin = changed(compute.small().intended, "provinces", "P-abroad", country="DE", code="DE-BE")
+    twin = changed(changed(twin, "domains", "foreign", country="DE"), "servers", "p-west", domain="foreign")
+    twin = changed(twin, "metros", "m-west", province="P-abroad")
+    return changed(twin, "datasets", "personal", subjects=5e6, **cells)
+
+
+@pytest.mark.parametrize("subjects", [5e6, 9.3e18, 1e19, 1e300, np.inf])
+def test_however_many_persons_are_never_few(subjects: float) -> None:
+    assert modes_of(changed(abroad(), "datasets", "personal", subjects=subjects), "personal", "p-west") == (
+        "aggregate",
+        "stay",
+    )
+
+
+def test_a_part_of_a_person_is_a_person() -> None:
+    ledger = Table.of(
+        "person_budgets",
+        {"id": ["h"], "entity": ["own"], "year": [2026], "kind": ["personal"], "settled": [98_999.9]},
+    )
+    few = changed(abroad(), "datasets", "personal", subjects=1_000.0)
+    assert "encrypt" in modes_of(few, "personal", "p-west")
+    assert "encrypt" not in modes_of(few, "personal", "p-west", ledger=ledger)
+
+
+@pytest.mark.parametrize("origin", ["CN", "cn", "CHN", "China", "", "XX"])
+def test_only_a_country_that_is_known_is_a_foreign_origin(origin: str) -> None:
+    assert modes_of(abroad(origin=origin), "personal", "p-west") in (("aggregate", "stay"), ())
+    assert "encrypt" in modes_of(abroad(origin="DE"), "personal", "p-west")
+
+
+def test_countries_that_nobody_knows_are_not_the_same() -> None:
+    twin = compute.small().intended
+    for table in ("provinces", "domains"):
+        twin = twin.replace(twin[table].set(np.arange(len(twin[table])), country=""))
+    assert modes_of(twin, "general", "p-east") == ("stay",)
+
+
+def test_a_server_of_a_domain_that_is_not_there_is_not_its_sites() -> None:
+    twin = changed(compute.small().intended, "servers", "p-east", domain="ghost")
+    assert modes_of(twin, "core", "p-east") == ()
+
+
+def test_data_made_from_european_data_is_european_and_of_several_countries_of_no_one_origin() -> None:
+    table = made(
+        id=["a", "b", "c", "d", "e"],
+        made_from=["b", "b c", "", "", "d"],
+        origin=["CN", "", "DE", "", "DE"],
+        mixed=["no"] * 5,
+    )
+    line = lineage(table)
+    eea = facts()["resource.origin_eea"].values
+    assert [eea[code] for code in line.origin_eea] == ["yes", "yes", "yes", "unknown", "yes"]
+    # What was made from data of unknown origin may be of any; what nobody collected itself is of its sources' origin.
+    assert line.origin.tolist() == [b"", b"DE", b"DE", b"", b""]
+    assert line.highest["mixed"].tolist() == [facts()["resource.mixed"].values.index("yes"), 0, 0, 0, 0]
+
+
+def test_papers_on_real_data_are_not_on_a_class_of_data() -> None:
+    twin = compute.small().intended
+    papers = twin["evidence"].set(np.arange(3), dataset="0")
+    classes = policy.as_classes(twin.replace(papers), (("general", "no"),), ((0, 0),))
+    assert not len(classes["evidence"])
+
+
+@pytest.mark.parametrize("server", ["p-east", "p-middle", "p-west"])
+def test_of_data_that_nothing_is_known_of_the_fewest_facts_are_named(server: str) -> None:
+    twin = compute.small().intended.replace(
+        Table.of("datasets", {"id": ["D"], "domain": ["own"], "province": ["P-east"]}),
+        Table.of("domains", {"id": list(compute.DOMAINS), "entity": list(compute.DOMAINS)}),
+        Table.of("evidence"),
+    )
+    to = policy.recipients(twin, twin["servers"].rows([server]))
+    asked = policy.Asked(everything(), AT_S)
+    found = verdict(everything(), policy.questions(twin, asked, twin["datasets"].rows(["D"]), to), policy.copied())
+    assert found.missing == ("resource.grade", "resource.personal")

@@ -146,14 +146,12 @@ def test_a_job_without_a_network_of_servers_is_told_that_nothing_can_be_priced(t
 
 
 def test_a_pack_of_ones_own_counts_and_is_tested(network: str, tmp_path: Path) -> None:
-    rules = RULE.format(id="not-west", effect="forbid", when=' when { principal.province == "P-west" }')
+    rules = RULE.format(id="not-west", effect="forbid", when=' when { principal.province == "CN-GZ" }')
     path = written(tmp_path, rules + RULE.format(id="else", effect="permit", when=""))
     said = ask(network, packs=str(path))
     assert (said.lawful, said.best_server) == (2, "p-middle")
     assert any("mine/a/not-west" in row.why for row in said.denied)
-    (path / "tests.csv").write_text(
-        "name,at,facts,lawful,by\nwest,2026-01-01,principal.province=P-west,none,not-west\n"
-    )
+    (path / "tests.csv").write_text("name,at,facts,lawful,by\nwest,2026-01-01,principal.province=CN-GZ,none,not-west\n")
     tested = cast(PolicyTestAnswer, run("policy_test", PolicyTestQuestion(packs=str(tmp_path))))
     assert tested.failures == ("mine: mine/a/else: no test is about it",)
     assert tested.meets_target is False
@@ -293,7 +291,7 @@ def test_a_hand_over_is_written_with_its_facts_and_what_is_unlawful_is_written_a
     assert (said.kind, said.of, body["lawful"], body["mode"]) == ("verdict", 2, False, "plain")
     assert body["facts"]["context.place"] == "province"
 
-    def verified(path: str, **more: str) -> PolicyVerifyAnswer:
+    def verified(path: str, **more: Any) -> PolicyVerifyAnswer:
         return cast(PolicyVerifyAnswer, run("policy_verify", PolicyVerifyQuestion(proof=path, **more)))
 
     assert verified(proof, public_key=said.public_key).holds
@@ -322,16 +320,65 @@ def test_the_ledger_counts_in_what_is_asked_and_refuses_what_would_cross_the_lin
         say("show")
     with pytest.raises(InputError) as missing:
         say("reserve")
-    assert [problem.where for problem in missing.value.problems] == ["hold", "owner", "amount"]
-    say("reserve", hold="h", owner="own", amount=90_000)
+    assert [problem.where for problem in missing.value.problems] == ["hold", "entity", "amount"]
+    say("reserve", hold="h", entity="own", amount=90_000)
     with pytest.raises(Refused, match="90,000 are reserved or settled"):
-        say("reserve", hold="i", owner="own", amount=10_000)
+        say("reserve", hold="i", entity="own", amount=10_000)
     with pytest.raises(Refused, match="no hold z that could be settled"):
         say("settle", hold="z")
     (account,) = say("settle", hold="h").accounts
-    assert (account.owner, account.year, account.kind, account.settled) == ("own", 2026, "personal", 90_000.0)
+    assert (account.entity, account.year, account.kind, account.settled) == ("own", 2026, "personal", 90_000.0)
     explain = PolicyExplainQuestion(network=network, job="j1", server="p-west", ledger=ledger)
     facts = {one.fact: one.value for one in cast(PolicyExplainAnswer, run("policy_explain", explain)).facts}
     assert facts["context.personal_abroad"] == "91,000"
     with pytest.raises(InputError, match="is not there"):
         ask(network, ledger=str(tmp_path / "nowhere"))
+
+
+def test_a_hand_over_settles_what_was_reserved_for_it_and_does_not_count_it_twice(tmp_path: Path) -> None:
+    twin = compute.small().intended
+    twin = twin.replace(
+        twin["servers"].set(twin["servers"].rows(["p-west"]), domain="foreign"),
+        twin["datasets"].set(np.arange(len(twin["datasets"])), subjects=60_000.0),
+        Table.of("jobs", compute.job("personal")),
+    )
+    network, ledger, key = saved(tmp_path, twin), str(tmp_path / "ledger"), str(tmp_path / "key")
+    run("key", KeyQuestion(output=key))
+
+    def reserve(hold: str) -> None:
+        question = PolicyLedgerQuestion(ledger=ledger, what="reserve", hold=hold, entity="own", amount=60_000)
+        run("policy_ledger", question)
+
+    def hand_over(hold: str) -> PolicyRecordAnswer:
+        question = PolicyRecordQuestion(
+            network=network, log=str(tmp_path / "log"), job="j1", server="p-west", key=key, ledger=ledger, hold=hold
+        )
+        return cast(PolicyRecordAnswer, run("policy_record", question))
+
+    reserve("first")
+    assert hand_over("first").entry == 0
+    show = cast(PolicyLedgerAnswer, run("policy_ledger", PolicyLedgerQuestion(ledger=ledger)))
+    assert [(one.reserved, one.settled) for one in show.accounts] == [(0.0, 60_000.0)]
+    with pytest.raises(Refused, match="would cross the line"):
+        reserve("second")
+    with pytest.raises(Refused, match="may not go to p-west"):
+        hand_over("second")
+    with pytest.raises(InputError, match="of no ledger"):
+        run(
+            "policy_record",
+            PolicyRecordQuestion(
+                network=network, log=str(tmp_path / "l"), job="j1", server="p-west", key=key, hold="x"
+            ),
+        )
+
+
+def test_a_pack_counts_though_others_lie_in_its_folder(network: str, tmp_path: Path) -> None:
+    house = written(tmp_path, RULE.format(id="no", effect="forbid", when=""))
+    written(house, RULE.format(id="yes", effect="permit", when=""))
+    assert ask(network, packs=str(house)).lawful == 0
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T20:00:00", "0001-01-01T00:00:00+08:00", "1969-12-31"])
+def test_a_moment_that_no_calendar_here_has_is_refused(network: str, at: str) -> None:
+    with pytest.raises(InputError, match="1970 to 9999"):
+        ask(network, at=at)

@@ -55,9 +55,9 @@ def _ledger(draw: st.DrawFn, count: int) -> Events:
         what=st.sampled_from(ledger.WHATS),
         hold=st.sampled_from(NAMES),
         at_s=st.just(0.0),
-        owner=st.sampled_from(("own", "other")),
+        entity=st.sampled_from(("own", "other")),
         kind=st.sampled_from(("personal", "sensitive")),
-        amount=st.sampled_from([1.0, 4.0]),
+        amount=st.sampled_from([0.1, 0.7, 1.0, 4.0]),
         line=st.just(5.0),
         expires_at_s=st.sampled_from([5.0, 1e6]),
     )

@@ -33,7 +33,7 @@ from karez.measure.kernels import FAR
 from karez.measure.reach import Reach
 from karez.twin import Table, Twin, World
 from karez.twin.geo import great_circle_km
-from karez.twin.table import Array, resolve, text
+from karez.twin.table import NONE, Array, resolve, text
 from karez.units import EARTH_RADIUS_KM, NS_PER_US
 
 Status = Literal["active", "planned", "candidate"]
@@ -429,7 +429,7 @@ def _servers(twin: Twin, sites: Array) -> tuple[Array, Array]:
     position = np.full(len(twin["sites"]) + 1, -1)
     position[sites] = np.arange(len(sites))
     own, host = twin.resolve("servers", "domain"), np.maximum(site, 0)
-    owner = np.where(own >= 0, own, twin.resolve("sites", "domain")[host])
+    owner = np.where(own == NONE, twin.resolve("sites", "domain")[host], own)
     there = (site >= 0) & (twin["servers"]["chips"] > 0)
     return np.where(there, position[host], -1), owner
 

@@ -456,11 +456,16 @@ class PolicyLedgerQuestion(msgspec.Struct, frozen=True, kw_only=True):
         "show"
     )
     hold: Annotated[str, Meta(description="name of the hold; who repeats it is heard as the same")] = ""
-    owner: Annotated[str, Meta(description="domain that answers for the data")] = ""
+    entity: Annotated[str, Meta(description="legal entity that answers for the data, as in domains.entity")] = ""
     kind: Annotated[Literal["personal", "sensitive", "epsilon"], Meta(description="what is counted")] = "personal"
     amount: Annotated[float, Meta(description="persons, or epsilon", ge=0, le=1e10)] = 0.0
-    line: Annotated[float, Meta(description="what the year may come to in all", ge=0, le=1e10)] = 99_999.0
-    hours: Annotated[float, Meta(description="after how long a reservation that is not settled is void", gt=0)] = 24.0
+    line: Annotated[
+        Annotated[float, Meta(ge=0, le=1e10)] | None,
+        Meta(description="what the year may come to in all; 99,999 persons or 9,999 sensitive ones when not given"),
+    ] = None
+    hours: Annotated[
+        float, Meta(description="after how long a reservation that is not settled is void", gt=0, le=1e5)
+    ] = 24.0
 
 
 class PolicyRecordQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -477,6 +482,9 @@ class PolicyRecordQuestion(msgspec.Struct, frozen=True, kw_only=True):
     ] = "encrypt"
     packs: Packs = ""
     ledger: LedgerFile = ""
+    hold: Annotated[
+        str, Meta(description="hold of the ledger that was reserved for this; it is settled, and not counted twice")
+    ] = ""
     head: Annotated[PathName, Meta(description="file for the signed head after the entry; none when empty")] = ""
 
 
@@ -495,6 +503,7 @@ class PolicyVerifyQuestion(msgspec.Struct, frozen=True, kw_only=True):
     proof: Annotated[PathName, Meta(description="file of a proof, or folder of a log")]
     heads: Annotated[PathName, Meta(description="file of a head, or folder of such files; for a log")] = ""
     public_key: Annotated[str, Meta(description="the log's public key as you know it; not compared when empty")] = ""
+    gone: Annotated[int, Meta(description="so many of a log's first entries may have been let go of", ge=0)] = 0
 
 
 class PolicyCalibrateQuestion(msgspec.Struct, frozen=True, kw_only=True):

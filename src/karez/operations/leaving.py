@@ -7,6 +7,7 @@ unknown, and so it is no. What is asked for is asked before a name is looked up 
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,6 +24,8 @@ GRADE, PERSONAL = "important", "no"
 WEB, DATABASES = frozenset({"http", "https"}), frozenset({"postgresql", "postgres"})
 # Modes in which PostgreSQL surely speaks under a cipher. Source: PostgreSQL, 34.19.3, Protection Provided in Modes.
 CHECKED_MODES = frozenset({"require", "verify-ca", "verify-full"})
+# Source: PostgreSQL, 34.15, Environment Variables.
+ENVIRONMENT = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 LOCAL = frozenset({"localhost", "localhost.localdomain"})
 
 
@@ -82,13 +85,17 @@ def require_address_may_know(twin: Twin, revision: Revision, address: str, *, at
     parts = urlsplit(address)
     if parts.scheme not in WEB | DATABASES:
         return
-    settings = parse_qs(parts.query)
-    # A database may be named by its host in the settings; none at all is a socket of this machine.
-    host = parts.hostname or settings.get("host", [""])[0]
-    if not host or host.startswith("/"):
+    if parts.scheme in WEB:
+        require_may_leave(twin, revision, str(parts.hostname), encrypted=parts.scheme == "https", at_s=at_s)
         return
-    encrypted = parts.scheme == "https" or settings.get("sslmode", [""])[0] in CHECKED_MODES
-    require_may_leave(twin, revision, host, encrypted=encrypted, at_s=at_s)
+    settings = parse_qs(parts.query)
+    # What is in the settings, or in the environment where the address says nothing, has the last word with libpq.
+    told = [*settings.get("host", []), *settings.get("hostaddr", []), *settings.get("service", [])]
+    told += [host for host in (parts.hostname or "").split(",") if host]
+    told = told or [value for name in ENVIRONMENT if (value := os.environ.get(name))]
+    encrypted = settings.get("sslmode", [""])[-1] in CHECKED_MODES
+    for host in (one for value in told for one in value.split(",") if not one.startswith("/")):
+        require_may_leave(twin, revision, host, encrypted=encrypted, at_s=at_s)
 
 
 def is_own(host: str) -> bool:

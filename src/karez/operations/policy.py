@@ -18,6 +18,7 @@ from karez.plan.place import chip_costs
 from karez.record.ledger import Ledger
 from karez.twin import World
 from karez.twin.facts import library
+from karez.twin.store import LAST_S
 from karez.twin.table import Array, text
 
 DAY_FIX = "write it as 2026-01-31 or 2026-01-31T12:00:00"
@@ -34,11 +35,11 @@ def packs_of(folder: str) -> tuple[policy.Pack, ...]:
     """
     if not folder:
         return policy.shipped()
-    path = Path(folder)
+    path = Path(folder).resolve()
     if not path.is_dir():
         raise InputError.of(folder, "is no folder", "give the folder of a pack, or one that holds packs")
     within = sorted(one.parent for one in path.glob("*/pack.toml"))
-    return policy.loaded(within or [path])
+    return policy.loaded([path] if (path / "pack.toml").is_file() else within or [path])
 
 
 def moment_s(at: str) -> float:
@@ -53,7 +54,10 @@ def moment_s(at: str) -> float:
         found = dt.datetime.fromisoformat(at)
     except ValueError as error:
         raise InputError.of("at", f"is {at!r}, no moment", DAY_FIX) from error
-    return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
+    at_s = (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
+    if not 0.0 <= at_s <= LAST_S - 86_400.0:
+        raise InputError.of("at", f"is {at!r}, not of the years 1970 to 9999", DAY_FIX)
+    return at_s
 
 
 def existing(path: str) -> str:
@@ -75,8 +79,8 @@ def day(at_s: float) -> str:
 class Situation:
     """A network at a moment, and the rules in force then."""
 
-    def __init__(self, network: str, *, packs: str, at: str, ledger: str) -> None:
-        """Load the network, the packs and what the ledger counts.
+    def __init__(self, network: str, *, packs: str, at: str, ledger: str, hold: str = "") -> None:
+        """Load the network, the packs and what the ledger counts, but for a hold that is of what is asked about.
 
         Raises:
             InputError: one of them cannot be read, or the moment is none.
@@ -87,6 +91,7 @@ class Situation:
         world, self.revision = load_living(network)
         self.whole = world.intended
         counts = Ledger(existing(ledger)).state() if ledger else world.actual["person_budgets"]
+        counts = counts.take(counts.ids != hold.encode())
         self.world = World(world.intended.at(self.at_s), world.actual.replace(counts))
 
     def citation(self, *more: str) -> str:
@@ -112,7 +117,10 @@ class Situation:
         jobs = self.world["jobs"]
         if not name and not len(jobs):
             raise InputError.of("jobs", "the network has no job", "add one to the table jobs")
-        return JobData(self, self._row("jobs", name or text(jobs.ids[0])))
+        row = self._row("jobs", name or text(jobs.ids[0]))
+        for table, column in (("datasets", "dataset"), ("models", "model")):
+            self._row(table, str(jobs.cell(text(jobs.ids[row]), column)))
+        return JobData(self, row)
 
     def _row(self, table: str, name: str) -> int:
         rows = self.world[table]

@@ -43,7 +43,10 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyAskAnswer(Answer, frozen=True, kw_only=True):
-    """What is lawful for a job's data, mode by mode, with the articles of the cheapest option; and what is not."""
+    """What is lawful for a job's data, mode by mode, with the articles of the cheapest option; and what is not.
+
+    Of the `denied_kinds` of servers that the data may not be copied to, the first are in `denied`.
+    """
 
     job: str
     dataset: str
@@ -55,6 +58,7 @@ class PolicyAskAnswer(Answer, frozen=True, kw_only=True):
     articles: tuple[str, ...]
     duties: tuple[str, ...]
     modes: tuple[ModeRow, ...]
+    denied_kinds: int
     denied: tuple[Denied, ...]
 
 
@@ -90,7 +94,8 @@ def run(question: PolicyAskQuestion) -> PolicyAskAnswer:
         articles=tuple(dict.fromkeys(one.article for one in grounds)),
         duties=tuple(dict.fromkeys(one.duty for one in grounds if one.duty)),
         modes=tuple(_row(job, at, is_lawful[:, at], cny) for at in range(len(policy.MODES))),
-        denied=tuple(_denied(situation, job, servers) for servers in job.kinds(np.flatnonzero(~copied))[:MOST_SHOWN]),
+        denied_kinds=len(kinds := job.kinds(np.flatnonzero(~copied))),
+        denied=tuple(_denied(situation, job, servers) for servers in kinds[:MOST_SHOWN]),
     )
 
 

@@ -95,14 +95,38 @@ def _data(situation: Situation) -> list[Data]:
 
 
 def _running(situation: Situation) -> list[Running]:
-    found = []
-    for row in situation.world["assignments"].records():
-        job = situation.job(str(row["id"]))
-        server = situation.server(str(row["server"]))
-        if not job.lawful[server] & policy.copied():
-            verdict = job.verdict(server, policy.copied())
-            why = policy.said(verdict, policy.COPIED, situation.world.intended, **job.ids(str(row["server"])))
-            found.append(Running(job=job.id, server=str(row["server"]), why=why))
+    """Work that runs where its data may not be; of a job or server that is not there any more nothing is lawful."""
+    world, found, lawful = situation.world, list[Running](), _lawful(situation)
+    for row in world["assignments"].records():
+        job, server = str(row["id"]), str(row["server"])
+        if not world["jobs"].has(job) or not world["servers"].has(server):
+            gone = f"job {job}" if not world["jobs"].has(job) else f"server {server}"
+            found.append(Running(job=job, server=server, why=f"{gone} is not in the network"))
+        elif not lawful[job, server]:
+            data, at = situation.job(job), situation.server(server)
+            verdict = data.verdict(at, policy.copied())
+            why = policy.said(verdict, policy.COPIED, world.intended, **data.ids(server))
+            found.append(Running(job=job, server=server, why=why))
+    return found
+
+
+def _lawful(situation: Situation) -> dict[tuple[str, str], bool]:
+    """Whether each job may run at the server that it was given, asked purpose by purpose."""
+    world, by_purpose = situation.world, dict[str, list[tuple[str, str]]]()
+    for row in world["assignments"].records():
+        job, server = str(row["id"]), str(row["server"])
+        if world["jobs"].has(job) and world["servers"].has(server):
+            by_purpose.setdefault(str(world["jobs"].cell(job, "purpose")), []).append((job, server))
+    found = dict[tuple[str, str], bool]()
+    for purpose, pairs in by_purpose.items():
+        data = world["datasets"].rows([str(world["jobs"].cell(job, "dataset")) for job, _ in pairs])
+        servers = world["servers"].rows([server for _, server in pairs])
+        datasets, which = np.unique(data, return_inverse=True)
+        recipients, where = np.unique(servers, return_inverse=True)
+        asked = policy.Asked(situation.law, situation.at_s, (purpose,), world["person_budgets"])
+        masks = policy.lawful(world.intended, asked, datasets, policy.recipients(world.intended, recipients))
+        may = (masks[which, where] & policy.copied()) != 0
+        found |= dict(zip(pairs, map(bool, may), strict=True))
     return found
 
 

@@ -13,7 +13,7 @@ from karez.operations import Answer, PolicyFrontierQuestion
 from karez.operations.networks import require_new_file, write_new
 from karez.operations.policy import JobData, Situation, constants
 from karez.operations.render.frontier import Dot, svg_frontier
-from karez.twin.table import Array
+from karez.plan.place import value_at
 from karez.units import S_PER_H
 
 FLOP_PER_TFLOP = 1e12
@@ -131,11 +131,11 @@ def _break_even(
     """Operations a byte of the job, and those from which on moving takes less energy, by the job's best chip."""
     world = situation.world
     chip, rows = world["chips"], world.intended.resolve("servers", "chip")
-    peak: Array = chip["peak_tflops_fp16"][rows] * FLOP_PER_TFLOP
-    power_w: Array = chip["power_w"][rows]
+    peak = value_at(chip["peak_tflops_fp16"], rows) * FLOP_PER_TFLOP
+    power_w = value_at(chip["power_w"], rows)
     pue = world["provinces"]["pue"]
-    there = pue[np.maximum(job.to.province, 0)]
-    home = float(pue[world.intended.resolve("datasets", "province")[world["datasets"].rows([job.dataset])[0]]])
+    rows_home = world.intended.resolve("datasets", "province")[world["datasets"].rows([job.dataset])]
+    there, (home,) = value_at(pue, job.to.province), value_at(pue, rows_home).tolist()
     j_per_flop = power_w / peak
     with np.errstate(invalid="ignore"):
         useful = np.isfinite(j_per_flop) & np.isfinite(there) & (job.to.province >= 0) & (peak > 0)

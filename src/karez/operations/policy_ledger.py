@@ -16,13 +16,15 @@ from karez.record.ledger import Ledger, Request
 from karez.twin.table import Table, text
 from karez.units import S_PER_H
 
+# What a year may come to without more. Source: PCF art. 5 and 8, as `cn-national` has them.
+LINES = {"personal": 99_999.0, "sensitive": 9_999.0}
 DONE = {"reserve": "reserved", "settle": "settled", "release": "released"}
 
 
 class Sum(msgspec.Struct, frozen=True, kw_only=True):
-    """What an owner has reserved and settled of a kind in a calendar year of China."""
+    """What an entity has reserved and settled of a kind in a calendar year of China."""
 
-    owner: str
+    entity: str
     year: int
     kind: str
     reserved: float
@@ -62,7 +64,9 @@ def run(question: PolicyLedgerQuestion) -> PolicyLedgerAnswer:
 def _require(question: PolicyLedgerQuestion) -> None:
     problems = [] if question.hold else [Problem("hold", "is not given", "name the hold")]
     if question.what == "reserve":
-        problems += [] if question.owner else [Problem("owner", "is not given", "name the domain that answers")]
+        problems += [] if question.entity else [Problem("entity", "is not given", "name who answers for the data")]
+        if question.line is None and question.kind not in LINES:
+            problems.append(Problem("line", "is not given", f"say how much {question.kind} a year may come to"))
         problems += [] if question.amount > 0 else [Problem("amount", "is zero", "give how many")]
     if problems:
         raise InputError(problems)
@@ -73,13 +77,17 @@ def _request(question: PolicyLedgerQuestion, at_s: float) -> Request:
         what="reserve" if question.what == "show" else question.what,
         hold=question.hold,
         at_s=at_s,
-        owner=question.owner,
+        entity=question.entity,
         year=dt.datetime.fromtimestamp(at_s, COUNTS_IN).year,
         kind=question.kind,
         amount=question.amount,
-        line=question.line,
+        line=_line(question),
         expires_at_s=at_s + question.hours * S_PER_H,
     )
+
+
+def _line(question: PolicyLedgerQuestion) -> float:
+    return LINES.get(question.kind, 0.0) if question.line is None else question.line
 
 
 def _why(question: PolicyLedgerQuestion, ledger: Ledger, at_s: float) -> str:
@@ -87,22 +95,23 @@ def _why(question: PolicyLedgerQuestion, ledger: Ledger, at_s: float) -> str:
         return f"{question.ledger} has no hold {question.hold} that could be {DONE[question.what]} now"
     year = dt.datetime.fromtimestamp(at_s, COUNTS_IN).year
     held = sum(one.reserved + one.settled for one in _sums(ledger.state(), at_s)
-               if (one.owner, one.year, one.kind) == (question.owner, year, question.kind))  # fmt: skip
+               if (one.entity, one.year, one.kind) == (question.entity, year, question.kind))  # fmt: skip
+    line = f"the line of {_line(question):,.6g} that {question.entity} has for {year}"
     return (
-        f"{question.amount:,.6g} more of {question.kind} would cross the line of {question.line:,.6g} that "
-        f"{question.owner} has for {year}: {held:,.6g} are reserved or settled, or the hold was settled already"
+        f"{question.amount:,.6g} more of {question.kind} would cross {line}: {held:,.6g} are reserved or settled; "
+        "or the hold is there with another amount, or was settled"
     )
 
 
 def _sums(state: Table, at_s: float) -> tuple[Sum, ...]:
     live = np.where(at_s < state["expires_at_s"], state["reserved"], 0.0)
     found = dict[tuple[str, int, str], list[float]]()
-    columns = (state[name].tolist() for name in ("owner", "year", "kind", "settled"))
-    for owner, year, kind, settled, reserved in zip(*columns, live.tolist(), strict=True):
-        held = found.setdefault((text(owner), int(year), text(kind)), [0.0, 0.0])
+    columns = (state[name].tolist() for name in ("entity", "year", "kind", "settled"))
+    for entity, year, kind, settled, reserved in zip(*columns, live.tolist(), strict=True):
+        held = found.setdefault((text(entity), int(year), text(kind)), [0.0, 0.0])
         held[0] += reserved
         held[1] += settled
     return tuple(
-        Sum(owner=owner, year=year, kind=kind, reserved=reserved, settled=settled)
-        for (owner, year, kind), (reserved, settled) in sorted(found.items())
+        Sum(entity=entity, year=year, kind=kind, reserved=reserved, settled=settled)
+        for (entity, year, kind), (reserved, settled) in sorted(found.items())
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from karez.errors import Refused
+from karez.errors import InputError, Refused
 from karez.measure import policy
 from karez.operations import Answer, PolicyRecordQuestion
 from karez.operations.networks import key_at, now_s, require_new_file, write_new
 from karez.operations.policy import Situation
 from karez.record.evidence import EvidenceLog, Head
+from karez.record.ledger import Ledger, Request
 
 
 class HandOver(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +42,14 @@ def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
 
     Raises:
         InputError: something that is named is not there or cannot be read or written.
-        Refused: the hand-over is not lawful; the verdict was written all the same.
+        Refused: the hand-over is not lawful; the verdict was written all the same. Or the hold does not count any more.
     """
     if question.head:
         require_new_file(question.head)
-    key, at_s = key_at(question.key), now_s()
-    situation = Situation(question.network, packs=question.packs, at="", ledger=question.ledger)
+    if question.hold and not question.ledger:
+        raise InputError.of("hold", "is of no ledger", "name the file of the ledger, too")
+    key = key_at(question.key)
+    situation = Situation(question.network, packs=question.packs, at="", ledger=question.ledger, hold=question.hold)
     job, server = situation.job(question.job), situation.server(question.server)
     twin, ids = situation.world.intended, job.ids(question.server)
     verdict = job.verdict(server, policy.bits(question.mode))
@@ -64,7 +67,11 @@ def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
         rules=tuple(one.rule for one in grounds),
         missing=policy.located(verdict.missing, twin, **ids),
     )
+    if lawful and question.hold:
+        _settle(question, situation.at_s)
     with EvidenceLog(question.log) as log:
+        # The moment is that of the entry, and no other process can be between.
+        at_s = now_s()
         entry = log.append([("handover" if lawful else "verdict", msgspec.json.encode(body))], at_s)
         head = log.head(key, at_s)
     if question.head:
@@ -84,3 +91,13 @@ def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
         duties=tuple(dict.fromkeys(one.duty for one in grounds if one.duty)),
         head=head,
     )
+
+
+def _settle(question: PolicyRecordQuestion, at_s: float) -> None:
+    """Count what was reserved for a hand-over, before it is written: what is written was counted.
+
+    Raises:
+        Refused: the hold is not there, or has run out.
+    """
+    if not Ledger(question.ledger).ask(Request(what="settle", hold=question.hold, at_s=at_s)):
+        raise Refused(f"{question.ledger} has no hold {question.hold} that counts; reserve it anew")

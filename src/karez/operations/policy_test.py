@@ -11,7 +11,8 @@ from karez.operations.policy import day, moment_s, packs_of
 
 # Questions by chance in which packs are searched for contradictions.
 DRAWN = 200_000
-NAMES = ("unknown", "CN", "CN-GZ", "CN-SH", "DE", "US")
+# Names that may stand for any, beside those that rules ask for.
+NAMES = ("unknown", "CN", "CN-GZ", "DE", "US")
 
 
 class PackRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ def run(question: PolicyTestQuestion) -> PolicyTestAnswer:
     """
     at_s, packs = moment_s(question.at), packs_of(question.packs)
     failed = {pack.name: tuple(trials.failures(pack)) for pack in packs}
-    against = tuple(trials.contradictions(packs, at_s, reference.drawn(DRAWN, question.seed, NAMES)))
+    against = tuple(trials.contradictions(packs, at_s, reference.drawn(DRAWN, question.seed, _names(packs))))
     rows = tuple(_row(pack, len(failed[pack.name]), at_s) for pack in packs)
     wrong = tuple(f"{name}: {what}" for name, some in failed.items() for what in some)
     contradictions = tuple(f"{one.rule} is never of use: {', '.join(one.by) or 'several packs'}" for one in against)
@@ -61,6 +62,12 @@ def run(question: PolicyTestQuestion) -> PolicyTestAnswer:
         failures=wrong,
         contradictions=contradictions,
     )
+
+
+def _names(packs: tuple[policy.Pack, ...]) -> tuple[str, ...]:
+    """Names of countries and provinces that rules may tell apart."""
+    asked = {name for pack in packs for one in pack.sets for rule in one.rules for name in policy.named_in(rule)}
+    return tuple(sorted({*NAMES, *asked}))
 
 
 def _row(pack: policy.Pack, failed: int, at_s: float) -> PackRow:

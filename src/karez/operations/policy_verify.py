@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,14 @@ def run(question: PolicyVerifyQuestion) -> PolicyVerifyAnswer:
     path = Path(question.proof)
     try:
         if path.is_dir():
-            wrong = prove.wrong_with_log(path, _heads(question.heads), question.public_key)
+            wrong = prove.wrong_with_log(path, _heads(question.heads), question.public_key, question.gone)
         else:
             held = _read(path)
             check = prove.wrong_with_consistency if "before" in held else prove.wrong_with_proof
             wrong = check(held, question.public_key)
-    except (KeyError, TypeError, ValueError, sqlite3.Error) as error:
+    except prove.UNREADABLE as error:
         fix = "name what karez policy prove or karez policy record wrote"
-        raise InputError.of(question.proof, f"is neither a proof nor a log: {error}", fix) from error
+        raise InputError.of(question.proof, f"is neither a proof nor a log: {error!r}", fix) from error
     return PolicyVerifyAnswer(
         headline=f"{question.proof}: {wrong or 'nothing is wrong'}",
         citation="RFC 9162, 2.1; signatures by Ed25519" + ("" if question.public_key else "; any key was taken"),

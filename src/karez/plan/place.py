@@ -77,9 +77,11 @@ class _Data:
     def __init__(self, world: World, job: _Job, at_s: float) -> None:
         self._twin, self._job = world.intended, job
         self._law = policy.law(policy.shipped(), at_s)
-        asked = policy.Asked(self._law, at_s, (job.purpose,))
+        # The papers must hold until the job has ended, begun as late as the plan may be.
+        until_s = at_s + EXPIRES_AFTER_S + job.hours * S_PER_H
+        self.asked = policy.Asked(self._law, at_s, (job.purpose,), world["person_budgets"], until_s)
         to = policy.recipients(self._twin)
-        self._facts = policy.questions(self._twin, asked, world["datasets"].rows([job.dataset]), to)
+        self._facts = policy.questions(self._twin, self.asked, world["datasets"].rows([job.dataset]), to)
         self.allowed: Array = (self._law.decide(self._facts) & policy.copied()) != 0
 
     def verdict(self, server: int) -> policy.Verdict:
@@ -153,7 +155,7 @@ def place(world: World, job_id: str, *, at_s: float, figures: Figures = "typical
         reads=(
             *_job_reads(world, job, float(oneway_us[site])),
             *_server_reads(world, job, server),
-            *_law_reads(world, job, best, at_s),
+            *_law_reads(world, job, best, data.asked),
             *_path_reads(world, path),
         ),
         actions=(_start(job, server, at_s),),
@@ -251,17 +253,22 @@ def _free_chips(world: World) -> Array:
 
 def _chip(world: World, column: str) -> Array:
     """A figure of the chip of each server."""
-    figure: Array = world["chips"][column][world.intended.resolve("servers", "chip")]
-    return figure
+    return value_at(world["chips"][column], world.intended.resolve("servers", "chip"))
+
+
+def value_at(values: Array, rows: Array) -> Array:
+    """The value of each row; nan where the row is negative."""
+    return np.where(rows >= 0, values[rows], np.nan) if len(values) else np.full(len(rows), np.nan)
 
 
 def chip_costs(world: World) -> tuple[Array, Array]:
     """Of a chip of each server, rent and electricity (CNY an hour) and power with cooling (kW); nan if not known."""
     twin, provinces = world.intended, world["provinces"]
-    province = twin.resolve("metros", "province")[twin.resolve("sites", "metro")[twin.resolve("servers", "site")]]
-    power_kw = _chip(world, "power_w") / W_PER_KW * provinces["pue"][province]
+    province = policy.recipients(twin).province
+    pue, cny_per_kwh = (value_at(provinces[name], province) for name in ("pue", "price_cny_per_kwh"))
+    power_kw = _chip(world, "power_w") / W_PER_KW * pue
     rent_cny_per_h: Array = world["servers"]["price_cny_per_chip_h"]
-    return rent_cny_per_h + power_kw * provinces["price_cny_per_kwh"][province], power_kw
+    return rent_cny_per_h + power_kw * cny_per_kwh, power_kw
 
 
 def _start(job: _Job, server: str, at_s: float) -> Action:
@@ -296,14 +303,14 @@ def _server_reads(world: World, job: _Job, server: str) -> Iterable[Read]:
         yield _same(world, "sites", site, column)
 
 
-def _law_reads(world: World, job: _Job, server: int, at_s: float) -> Iterable[Read]:
+def _law_reads(world: World, job: _Job, server: int, asked: policy.Asked) -> Iterable[Read]:
     """That all is still known of the data, its owner and the recipient that the law was asked about."""
-    for table, row, column in policy.stands_on(world.intended, job.dataset, server, at_s):
+    for table, row, column in policy.stands_on(world.intended, asked, job.dataset, server):
         value = world[table].cell(row, column)
         if column == "valid_from_s":
-            yield Read(table, row, column, "<=", at_s)
+            yield Read(table, row, column, "<=", asked.at_s)
         elif column == "valid_to_s":
-            yield Read(table, row, column, ">", at_s)
+            yield Read(table, row, column, ">", asked.until_s)
         elif value == value:
             yield Read(table, row, column, "==", value)
 

@@ -30,6 +30,8 @@ CLASS_FACTS = {
 # What the request path can do for a request; it cannot pseudonymise a prompt.
 GATEWAY_MODES: tuple[policy.Mode, ...] = ("plain", "encrypt")
 NOWHERE = -1
+# How long a table may be in use until it is compiled anew: evidence must hold for as long (s).
+LASTS_S = 86_400.0
 
 
 def compile(world: World, *, at_s: float, figures: Figures = "typical") -> Table:
@@ -148,7 +150,7 @@ def _lawful(world: World, metro: Array, endpoint: Array, at_s: float) -> Array:
     homes, home = np.unique(np.stack([domain, province]), axis=1, return_inverse=True)
     servers, server = np.unique(twin.resolve("endpoints", "server")[endpoint], return_inverse=True)
     data = policy.as_classes(twin, tuple(CLASS_FACTS.values()), list(zip(*homes.tolist(), strict=True)))
-    asked = policy.Asked(policy.law(policy.shipped(), at_s), at_s, (policy.OWN,))
+    asked = policy.Asked(policy.law(policy.shipped(), at_s), at_s, (policy.OWN,), None, at_s + LASTS_S)
     modes = policy.lawful(data, asked, np.arange(len(data["datasets"])), policy.recipients(data, servers))
     may = (modes & policy.bits(*GATEWAY_MODES)) != 0
     found = np.zeros(len(metro), np.uint8)

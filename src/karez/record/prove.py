@@ -3,14 +3,15 @@
 It stands alone: the standard library, and `cryptography` for signatures. Run it as a program on a file that
 `karez policy prove` wrote, or on the folder of a log with heads that were kept elsewhere:
 
-    python prove.py PROOF.json [KEY]
-    python prove.py LOG HEAD.json ...
+    python prove.py PROOF.json --key KEY
+    python prove.py LOG HEAD.json ... --key KEY
 
 Source: RFC 9162, 2.1.3.2 and 2.1.4.2.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sqlite3
@@ -18,6 +19,7 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -106,34 +108,60 @@ def wrong_with_head(head: dict[str, Any], key: str = "") -> str:
     return ""
 
 
-def wrong_with_log(folder: Path, heads: Sequence[dict[str, Any]], key: str = "") -> str:
+def wrong_with_log(folder: Path, heads: Sequence[dict[str, Any]], key: str = "", gone: int = 0) -> str:
     """What is wrong with a whole log by heads that were kept elsewhere; empty where nothing is.
 
-    Every entry is read and hashed again; entries that were let go of after their years are taken from the tree files.
+    Every entry is read and hashed again. Of the first `gone` entries, which were let go of after their years, as many
+    as are missing from the start are taken from the tree files; that any other is missing is wrong.
     """
-    leaves, times = list[bytes](), list[float]()
-    for seq, at_s, kind, body in _entries(folder):
-        while len(leaves) < seq:
-            missing = _kept(folder, len(leaves))
-            if missing is None:
-                return f"entry {len(leaves)} was dropped"
-            leaves.append(missing)
-            times.append(-float("inf"))
-        if times and at_s < times[-1]:
-            return f"entry {seq} is older than the one before it: it was back-dated"
-        leaves.append(_leaf(seq, at_s, kind, body))
-        times.append(at_s)
-    for head in sorted(heads, key=lambda head: head["size"]):
-        size = head["size"]
-        if said := wrong_with_head(head, key):
+    if not heads:
+        return "no head was given: against itself a log proves nothing"
+    ahead = sorted(heads, key=lambda head: head["size"], reverse=True)
+    stack, size, newest_s = list[tuple[int, bytes]](), 0, -float("inf")
+    for seq, at_s, leaf in _leaves(folder, gone):
+        if seq != size:
+            return f"entry {size} was dropped"
+        while ahead and ahead[-1]["size"] == size:
+            if said := _wrong_with_root(ahead[-1], stack, newest_s, key):
+                return said
+            newest_s = max(newest_s, ahead.pop()["at_s"])
+        if at_s is not None:
+            if at_s < newest_s:
+                return f"entry {seq} is older than the entry or head before it: it was back-dated"
+            newest_s = at_s
+        _push(stack, leaf)
+        size += 1
+    while ahead and ahead[-1]["size"] == size:
+        if said := _wrong_with_root(ahead.pop(), stack, newest_s, key):
             return said
-        if size > len(leaves):
-            return f"{size - len(leaves)} entries of a head of {size} are gone"
-        if _root(leaves[:size]).hex() != head["root"]:
-            return f"something in the first {size} entries was changed, dropped, added or moved since their head"
-        if any(at_s > head["at_s"] for at_s in times[:size]) or any(at_s < head["at_s"] for at_s in times[size:]):
-            return f"an entry is dated to the wrong side of the head of {size}"
+    return f"{ahead[-1]['size'] - size} entries of a head of {ahead[-1]['size']} are gone" if ahead else ""
+
+
+def _wrong_with_root(head: dict[str, Any], stack: Sequence[tuple[int, bytes]], newest_s: float, key: str) -> str:
+    """What is wrong with a head, given the subtrees of the entries that it is of and the moment of the newest."""
+    if said := wrong_with_head(head, key):
+        return said
+    if _root(stack).hex() != head["root"]:
+        return f"something in the first {head['size']} entries was changed, dropped, added or moved since their head"
+    if newest_s > head["at_s"]:
+        return f"an entry is dated to the wrong side of the head of {head['size']}"
     return ""
+
+
+def _leaves(folder: Path, gone: int) -> Iterator[tuple[int, float | None, bytes]]:
+    """The number, moment and hash of each entry; of those at the start that were let go of, only the hash is known."""
+    entries = _entries(folder)
+    first = next(entries, None)
+    missing = gone if first is None else min(first[0], gone)
+    if missing:
+        with (folder / "tree-00.sha256").open("rb") as file:
+            for seq in range(missing):
+                found = file.read(32)
+                if len(found) != 32:
+                    return
+                yield seq, None, found
+    for seq, at_s, kind, body in chain([] if first is None else [first], entries):
+        yield seq, at_s, _leaf(seq, at_s, kind, body)
 
 
 def _entries(folder: Path) -> Iterator[tuple[int, float, str, bytes]]:
@@ -142,31 +170,26 @@ def _entries(folder: Path) -> Iterator[tuple[int, float, str, bytes]]:
         yield from base.execute("SELECT seq, at_s, kind, body FROM events ORDER BY seq")
 
 
-def _kept(folder: Path, seq: int) -> bytes | None:
-    """The hash of an entry that was let go of."""
-    with (folder / "tree-00.sha256").open("rb") as file:
-        file.seek(seq * 32)
-        found = file.read(32)
-    return found if len(found) == 32 else None
+def _push(stack: list[tuple[int, bytes]], leaf: bytes) -> None:
+    """Add a leaf to subtrees, the largest first; two of a size become one."""
+    stack.append((1, leaf))
+    while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
+        (size, right), (_, left) = stack.pop(), stack.pop()
+        stack.append((2 * size, _node(left, right)))
 
 
-def _root(leaves: Sequence[bytes]) -> bytes:
-    if not leaves:
+def _root(stack: Sequence[tuple[int, bytes]]) -> bytes:
+    if not stack:
         return hashlib.sha256(b"").digest()
-    # Subtrees by their size, the largest first; two of a size become one.
-    stack = list[tuple[int, bytes]]()
-    for leaf in leaves:
-        stack.append((1, leaf))
-        while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
-            (size, right), (_, left) = stack.pop(), stack.pop()
-            stack.append((2 * size, _node(left, right)))
-    root = stack.pop()[1]
-    while stack:
-        root = _node(stack.pop()[1], root)
+    root = stack[-1][1]
+    for _, left in stack[-2::-1]:
+        root = _node(left, root)
     return root
 
 
 def _leaf(seq: int, at_s: float, kind: str, body: bytes) -> bytes:
+    if "\0" in kind:
+        raise ValueError("a kind holds a zero byte, which ends it")
     return hashlib.sha256(b"\0" + struct.pack(">Qd", seq, at_s) + kind.encode() + b"\0" + body).digest()
 
 
@@ -174,21 +197,30 @@ def _node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
+# What is raised by what is no proof, head or log.
+UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error, sqlite3.Error,
+)  # fmt: skip
+
+
 def main(words: Sequence[str]) -> int:
     """Check what is named, say what is wrong, and return 0 where nothing is."""
-    if not words:
-        print(__doc__)
-        return 2
-    path = Path(words[0])
+    parser = argparse.ArgumentParser(prog="prove.py", description="Check a proof, or a log by heads kept elsewhere.")
+    parser.add_argument("path", type=Path, help="file of a proof, or folder of a log")
+    parser.add_argument("heads", type=Path, nargs="*", help="files of heads, for a log")
+    parser.add_argument("--key", default="", help="the log's public key as you know it")
+    parser.add_argument("--gone", type=int, default=0, help="so many of the first entries may have been let go of")
+    given = parser.parse_args(words)
     try:
-        if path.is_dir():
-            said = wrong_with_log(path, [json.loads(Path(word).read_text("utf-8")) for word in words[1:]])
+        if given.path.is_dir():
+            heads = [json.loads(head.read_text("utf-8")) for head in given.heads]
+            said = wrong_with_log(given.path, heads, given.key, given.gone)
         else:
-            proof, key = json.loads(path.read_text("utf-8")), words[1] if len(words) > 1 else ""
-            said = (wrong_with_consistency if "before" in proof else wrong_with_proof)(proof, key)
-    except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:
-        said = f"{path}: cannot be read as a proof or log: {error}"
-    print(said or f"{path}: nothing is wrong")
+            proof = json.loads(given.path.read_text("utf-8"))
+            said = (wrong_with_consistency if "before" in proof else wrong_with_proof)(proof, given.key)
+    except UNREADABLE as error:
+        said = f"cannot be read as a proof or log: {error!r}"
+    print(f"{given.path}: {said or 'nothing is wrong'}")
     return 1 if said else 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import get_args
 
 from karez.measure.policy.costs import J_PER_KWH, Costs
-from karez.measure.policy.law import Facts, Law, law
+from karez.measure.policy.law import Facts, Law, law, named_in
 from karez.measure.policy.packs import Pack, loaded, shipped
 from karez.measure.policy.questions import OWN, Asked, Recipients, as_classes, lawful, questions, recipients, stands_on
 from karez.measure.policy.verdict import Ground, Verdict, against, located, named, said, told_facts, untold, verdict
@@ -39,6 +39,7 @@ __all__ = [
     "loaded",
     "located",
     "named",
+    "named_in",
     "questions",
     "recipients",
     "said",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import reduce
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 from cedarpy import pst
 
 from karez.errors import InputError, Problem
-from karez.measure.policy.packs import Pack, Rule, RuleSet
+from karez.measure.policy.packs import FACTS_FIX, Pack, Rule, RuleSet
 from karez.measure.policy.vocabulary import ALL_MODES, MODES, Fact, facts
 from karez.twin.table import Array
 
@@ -79,6 +79,8 @@ class Law(NamedTuple):
     # By set: rules (position among the set's) and the step that says whether each applies.
     applies: tuple[tuple[int, ...], ...]
     provinces: frozenset[str]
+    # By set, the facts (ids) that its rules ask for.
+    asks: tuple[frozenset[str], ...]
     # By set that says nothing yet, the day (UTC) from which on it does.
     not_yet: Mapping[str, str]
 
@@ -88,6 +90,15 @@ class Law(NamedTuple):
         for block in _blocks(len(asked)):
             lawful[block] = self._lawful(self._values(asked.rows(block)), block.stop - block.start)
         return lawful
+
+    def each(self, asked: Facts) -> Array:
+        """The modes of each question that each set of rules lets pass (uint8, sets by questions)."""
+        found = np.empty((len(self.sets), len(asked)), np.uint8)
+        for block in _blocks(len(asked)):
+            values = self._values(asked.rows(block))
+            for at in range(len(self.sets)):
+                found[at, block] = self._passed(at, values, block.stop - block.start)
+        return found
 
     def explain(self, asked: Facts) -> Decided:
         """What is lawful, and which rules of each set applied."""
@@ -122,13 +133,17 @@ class Law(NamedTuple):
 
     def _lawful(self, values: Values, rows: int) -> Array:
         lawful = np.full(rows, ALL_MODES, np.uint8)
-        for rules, applies in zip(self.sets, self.applies, strict=True):
-            permitted, forbidden = np.zeros(rows, np.uint8), np.zeros(rows, np.uint8)
-            for rule, step in zip(rules.rules, applies, strict=True):
-                held = permitted if rule.effect == "permit" else forbidden
-                np.bitwise_or(held, values[step].view(np.uint8) * np.uint8(rule.modes), out=held)
-            lawful &= permitted & ~forbidden
+        for at in range(len(self.sets)):
+            lawful &= self._passed(at, values, rows)
         return lawful
+
+    def _passed(self, at: int, values: Values, rows: int) -> Array:
+        """The modes that a set of rules lets pass."""
+        permitted, forbidden = np.zeros(rows, np.uint8), np.zeros(rows, np.uint8)
+        for rule, step in zip(self.sets[at].rules, self.applies[at], strict=True):
+            held = permitted if rule.effect == "permit" else forbidden
+            np.bitwise_or(held, values[step].view(np.uint8) * np.uint8(rule.modes), out=held)
+        return permitted & ~forbidden
 
 
 def law(packs: Sequence[Pack], at_s: float) -> Law:
@@ -140,14 +155,15 @@ def law(packs: Sequence[Pack], at_s: float) -> Law:
         InputError: a rule asks what cannot be answered here; names every one.
     """
     sets = tuple(rules.at(at_s) for pack in packs for rules in pack.sets)
-    compiler, problems, applies = _Compiler(), list[Problem](), list[tuple[int, ...]]()
+    compiler, problems, applies, asks = _Compiler(), list[Problem](), list[tuple[int, ...]](), list[frozenset[str]]()
     for rules in sets:
         steps = list[int]()
+        asks.append(frozenset().union(*(_asked_for(rule.template) for rule in rules.rules)))
         for rule in rules.rules:
             try:
                 steps.append(compiler.rule(rule))
             except ValueError as error:
-                problems.append(Problem(rules.name, str(error), "facts are in docs/reference/rules.md", (rule.id,)))
+                problems.append(Problem(rules.name, str(error), FACTS_FIX, (rule.id,)))
         applies.append(tuple(steps))
     if problems:
         raise InputError(problems)
@@ -158,7 +174,7 @@ def law(packs: Sequence[Pack], at_s: float) -> Law:
         for rules in pack.sets
         if at_s < (first_s := min(rule.from_s for rule in rules.rules))
     }
-    return Law(sets, tuple(compiler.steps), tuple(applies), provinces, not_yet)
+    return Law(sets, tuple(compiler.steps), tuple(applies), provinces, tuple(asks), not_yet)
 
 
 def _bits(rules: RuleSet, effect: str, mode: int) -> int:
@@ -259,6 +275,32 @@ class _Compiler:
             raise ValueError(f"compares {fact.id} with {value!r}, which is none of {', '.join(fact.values)}")
         code = np.asarray(fact.values.index(value), np.uint8)
         return lambda values, asked: compare(asked.columns[fact.id], code)
+
+
+def _asked_for(node: object) -> frozenset[str]:
+    """The facts (ids) that are asked for anywhere under a node of a syntax tree."""
+    if isinstance(node, pst.GetAttr) and isinstance(node.base, pst.Var):
+        return frozenset({f"{node.base.name}.{node.attr}"})
+    if isinstance(node, tuple):
+        return frozenset().union(*map(_asked_for, node))
+    if is_dataclass(node):
+        return frozenset().union(*(_asked_for(getattr(node, field.name)) for field in fields(node)))
+    return frozenset()
+
+
+def named_in(rule: Rule) -> frozenset[str]:
+    """All texts that a rule compares anything with."""
+    return _texts(rule.template.clauses)
+
+
+def _texts(node: object) -> frozenset[str]:
+    if isinstance(node, pst.StringLit):
+        return frozenset({node.value})
+    if isinstance(node, tuple):
+        return frozenset().union(*map(_texts, node))
+    if is_dataclass(node):
+        return frozenset().union(*(_texts(getattr(node, field.name)) for field in fields(node)))
+    return frozenset()
 
 
 def _place(names: tuple[str, ...], value: str) -> Array:

@@ -13,6 +13,7 @@ Engineering, not legal advice.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -28,8 +29,10 @@ from karez.errors import InputError, Problem
 from karez.measure.policy.vocabulary import ALL_MODES, folder, groups, schema
 
 Confidence = Literal["H", "M", "L"]
+ANNOTATIONS = frozenset({"id", "article", "from", "until", "duty", "confidence", "scope"})
 MANIFEST, TESTS, OUTSIDE = "pack.toml", "tests.csv", "outside"
-FIX = "see docs/how-to/rules.md for what a pack holds"
+FIX = "docs/how-to/rules.md says what a pack holds"
+FACTS_FIX = "the reference on rules lists all facts and their values"
 # What is kept of a rule that applied, a bit each.
 MOST_RULES = 64
 
@@ -118,6 +121,9 @@ def _read(where: Traversable) -> Pack:
     manifest = _manifest(where)
     problems, sets = list[Problem](), list[RuleSet]()
     for file in manifest.rules:
+        if Path(file).name != file:
+            problems.append(Problem(where.name, f"names rules outside of it, {file}", "put them into the folder"))
+            continue
         name = f"{where.name}/{file.removesuffix('.cedar')}"
         rules = list(_rules(where / file, name, problems))
         if len(rules) > MOST_RULES:
@@ -170,9 +176,7 @@ def _rules(file: Traversable, name: str, problems: list[Problem]) -> Iterator[Ru
     ids = {key: rule.annotations.get("id", key) for key, rule in parsed.static_policies.items()}
     for said in cedarpy.validate_policies(text, schema()).errors:
         what = said.error.replace(f"for policy `{said.policy_id}`, ", "")
-        problems.append(
-            Problem(name, what, "facts are in docs/reference/rules.md", (ids.get(said.policy_id or "", ""),))
-        )
+        problems.append(Problem(name, what, FACTS_FIX, (ids.get(said.policy_id or "", ""),)))
     seen = set[str]()
     for key, template in parsed.static_policies.items():
         if ids[key] in seen:
@@ -191,6 +195,8 @@ def _rule(template: pst.Template) -> Rule:
         ValueError: something is missing, or cannot be used here.
     """
     said = template.annotations
+    if strange := set(said) - ANNOTATIONS:
+        raise ValueError(f"has @{', @'.join(sorted(strange))}; annotations are @{', @'.join(sorted(ANNOTATIONS))}")
     for name in ("id", "article", "from"):
         if not said.get(name, "").strip():
             raise ValueError(f"has no @{name}")
@@ -201,6 +207,9 @@ def _rule(template: pst.Template) -> Rule:
         raise ValueError(f"@confidence is {said['confidence']!r}, not H, M or L")
     if not isinstance(template.principal, pst.ScopeAny) or not isinstance(template.resource, pst.ScopeAny):
         raise ValueError("asks who in its head; ask for facts in `when`, which are known of everybody")
+    from_s, until_s = _day_s(said["from"]), _day_s(said["until"]) if "until" in said else math.inf
+    if until_s <= from_s:
+        raise ValueError(f"is in force from {said['from']} until {said['until']}, which is never")
     return Rule(
         id=said["id"],
         effect=template.effect,
@@ -209,8 +218,8 @@ def _rule(template: pst.Template) -> Rule:
         duty=said.get("duty", ""),
         confidence=confidence[said.get("confidence", "M")],
         outside="scope" in said,
-        from_s=_day_s(said["from"]),
-        until_s=_day_s(said["until"]) if "until" in said else float("inf"),
+        from_s=from_s,
+        until_s=until_s,
         template=template,
     )
 

@@ -7,23 +7,28 @@ computes is the province of its site. What nobody told is `unknown` and is never
 from __future__ import annotations
 
 import datetime as dt
+import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from karez.measure.policy.law import ABSENT, Facts, Law
-from karez.measure.policy.lineage import coded, lineage, sources
+from karez.measure.policy.lineage import coded, countries, lineage, sources
 from karez.measure.policy.vocabulary import UNKNOWN, evidence_kinds, facts
 from karez.twin import Twin
-from karez.twin.facts import library
-from karez.twin.table import Array, Table, strings
+from karez.twin.table import NONE, Array, Table, strings
 
 # What is known of a country, of which the worst counts where a recipient has to do with two.
 COUNTRY_FACTS = ("eea", "adequate", "concern")
 # A person is counted in the year that it is in China.
 COUNTS_IN = dt.timezone(dt.timedelta(hours=8))
 # By fact, the kind of persons that it counts.
+QUESTIONS_AT_ONCE = 1 << 20
+# Counts beyond are as good as so many.
+MOST_PERSONS = 2.0**62
+ISO_3166_2 = re.compile(rb"[A-Z]{2}-[A-Z0-9]{1,3}")
 _NOTHING = np.zeros(0, np.int64)
 # What a verdict stands on, by table.
 OF_DATA = (
@@ -47,13 +52,14 @@ class Asked(NamedTuple):
     """What is asked besides who and what: the rules, the moment (Unix time), and what the work is for.
 
     `purposes` has one word for all, or one for each data set; empty where nobody told. `ledger` is the table of the
-    persons whose data went abroad.
+    persons whose data went abroad. Evidence must hold until `until_s`, too, where that is later.
     """
 
     law: Law
     at_s: float
     purposes: Sequence[str] = ("",)
     ledger: Table | None = None
+    until_s: float = -math.inf
 
 
 def recipients(twin: Twin, servers: Array | None = None) -> Recipients:
@@ -61,7 +67,8 @@ def recipients(twin: Twin, servers: Array | None = None) -> Recipients:
     rows = np.arange(len(twin["servers"])) if servers is None else servers
     site = twin.resolve("servers", "site")[rows]
     own = twin.resolve("servers", "domain")[rows]
-    domain = np.where(own >= 0, own, follow(twin, "sites", "domain", site))
+    # One that names a domain that is not there is not its site's.
+    domain = np.where(own == NONE, follow(twin, "sites", "domain", site), own)
     return Recipients(domain, follow(twin, "metros", "province", follow(twin, "sites", "metro", site)))
 
 
@@ -71,7 +78,7 @@ def questions(twin: Twin, asked: Asked, datasets: Array, to: Recipients) -> Fact
     names = _Names(twin)
     of_data = _of_data(twin, asked, datasets, names)
     of_recipients = _of_recipients(twin, to, names)
-    between = _between(twin, owner, home, to) | _evidence(twin, asked.at_s, datasets, to)
+    between = _between(twin, owner, home, to) | _evidence(twin, asked, datasets, to)
     columns = {
         **{fact: np.repeat(values, len(to.domain)) for fact, values in of_data.items()},
         **{fact: np.tile(values, len(datasets)) for fact, values in of_recipients.items()},
@@ -98,6 +105,7 @@ class _Names:
     def __init__(self, twin: Twin) -> None:
         columns = [
             twin["provinces"].ids,
+            twin["provinces"]["code"],
             *(twin[table]["country"] for table in ("provinces", "domains")),
             twin["datasets"]["origin"],
             np.array([UNKNOWN.encode()]),
@@ -114,13 +122,12 @@ class _Names:
 def _of_data(twin: Twin, asked: Asked, datasets: Array, names: _Names) -> dict[str, Array]:
     owner, home = (twin.resolve("datasets", name)[datasets] for name in ("domain", "province"))
     line = lineage(twin["datasets"])
-    origin = line.origin[datasets]
-    province = look(twin, "provinces", "id", home)
+    province = codes_of_provinces(twin, home)
     return {
         **{f"resource.{fact}": codes[datasets] for fact, codes in line.highest.items()},
-        "resource.origin": names(origin),
-        "resource.origin_eea": _of_countries("eea", "resource.origin_eea", origin),
-        "resource.country": names(look(twin, "provinces", "country", home)),
+        "resource.origin": names(line.origin[datasets]),
+        "resource.origin_eea": line.origin_eea[datasets],
+        "resource.country": names(_country(twin, "provinces", home)),
         "resource.province": names(province),
         **{
             f"resource.{fact}": coded(look(twin, "domains", fact, owner), facts()[f"resource.{fact}"].values)
@@ -130,6 +137,20 @@ def _of_data(twin: Twin, asked: Asked, datasets: Array, names: _Names) -> dict[s
         "context.province_pack": np.isin(province, [name.encode() for name in asked.law.provinces]),
         **{f"context.{fact}": _persons(twin, asked, datasets, owner, kind) for fact, kind in COUNTED.items()},
     }
+
+
+def codes_of_provinces(twin: Twin, rows: Array) -> Array:
+    """The ISO 3166-2 code (bytes) of each province (row): its own, or its id where that is one; else empty."""
+    code, name = look(twin, "provinces", "code", rows), look(twin, "provinces", "id", rows)
+    is_code = np.array([bool(ISO_3166_2.fullmatch(one)) for one in name.tolist()], bool)
+    return np.where(code != b"", code, np.where(is_code, name, b""))
+
+
+def _country(twin: Twin, table: str, rows: Array) -> Array:
+    """The country (bytes) of each row of provinces or domains; empty where it is none that the library knows."""
+    named = look(twin, table, "country", rows)
+    known = np.array([name.encode() for name in countries("eea")])
+    return np.where(np.isin(named, known), named, b"")
 
 
 def _purpose(twin: Twin, datasets: Array, purposes: Sequence[str]) -> Array:
@@ -155,41 +176,34 @@ def _persons(twin: Twin, asked: Asked, datasets: Array, owner: Array, kind: str)
         ledger = asked.ledger
         mine = (ledger["year"] == year) & (ledger["kind"] == kind.encode())
         still = np.where(asked.at_s < ledger["expires_at_s"], ledger["reserved"], 0.0)
-        counts = (still + ledger["settled"])[mine]
-        at = owner_rows(twin, ledger["owner"][mine])
-        by_domain = np.bincount(at[at >= 0], counts[at >= 0], len(twin["domains"]))
-        before = np.where(owner >= 0, by_domain[owner], 0.0) if len(by_domain) else before
-    return np.where(np.isfinite(subjects), before + np.nan_to_num(subjects), ABSENT).astype(np.int64)
-
-
-def owner_rows(twin: Twin, owners: Array) -> Array:
-    """The row of each domain (bytes); -1 where there is none."""
-    domains = twin["domains"]
-    return np.array(
-        [int(domains.rows([name])[0]) if domains.has(name) else ABSENT for name in strings(owners)], np.int64
-    )
+        by_entity = dict[bytes, float]()
+        for entity, count in zip(ledger["entity"][mine].tolist(), (still + ledger["settled"])[mine], strict=True):
+            by_entity[entity] = by_entity.get(entity, 0.0) + float(count)
+        entities = look(twin, "domains", "entity", owner).tolist()
+        before = np.array([by_entity.get(entity, 0.0) for entity in entities])
+    whole = np.ceil(before + subjects)
+    return np.where(np.isfinite(whole), np.minimum(whole, MOST_PERSONS), ABSENT).astype(np.int64)
 
 
 def _of_recipients(twin: Twin, to: Recipients, names: _Names) -> dict[str, Array]:
-    place = look(twin, "provinces", "country", to.province)
-    entity = look(twin, "domains", "country", to.domain)
+    place, entity = _country(twin, "provinces", to.province), _country(twin, "domains", to.domain)
     return {
         **{
             f"principal.{fact}": coded(look(twin, "domains", fact, to.domain), facts()[f"principal.{fact}"].values)
             for fact in ("role", "verified")
         },
         "principal.country": names(place),
-        "principal.province": names(look(twin, "provinces", "id", to.province)),
+        "principal.province": names(codes_of_provinces(twin, to.province)),
         **{f"principal.{fact}": _of_countries(fact, f"principal.{fact}", place, entity) for fact in COUNTRY_FACTS},
     }
 
 
-def _of_countries(column: str, fact: str, *countries: Array) -> Array:
+def _of_countries(column: str, fact: str, *named: Array) -> Array:
     """What is known of countries: the worst of them, and nothing where it is not known of one."""
-    listed = {row["id"].encode(): row[column] for row in library("countries")}
+    listed = {name.encode(): word for name, word in countries(column).items()}
     values = facts()[fact].values
     worst = "yes" if column == "concern" else "no"
-    held = [np.array([listed.get(country, UNKNOWN) for country in some.tolist()], dtype=object) for some in countries]
+    held = [np.array([listed.get(country, UNKNOWN) for country in some.tolist()], dtype=object) for some in named]
     bad = np.logical_or.reduce([some == worst for some in held])
     blank = np.logical_or.reduce([some == UNKNOWN for some in held])
     best = "no" if worst == "yes" else "yes"
@@ -208,15 +222,13 @@ def _between(twin: Twin, owner: Array, home: Array, to: Recipients) -> dict[str,
     entity = np.where(mine == theirs, entities.index("same"), entities.index("other")).astype(np.uint8)
     entity[(owner < 0) | (to.domain[None, :] < 0)] = entities.index(UNKNOWN)
     places = facts()["context.place"].values
-    _, countries = np.unique(
-        np.concatenate([twin["provinces"]["country"], twin["domains"]["country"]]), return_inverse=True
-    )
-    of_province, of_domain = np.split(countries, [len(twin["provinces"])])
-    here = _taken(of_province, home)
-    abroad = (here != _taken(of_province, to.province[None, :])) | (here != _taken(of_domain, to.domain[None, :]))
+    here = _country(twin, "provinces", home[:, 0])[:, None]
+    there, theirs_too = _country(twin, "provinces", to.province)[None, :], _country(twin, "domains", to.domain)[None, :]
+    abroad = (here != there) | (here != theirs_too)
+    nowhere = (here == b"") | (there == b"") | (theirs_too == b"")
     place = np.where(home == to.province[None, :], places.index("home"), places.index("province")).astype(np.uint8)
     place[abroad] = places.index("abroad")
-    place[(home < 0) | (to.province[None, :] < 0) | (to.domain[None, :] < 0)] = places.index(UNKNOWN)
+    place[nowhere] = places.index(UNKNOWN)
     return {"context.entity": entity, "context.place": place}
 
 
@@ -224,11 +236,11 @@ def _taken(values: Array, rows: Array) -> Array:
     return values[np.maximum(rows, 0)] if len(values) else np.zeros(rows.shape, np.int64)
 
 
-def _evidence(twin: Twin, at_s: float, datasets: Array, to: Recipients) -> dict[str, Array]:
-    """By kind of evidence, whether it holds at a moment for each data set (row) and recipient (column)."""
+def _evidence(twin: Twin, asked: Asked, datasets: Array, to: Recipients) -> dict[str, Array]:
+    """By kind of evidence, whether it holds for each data set (row) and recipient (column)."""
     bits = np.zeros((len(datasets), len(to.domain)), np.uint16)
     papers = _Papers(twin, datasets, to)
-    for paper, bit in _held(twin, at_s):
+    for paper, bit in _held(twin, asked):
         bits[papers.about(paper)] |= bit
     return {
         f"context.{kind}": (bits >> np.uint16(at) & np.uint16(1)).astype(bool)
@@ -267,23 +279,32 @@ def _places(values: Array) -> dict[int, Array]:
     }
 
 
-def _held(twin: Twin, at_s: float) -> Iterator[tuple[int, np.uint16]]:
-    """The evidence (row) that holds at a moment, and the bit of its kind."""
+def _held(twin: Twin, asked: Asked) -> Iterator[tuple[int, np.uint16]]:
+    """The evidence (row) that holds for as long as is asked, and the bit of its kind."""
     table, kinds = twin["evidence"], evidence_kinds()
-    for row in np.flatnonzero((table["valid_from_s"] <= at_s) & (at_s < table["valid_to_s"])).tolist():
+    holds = (table["valid_from_s"] <= asked.at_s) & (max(asked.at_s, asked.until_s) < table["valid_to_s"])
+    for row in np.flatnonzero(holds & np.isin(table["kind"], [kind.encode() for kind in kinds])).tolist():
         yield row, np.uint16(1 << kinds.index(table["kind"][row].decode()))
 
 
 def lawful(twin: Twin, asked: Asked, datasets: Array, to: Recipients) -> Array:
     """The lawful modes (uint8, bits) of each data set (row) at each recipient (column)."""
-    return asked.law.decide(questions(twin, asked, datasets, to)).reshape(len(datasets), len(to.domain))
+    masks = np.empty((len(datasets), len(to.domain)), np.uint8)
+    # By blocks, for the facts of a question take some 65 bytes.
+    rows = max(QUESTIONS_AT_ONCE // max(len(to.domain), 1), 1)
+    for start in range(0, len(datasets), rows):
+        block = slice(start, start + rows)
+        purposes = asked.purposes[block] if len(asked.purposes) == len(datasets) else asked.purposes
+        some = questions(twin, asked._replace(purposes=purposes), datasets[block], to)
+        masks[block] = asked.law.decide(some).reshape(len(datasets[block]), len(to.domain))
+    return masks
 
 
 def as_classes(twin: Twin, classes: Sequence[tuple[str, str]], homes: Sequence[tuple[int, int]]) -> Twin:
     """The twin with data of each class (grade, personal) at each home (domain, province: rows) and no other.
 
-    Home by home. It is taken to have been collected where it lies, from nobody in the United States, and to be worked
-    on for the purpose it is there for, which is `its own`.
+    Home by home, with the evidence that is about no data in particular. It is taken to have been collected where it
+    lies, from nobody in the United States, and to be worked on for the purpose it is there for, which is `OWN`.
     """
     pairs = [(home, kind) for home in homes for kind in classes]
     domain, province = (np.array([home[at] for home, _ in pairs], np.int64) for at in (0, 1))
@@ -298,20 +319,27 @@ def as_classes(twin: Twin, classes: Sequence[tuple[str, str]], homes: Sequence[t
         "mixed": ["no"] * len(pairs),
         "purposes": [OWN] * len(pairs),
     }
-    return twin.replace(Table.of("datasets", columns))
+    evidence = twin["evidence"]
+    return twin.replace(Table.of("datasets", columns), evidence.take(evidence["dataset"] == b""))
 
 
-def stands_on(twin: Twin, dataset: str, server: int, at_s: float) -> Iterator[tuple[str, str, str]]:
-    """The cells (table, id, column) that a verdict on data and a server (row) stands on, but for its place."""
+def stands_on(twin: Twin, asked: Asked, dataset: str, server: int) -> Iterator[tuple[str, str, str]]:
+    """The cells (table, id, column) that a verdict on data and a server (row) stands on, but for its site."""
     for source in sources(twin["datasets"], dataset):
         yield from (("datasets", source, column) for column in OF_DATA)
     to = recipients(twin, np.array([server]))
     row = twin["datasets"].rows([dataset])
     parties = np.concatenate([twin.resolve("datasets", "domain")[row], to.domain])
+    homes = np.concatenate([twin.resolve("datasets", "province")[row], to.province])
+    for province in strings(np.unique(twin["provinces"].ids[homes[homes >= 0]])):
+        yield from (("provinces", province, column) for column in ("country", "code"))
+    site = twin.resolve("servers", "site")[[server]]
+    for metro in strings(look(twin, "metros", "id", follow(twin, "sites", "metro", site))):
+        yield ("metros", metro, "province")
     for domain in strings(np.unique(twin["domains"].ids[parties[parties >= 0]])):
         yield from (("domains", domain, column) for column in OF_DOMAINS)
     papers = _Papers(twin, row, to)
-    for paper, _ in _held(twin, at_s):
+    for paper, _ in _held(twin, asked):
         if all(part.size for part in papers.about(paper)):
             name = twin["evidence"].ids[paper].decode()
             yield from (("evidence", name, column) for column in OF_EVIDENCE)

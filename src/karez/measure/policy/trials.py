@@ -46,6 +46,7 @@ BASE = {
     "context.sensitive_abroad": "0",
 }
 TRUE, FALSE = "yes", "no"
+MOST_DIGITS = 18
 
 
 class Trial(NamedTuple):
@@ -195,6 +196,6 @@ def _column(fact: Fact, value: str, names: tuple[str, ...]) -> Array:
         if value not in (TRUE, FALSE):
             raise ValueError(f"{fact.id} is {value!r}, neither {TRUE} nor {FALSE}")
         return np.array([value == TRUE])
-    if value != UNKNOWN and not value.isdecimal():
+    if value != UNKNOWN and not (value.isdecimal() and len(value) <= MOST_DIGITS):
         raise ValueError(f"{fact.id} is {value!r}, neither a whole number nor {UNKNOWN}")
     return np.array([-1 if value == UNKNOWN else int(value)], np.int64)

@@ -7,8 +7,7 @@ evidence that is not there. So a pack that somebody adds brings its own remedies
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
-from math import prod
+from itertools import combinations, product
 from typing import NamedTuple
 
 import msgspec
@@ -20,8 +19,8 @@ from karez.measure.policy.vocabulary import ALL_MODES, MODES, UNKNOWN, Fact, Mod
 from karez.twin import Table, Twin
 from karez.twin.table import Array
 
-# Ways to tell what is unknown that are tried at most; what is beyond is left unknown.
-MOST_TRIED = 1 << 16
+# Facts that a set of rules may lack at most, for these to be searched.
+MOST_TOLD = 4
 # The share of facts about many persons that is not known, tried as none.
 NONE = 0
 
@@ -106,22 +105,58 @@ def _ground(within: str, rule: Rule) -> Ground:
 
 
 def _missing(law: Law, question: Facts, wanted: int) -> tuple[str, ...]:
-    """The fewest unknown facts that, once told, might make a wanted mode lawful, with the evidence that can be had."""
+    """The fewest unknown facts that, once told, might make a wanted mode lawful, with the evidence that can be had.
+
+    Each set of rules is asked by itself, for a set asks for few facts; the mode that lacks the fewest in all is told
+    of. Where nothing is found so, all that is unknown and asked for by those that deny is named.
+    """
     unknown = _unknown(question)
     if not unknown or not wanted:
         return ()
-    tried = _tried(question, unknown)
-    told = _told(question, tried)
     for evidence in (False, True):
-        helped = (law.decide(_with_all_evidence(told) if evidence else told) & wanted) != 0
-        if evidence and bool(helped[0]):
+        now = _with_all_evidence(question) if evidence else question
+        passed = law.each(now)[:, 0]
+        if evidence and np.bitwise_and.reduce(passed) & wanted:
             # Evidence alone would do.
             return ()
-        if helped.any():
-            counts = np.sum([tried[name] != tried[name][0] for name in unknown], axis=0)
-            fewest = helped & (counts == counts[helped].min())
-            return tuple(name for name in unknown if (tried[name][fewest] != tried[name][0]).any())
-    return ()
+        ways = [
+            _ways(law, now, at, [name for name in unknown if name in law.asks[at]], wanted & ~int(bits))
+            for at, bits in enumerate(passed)
+        ]
+        lacks = [_lacked([of_set[mode] for of_set in ways if mode in of_set]) for mode in range(len(MODES))]
+        helps = [
+            some
+            for mode, some in enumerate(lacks)
+            if wanted >> mode & 1 and some and (law.decide(_told(now, _tried(now, sorted(some)))) >> mode & 1).any()
+        ]
+        if helps:
+            return tuple(name for name in unknown if name in min(helps, key=len))
+    denying = [asks for asks, bits in zip(law.asks, law.each(question)[:, 0], strict=True) if not bits & wanted]
+    return tuple(name for name in unknown if any(name in asks for asks in denying))
+
+
+def _ways(law: Law, question: Facts, at: int, unknown: Sequence[str], denied: int) -> dict[int, list[frozenset[str]]]:
+    """By mode that a set of rules denies, the sets of the fewest facts that might let it pass; none where none do."""
+    found: dict[int, list[frozenset[str]]] = {mode: [] for mode in range(len(MODES)) if denied >> mode & 1}
+    for size in range(1, min(len(unknown), MOST_TOLD) + 1):
+        ahead = [mode for mode, ways in found.items() if not ways]
+        if not ahead:
+            break
+        for some in combinations(unknown, size):
+            passed = np.bitwise_or.reduce(law.each(_told(question, _tried(question, some)))[at])
+            for mode in ahead:
+                found[mode] += [frozenset(some)] * bool(passed >> mode & 1)
+    return found
+
+
+def _lacked(ways: Sequence[list[frozenset[str]]]) -> frozenset[str]:
+    """One way for each set of rules, so that few facts are named in all; nothing where a set has none."""
+    lacked = frozenset[str]()
+    for alternatives in sorted(ways, key=len):
+        if not alternatives:
+            return frozenset()
+        lacked |= min(alternatives, key=lambda some: len(some - lacked))
+    return lacked
 
 
 def _unknown(question: Facts) -> tuple[str, ...]:
@@ -138,14 +173,11 @@ def _blank(fact: Fact, question: Facts) -> int | None:
     return -1 if fact.kind == "number" else None
 
 
-def _tried(question: Facts, unknown: Sequence[str]) -> dict[str, Array]:
-    """Every way to tell some of what is unknown; the first tells nothing."""
-    values = {name: _values(facts()[name], question) for name in unknown}
-    while prod(len(some) for some in values.values()) > MOST_TRIED:
-        longest = max(values, key=lambda name: len(values[name]))
-        values[longest] = values[longest][:1]
-    rows = np.array(list(product(*values.values())), np.int64).reshape(-1, len(values))
-    return {name: rows[:, at] for at, name in enumerate(values)}
+def _tried(question: Facts, names: Sequence[str]) -> dict[str, Array]:
+    """Every way to tell facts, or to leave some of them unknown."""
+    values = [_values(facts()[name], question) for name in names]
+    rows = np.array(list(product(*values)), np.int64).reshape(-1, len(values))
+    return {name: rows[:, at] for at, name in enumerate(names)}
 
 
 def _values(fact: Fact, question: Facts) -> list[int]:
@@ -156,7 +188,7 @@ def _values(fact: Fact, question: Facts) -> list[int]:
 
 
 def _told(question: Facts, tried: Mapping[str, Array]) -> Facts:
-    rows = len(next(iter(tried.values())))
+    rows = len(next(iter(tried.values()))) if tried else 1
     columns = {
         name: tried[name].astype(column.dtype) if name in tried else np.repeat(column, rows)
         for name, column in question.columns.items()
