@@ -22,6 +22,7 @@ from karez.measure.policy.costs import (
 )
 from karez.operations import (
     KeyQuestion,
+    PlaceQuestion,
     PolicyAskQuestion,
     PolicyAuditQuestion,
     PolicyCalibrateQuestion,
@@ -32,8 +33,10 @@ from karez.operations import (
     PolicyRecordQuestion,
     PolicyTestQuestion,
     PolicyVerifyQuestion,
+    SteerQuestion,
     run,
 )
+from karez.operations.place import PlaceAnswer
 from karez.operations.policy_ask import PolicyAskAnswer
 from karez.operations.policy_audit import PolicyAuditAnswer
 from karez.operations.policy_explain import PolicyExplainAnswer
@@ -43,6 +46,7 @@ from karez.operations.policy_prove import PolicyProveAnswer
 from karez.operations.policy_record import PolicyRecordAnswer
 from karez.operations.policy_test import PolicyTestAnswer
 from karez.operations.policy_verify import PolicyVerifyAnswer
+from karez.operations.steer import SteerAnswer
 from karez.twin import Table, Twin, store
 from tests import compute
 from tests.test_policy import PACK, RULE, written
@@ -382,3 +386,15 @@ def test_a_pack_counts_though_others_lie_in_its_folder(network: str, tmp_path: P
 def test_a_moment_that_no_calendar_here_has_is_refused(network: str, at: str) -> None:
     with pytest.raises(InputError, match="1970 to 9999"):
         ask(network, at=at)
+
+
+def test_a_pack_of_ones_own_counts_wherever_work_is_placed(network: str, tmp_path: Path) -> None:
+    rules = RULE.format(id="not-west", effect="forbid", when=' when { principal.province == "CN-GZ" }')
+    path = str(written(tmp_path, rules + RULE.format(id="else", effect="permit", when="")))
+    free, bound = (cast(PlaceAnswer, run("place", PlaceQuestion(network=network, packs=packs))) for packs in ("", path))
+    assert (free.server, bound.server) == ("p-west", "p-middle")
+    to = [
+        cast(SteerAnswer, run("steer", SteerQuestion(network=network, model="small", metro="m-east", packs=packs)))
+        for packs in ("", path)
+    ]
+    assert (to[0].endpoint, to[1].endpoint) == ("e3", "e2")

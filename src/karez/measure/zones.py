@@ -154,19 +154,27 @@ def coming(twin: Twin, at_s: float) -> dict[str, float]:
 
 
 def discover(
-    world: World, stations: Array, profile: Profile, *, planned: Mapping[str, float], at_s: float, shown: int = 20
+    world: World,
+    stations: Array,
+    profile: Profile,
+    *,
+    planned: Mapping[str, float],
+    at_s: float,
+    shown: int = 20,
+    packs: Sequence[policy.Pack] | None = None,
 ) -> Discovery:
     """The zones for an area: as many feasible and as many other ones as are to be shown, and how many there are.
 
     `world` is that of `at_s` (Unix time), `stations` are rows (at least one), `planned` has sites (ids) and
     from when on (s) compute is there. Where several domains or provinces share the area, the data of each must be
-    allowed to go.
+    allowed to go, by `packs` or else by those that come with Karez.
     """
     twin, sites = world.intended, _sites(world.intended, planned)
+    law = policy.law(policy.shipped() if packs is None else packs, at_s)
     if not len(sites.rows):
         return Discovery((), _kinds(sites.status, dict.fromkeys(REASONS, np.zeros(0, bool))))
     area = _area(reach.typical(twin, _points(twin, stations)), sites.rows)
-    recipients = _recipients(world, sites, profile, _origins(twin, area.ready, stations, profile.domain), at_s)
+    recipients = _recipients(world, sites, profile, _origins(twin, area.ready, stations, profile.domain), at_s, law)
     limits = _Limits(_budget_ns(profile), max(math.ceil(profile.served_share * len(stations) - SLACK), 1))
     fails: dict[Reason, Array] = {
         "too_far": ~_near_enough(area, sites.rows, limits),
@@ -352,12 +360,12 @@ def _origins(twin: Twin, ready: Reach, stations: Array, domain: str) -> list[tup
 
 
 def _recipients(
-    world: World, sites: _Sites, profile: Profile, origins: list[tuple[int, int]], at_s: float
+    world: World, sites: _Sites, profile: Profile, origins: list[tuple[int, int]], at_s: float, law: policy.Law
 ) -> _Recipients:
     """The recipients in each zone: the servers there that the law is mildest on, else whoever owns the site."""
     twin = world.intended
-    owners = _Law(_as_if(twin, sites.rows), profile.data_class, origins, at_s)
-    servers = _Law(twin, profile.data_class, origins, at_s)
+    owners = _Law(_as_if(twin, sites.rows), profile.data_class, origins, at_s, law)
+    servers = _Law(twin, profile.data_class, origins, at_s, law)
     at, owner = _servers(twin, sites.rows)
     rows = np.flatnonzero(at >= 0)
     at = at[rows]
@@ -391,12 +399,14 @@ class _Law:
     `strict` is the position among `policy.COPIED` of the least protective mode that is lawful, or `UNLAWFUL`.
     """
 
-    def __init__(self, twin: Twin, data_class: DataClass, origins: list[tuple[int, int]], at_s: float) -> None:
+    def __init__(
+        self, twin: Twin, data_class: DataClass, origins: list[tuple[int, int]], at_s: float, law: policy.Law
+    ) -> None:
         self.strict = np.zeros(len(twin["servers"]), np.int64)
         self._facts: policy.Facts | None = None
         if data_class == "none" or not len(self.strict):
             return
-        self._law = policy.law(policy.shipped(), at_s)
+        self._law = law
         data = policy.as_classes(twin, (FACTS[data_class],), origins)
         asked = policy.Asked(self._law, at_s, (policy.OWN,))
         self._facts = policy.questions(data, asked, np.arange(len(origins)), policy.recipients(data))

@@ -38,6 +38,7 @@ Seed = Annotated[int, Meta(description="seed of all chance", ge=0)]
 Figures = Annotated[Literal["low", "typical", "high"], Meta(description="which end of the latency library")]
 Effort = Annotated[Literal["greedy", "relaxed", "searched", "exact"], Meta(description="how high to climb the ladder")]
 TimeLimit = Annotated[float, Meta(description="seconds after which the best by then is the answer", gt=0)]
+Packs = Annotated[PathName, Meta(description="folder of a pack of rules of your own, or of several; none when empty")]
 Reader = Annotated[
     str, Meta(description="id of the domain that it is for, which must be allowed to; for this machine when empty")
 ]
@@ -358,6 +359,7 @@ class DiscoverQuestion(msgspec.Struct, frozen=True, kw_only=True):
     shown: Annotated[
         int, Meta(description="zones listed of those that are feasible, and of the others; all count", ge=1, le=100)
     ] = 10
+    packs: Packs = ""
 
 
 class PlanCheckQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -380,9 +382,9 @@ class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
     output: PlanOutput = ""
+    packs: Packs = ""
 
 
-Packs = Annotated[PathName, Meta(description="folder of a pack of rules of your own, or of several; none when empty")]
 At = Annotated[str, Meta(description="moment asked about, as 2026-01-31 or 2026-01-31T12:00:00 (UTC); now when empty")]
 LedgerFile = Annotated[PathName, Meta(description="file of the ledger of yearly counts; nothing counted when empty")]
 ModeCosts = Annotated[
@@ -521,6 +523,7 @@ class SteerQuestion(msgspec.Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(description="model asked for; the first when empty")] = ""
     prompt_tokens: Annotated[int, Meta(ge=1)] = 1_000
     output: Annotated[PathName, Meta(description="file for the compiled table; none when empty")] = ""
+    packs: Packs = ""
 
 
 class HealRunQuestion(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ from karez.measure.zones import (
 )
 from karez.operations import Answer, DiscoverQuestion
 from karez.operations.networks import DETAIL, counted, duration, load_living, now_s, provenance, read_plan, share
+from karez.operations.policy import packs_of
 from karez.plan.check import check
 from karez.plan.kinds import TAKES_OUT
 from karez.plan.plan import Plan
@@ -114,7 +115,9 @@ def run(question: DiscoverQuestion) -> DiscoverAnswer:
         domain=question.domain,
     )
     planned = _earliest(coming(whole.intended, at_s), on_order)
-    found = discover(world, stations, profile, planned=planned, at_s=at_s, shown=question.shown)
+    found = discover(
+        world, stations, profile, planned=planned, at_s=at_s, shown=question.shown, packs=packs_of(question.packs)
+    )
     area = _area(world.intended, question)
     return DiscoverAnswer(
         headline=_headline(found, area, len(stations), question, revision),

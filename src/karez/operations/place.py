@@ -17,6 +17,7 @@ from karez.operations.networks import (
     require_new_file,
     write_new,
 )
+from karez.operations.policy import packs_of
 from karez.plan.place import place
 from karez.plan.plan import Alternative, Plan
 from karez.twin import World
@@ -53,7 +54,7 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
         require_new_file(question.output)
     world, revision = load_living(question.network)
     job = question.job or _first_job(world)
-    plan = place(world, job, at_s=now_s())
+    plan = place(world, job, at_s=now_s(), packs=packs_of(question.packs))
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {provenance(revision)}")
     if question.output:
         write_new(question.output, msgspec.json.encode(plan))

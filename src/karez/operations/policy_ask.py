@@ -80,6 +80,7 @@ def run(question: PolicyAskQuestion) -> PolicyAskAnswer:
     best_words = f"{mode} on {job.works_at(server, mode)}" if found else ""
     grounds = job.verdict(server, 0).permits[mode] if found else ()
     copied = (job.lawful & policy.copied()) != 0
+    denied = _all_denied(situation, job, np.flatnonzero(~copied))
     return PolicyAskAnswer(
         headline=_headline(job, copied, best_words, float(np.min(price, initial=np.inf))),
         citation=situation.citation("rent, electricity, transfer and cipher as of the library or your file"),
@@ -94,8 +95,8 @@ def run(question: PolicyAskQuestion) -> PolicyAskAnswer:
         articles=tuple(dict.fromkeys(one.article for one in grounds)),
         duties=tuple(dict.fromkeys(one.duty for one in grounds if one.duty)),
         modes=tuple(_row(job, at, is_lawful[:, at], cny) for at in range(len(policy.MODES))),
-        denied_kinds=len(kinds := job.kinds(np.flatnonzero(~copied))),
-        denied=tuple(_denied(situation, job, servers) for servers in kinds[:MOST_SHOWN]),
+        denied_kinds=len(denied),
+        denied=denied[:MOST_SHOWN],
     )
 
 
@@ -123,6 +124,17 @@ def _row(job: JobData, at: int, is_lawful: Array, cost: policy.Costs) -> ModeRow
         moved_gb=told(cost.moved_gb),
         delay_s=told(cost.delay_s),
     )
+
+
+def _all_denied(situation: Situation, job: JobData, servers: Array) -> tuple[Denied, ...]:
+    """What stands against servers (rows); those against which the same stands are told of together."""
+    found = dict[Denied, Denied]()
+    for alike in job.kinds(servers):
+        one = _denied(situation, job, alike)
+        same = msgspec.structs.replace(one, servers=0, such_as="")
+        known = found.get(same)
+        found[same] = one if known is None else msgspec.structs.replace(known, servers=known.servers + one.servers)
+    return tuple(found.values())
 
 
 def _denied(situation: Situation, job: JobData, servers: Array) -> Denied:

@@ -9,6 +9,7 @@ import msgspec
 from karez.errors import InputError, Problem
 from karez.operations import Answer, SteerQuestion
 from karez.operations.networks import load_living, now_s, provenance, require_new_file, write_new
+from karez.operations.policy import packs_of
 from karez.plan.steer import compile as compile_table
 from karez.steer import MARGIN_SHARE, Decision, Table, decide, dump
 
@@ -52,7 +53,7 @@ def run(question: SteerQuestion) -> SteerAnswer:
     if question.output:
         require_new_file(question.output)
     world, revision = load_living(question.network)
-    table = compile_table(world, at_s=now_s())
+    table = compile_table(world, at_s=now_s(), packs=packs_of(question.packs))
     metro, model = _asked(table, question)
     data = dump(table)
     if question.output:

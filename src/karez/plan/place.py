@@ -5,7 +5,7 @@ Delay and law are filters, never prices. Every place is looked at, so the cheape
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -74,9 +74,9 @@ class _Job:
 class _Data:
     """What the law says of a job's data at each server."""
 
-    def __init__(self, world: World, job: _Job, at_s: float) -> None:
+    def __init__(self, world: World, job: _Job, at_s: float, packs: Sequence[policy.Pack]) -> None:
         self._twin, self._job = world.intended, job
-        self._law = policy.law(policy.shipped(), at_s)
+        self._law = policy.law(packs, at_s)
         # The papers must hold until the job has ended, begun as late as the plan may be.
         until_s = at_s + EXPIRES_AFTER_S + job.hours * S_PER_H
         self.asked = policy.Asked(self._law, at_s, (job.purpose,), world["person_budgets"], until_s)
@@ -123,8 +123,17 @@ def main_sites(world: World) -> Array:
     return found
 
 
-def place(world: World, job_id: str, *, at_s: float, figures: Figures = "typical") -> Plan:
+def place(
+    world: World,
+    job_id: str,
+    *,
+    at_s: float,
+    figures: Figures = "typical",
+    packs: Sequence[policy.Pack] | None = None,
+) -> Plan:
     """The plan that starts a job at the cheapest lawful place within its delay, proven by looking at every place.
+
+    The law is that of `packs`; of those that come with Karez, where none are given.
 
     Raises:
         InputError: there is no such job.
@@ -137,7 +146,7 @@ def place(world: World, job_id: str, *, at_s: float, figures: Figures = "typical
     start = int(main_sites(world)[world["metros"].rows([job.metro])[0]])
     network = transport(world, figures=figures)
     oneway_us, previous = _from(network, start)
-    data = _Data(world, job, at_s)
+    data = _Data(world, job, at_s, policy.shipped() if packs is None else packs)
     places = _places(world, job, oneway_us, data)
     fit = np.flatnonzero(places.fit)
     if not len(fit):

@@ -7,6 +7,8 @@ the domain of its main core site, which is the operator's that steers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.sparse.csgraph import dijkstra
 
@@ -34,12 +36,15 @@ NOWHERE = -1
 LASTS_S = 86_400.0
 
 
-def compile(world: World, *, at_s: float, figures: Figures = "typical") -> Table:
+def compile(
+    world: World, *, at_s: float, figures: Figures = "typical", packs: Sequence[policy.Pack] | None = None
+) -> Table:
     """The steering table of a world at `at_s`, of `karez.steer.LAYOUT`: same world, same bytes.
 
     Endpoints that read no prompts (speed 0 or unknown) are left out of the candidates, as are those that are not
-    reachable there and back.
+    reachable there and back. The law is that of `packs`; of those that come with Karez, where none are given.
     """
+    law = policy.law(policy.shipped() if packs is None else packs, at_s)
     digest = world.intended.digest
     world = World(world.intended.at(at_s), world.actual)
     endpoints = world["endpoints"]
@@ -63,7 +68,7 @@ def compile(world: World, *, at_s: float, figures: Figures = "typical") -> Table
         "offsets": np.concatenate([[0], np.cumsum(counts)]),
         "endpoint": endpoint[order],
         "rtt_ms": rtt_ms[order],
-        "lawful": _lawful(world, metro, endpoint, at_s)[order],
+        "lawful": _lawful(world, metro, endpoint, law, at_s)[order],
     }
     return Table({name: _laid_out(columns[name], dtype) for name, dtype in LAYOUT.items()})
 
@@ -142,7 +147,7 @@ def _rtt_ns(network: Graph, goals: Array) -> Array:
     return rtt_ns
 
 
-def _lawful(world: World, metro: Array, endpoint: Array, at_s: float) -> Array:
+def _lawful(world: World, metro: Array, endpoint: Array, law: policy.Law, at_s: float) -> Array:
     """The classes of data (bits) that may go from each metro to each endpoint with what a gateway can do (uint8)."""
     twin = world.intended
     domain = _follow(twin, "sites", "domain", main_sites(world)[metro])
@@ -150,7 +155,7 @@ def _lawful(world: World, metro: Array, endpoint: Array, at_s: float) -> Array:
     homes, home = np.unique(np.stack([domain, province]), axis=1, return_inverse=True)
     servers, server = np.unique(twin.resolve("endpoints", "server")[endpoint], return_inverse=True)
     data = policy.as_classes(twin, tuple(CLASS_FACTS.values()), list(zip(*homes.tolist(), strict=True)))
-    asked = policy.Asked(policy.law(policy.shipped(), at_s), at_s, (policy.OWN,), None, at_s + LASTS_S)
+    asked = policy.Asked(law, at_s, (policy.OWN,), None, at_s + LASTS_S)
     modes = policy.lawful(data, asked, np.arange(len(data["datasets"])), policy.recipients(data, servers))
     may = (modes & policy.bits(*GATEWAY_MODES)) != 0
     found = np.zeros(len(metro), np.uint8)
