@@ -69,7 +69,7 @@ def regions() -> list[Table]:
     provinces: Columns = {
         "id": [*PROVINCES, "P-abroad"],
         "country": ["CN", "CN", "SG"],
-        "code": ["CN-ZJ", "CN-GZ", "SG-01"],
+        "iso_3166_2": ["CN-ZJ", "CN-GZ", "SG-01"],
         "price_cny_per_kwh": [0.65, 0.38, 0.5],
         "pue": [1.25, 1.2, 1.1],
     }

@@ -422,7 +422,7 @@ def changed(twin: Twin, table: str, row: str, **cells: object) -> Twin:
 
 def abroad(**cells: object) -> Twin:
     """The personal data of five million persons, and a server of a German entity in Germany."""
-    twin = changed(compute.small().intended, "provinces", "P-abroad", country="DE", code="DE-BE")
+    twin = changed(compute.small().intended, "provinces", "P-abroad", country="DE", iso_3166_2="DE-BE")
     twin = changed(changed(twin, "domains", "foreign", country="DE"), "servers", "p-west", domain="foreign")
     twin = changed(twin, "metros", "m-west", province="P-abroad")
     return changed(twin, "datasets", "personal", subjects=5e6, **cells)

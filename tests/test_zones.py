@@ -52,7 +52,7 @@ def small() -> Twin:
     (4.9 us/km; a hop of access or aggregation 20 us, of core or backbone 50 us) they are at 44.5, 69 and 113.5 us from
     a-1, s4 at 29.8 us from c-1; a-1 is at 69 us from c-1, c-2 at 148 us from it, and c-3 at 540 us.
     """
-    provinces: Columns = {"id": ["P-east", "P-west"], "name": ["East", "West"], "code": ["CN-ZJ", "CN-GZ"]}
+    provinces: Columns = {"id": ["P-east", "P-west"], "name": ["East", "West"], "iso_3166_2": ["CN-ZJ", "CN-GZ"]}
     metros: Columns = {
         "id": ["m-1", "m-2", "m-none"],
         "name": ["First", "Second", "Empty"],

@@ -105,7 +105,7 @@ class _Names:
     def __init__(self, twin: Twin) -> None:
         columns = [
             twin["provinces"].ids,
-            twin["provinces"]["code"],
+            twin["provinces"]["iso_3166_2"],
             *(twin[table]["country"] for table in ("provinces", "domains")),
             twin["datasets"]["origin"],
             np.array([UNKNOWN.encode()]),
@@ -141,7 +141,7 @@ def _of_data(twin: Twin, asked: Asked, datasets: Array, names: _Names) -> dict[s
 
 def codes_of_provinces(twin: Twin, rows: Array) -> Array:
     """The ISO 3166-2 code (bytes) of each province (row): its own, or its id where that is one; else empty."""
-    code, name = look(twin, "provinces", "code", rows), look(twin, "provinces", "id", rows)
+    code, name = look(twin, "provinces", "iso_3166_2", rows), look(twin, "provinces", "id", rows)
     is_code = np.array([bool(ISO_3166_2.fullmatch(one)) for one in name.tolist()], bool)
     return np.where(code != b"", code, np.where(is_code, name, b""))
 
@@ -332,7 +332,7 @@ def stands_on(twin: Twin, asked: Asked, dataset: str, server: int) -> Iterator[t
     parties = np.concatenate([twin.resolve("datasets", "domain")[row], to.domain])
     homes = np.concatenate([twin.resolve("datasets", "province")[row], to.province])
     for province in strings(np.unique(twin["provinces"].ids[homes[homes >= 0]])):
-        yield from (("provinces", province, column) for column in ("country", "code"))
+        yield from (("provinces", province, column) for column in ("country", "iso_3166_2"))
     site = twin.resolve("servers", "site")[[server]]
     for metro in strings(look(twin, "metros", "id", follow(twin, "sites", "metro", site))):
         yield ("metros", metro, "province")
