@@ -14,6 +14,8 @@ from karez.twin.telemetry import Samples
 
 # How often counters and routers are asked, and users tell what came: over less, few packets would be none (s).
 COUNTERS_EVERY_S, USERS_EVERY_S = 1.0, 0.5
+# How often it is looked at what links carry: that a link is empty is what a drain waits for (s).
+LOADS_EVERY_S = 0.5
 # What a packet has besides its payload on a link: Ethernet, IP and UDP headers (bytes).
 HEADER_BYTES = 42
 US_PER_NS = 1e-3
@@ -48,15 +50,19 @@ class Telemetry:
         self._gbps_per_byte_per_s = _scale(float(self._gbps.sum()), float(self._per_s.sum()))
         self._before = count(True)
         self._ports_before = self._before
-        # What links carried and took when interfaces were last read (by line; nan: nobody knows).
+        # What links carried and took when that was last looked at (by line; nan: nobody knows).
         self.load_gbps, self.oneway_us = np.full((2, len(lines)), np.nan)
+        self._loads_before, self._loads_s = self._before, -np.inf
         self._users_before = self._before
         self._asked_s = -np.inf
 
     def heard(self, at_s: float) -> tuple[Samples, ...]:
-        """What was counted since last time; interfaces, their light and routers once a second."""
-        due = at_s - self._asked_s >= COUNTERS_EVERY_S
-        now, before = self._count(due), self._before
+        """What was counted since last time; interfaces, their light and routers once a second.
+
+        What links carry is looked at twice a second.
+        """
+        due, loads_due = at_s - self._asked_s >= COUNTERS_EVERY_S, at_s - self._loads_s >= LOADS_EVERY_S
+        now, before = self._count(due or loads_due), self._before
         self._before = now
         came = _grown(now, before)
         told = [Samples("probe", at_s, self._probe_ids, self._probes(came))]
@@ -66,12 +72,14 @@ class Telemetry:
         if due:
             counters = self._counters(now, at_s)
             told.append(Samples("counter", at_s, self._counter_ids, counters))
-            self.load_gbps = counters["tx_gbps"].reshape(-1, 2).max(axis=1)
             self.oneway_us = told[0].columns["oneway_us"].reshape(-1, 2).max(axis=1)
             told.append(Samples("optical", at_s, self._counter_ids, {"power_dbm": now.power_dbm.copy()}))
             told.append(Samples("ping", at_s, self._device_ids, self._pings(now)))
             told.append(Samples("transit", at_s, self._device_ids, self._transits(now)))
             self._asked_s, self._ports_before = at_s, now
+        if loads_due:
+            self.load_gbps = self._tx_gbps(now, self._loads_before).reshape(-1, 2).max(axis=1)
+            self._loads_s, self._loads_before = at_s, now
         return tuple(told)
 
     def _probes(self, came: dict[str, Array]) -> dict[str, Array]:
@@ -100,19 +108,24 @@ class Telemetry:
         """What interfaces counted; nothing of routers that do not tell. Clocks are told as if all were read at once."""
         ports, untold = now.ports.astype(float), now.quiet[self._router]
         rx_packets, rx_errors, tx_packets, _ = ports.T
-        sent_bytes = _users_bytes(now, self._legs) - _users_bytes(self._ports_before, self._legs)
-        span_s = (now.read_at_s - self._ports_before.read_at_s)[self._router]
         told = {
             "tx_packets": tx_packets,
             "rx_packets": rx_packets,
             "rx_errors": rx_errors,
             "tx_drops": now.drops.astype(float),
-            "tx_gbps": np.maximum(sent_bytes / span_s - self._routing_bytes_per_s, 0.0) * self._gbps_per_byte_per_s,
+            "tx_gbps": self._tx_gbps(now, self._ports_before),
             "host_at_s": at_s + (now.read_at_s - now.taken_at_s)[self._router],
         }
         for values in told.values():
             values[untold] = np.nan
         return told
+
+    def _tx_gbps(self, now: Counted, before: Counted) -> Array:
+        """What users sent through each interface between two readings; nan where a router does not tell."""
+        sent_bytes = _users_bytes(now, self._legs) - _users_bytes(before, self._legs)
+        span_s = (now.read_at_s - before.read_at_s)[self._router]
+        gbps = np.maximum(sent_bytes / span_s - self._routing_bytes_per_s, 0.0) * self._gbps_per_byte_per_s
+        return np.asarray(np.where(now.quiet[self._router], np.nan, gbps))
 
     def _transits(self, now: Counted) -> dict[str, Array]:
         """What came into routers and left them, but for the tests of their links, which would hide what users lose."""
