@@ -18,6 +18,7 @@ from karez.measure.policy.reference import Reference, drawn
 from karez.measure.policy.trials import contradictions, failures, told, trials
 from karez.measure.policy.vocabulary import evidence_kinds, facts
 from karez.twin import Table, Twin, schema
+from karez.twin.table import strings
 from tests import compute
 
 AT_S = 1_790_000_000.0
@@ -481,9 +482,19 @@ def test_data_made_from_european_data_is_european_and_of_several_countries_of_no
 
 def test_papers_on_real_data_are_not_on_a_class_of_data() -> None:
     twin = compute.small().intended
-    papers = twin["evidence"].set(np.arange(3), dataset="0")
+    papers = twin["evidence"].set(np.arange(3), dataset="000000000")
     classes = policy.as_classes(twin.replace(papers), (("general", "no"),), ((0, 0),))
     assert not len(classes["evidence"])
+
+
+def test_classes_of_data_stand_home_by_home_however_many() -> None:
+    twin = compute.small().intended
+    homes = [(row % len(twin["domains"]), row % 3) for row in range(40)]
+    kinds = (("general", "no"), ("important", "personal"), ("core", "sensitive"))
+    data = policy.as_classes(twin, kinds, homes)
+    told = zip(*(strings(data["datasets"][name]) for name in ("domain", "province", "grade", "personal")), strict=True)
+    domains, provinces = strings(twin["domains"].ids), strings(twin["provinces"].ids)
+    assert list(told) == [(domains[own], provinces[home], *kind) for own, home in homes for kind in kinds]
 
 
 @pytest.mark.parametrize("server", ["p-east", "p-middle", "p-west"])

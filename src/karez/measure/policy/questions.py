@@ -309,7 +309,8 @@ def as_classes(twin: Twin, classes: Sequence[tuple[str, str]], homes: Sequence[t
     pairs = [(home, kind) for home in homes for kind in classes]
     domain, province = (np.array([home[at] for home, _ in pairs], np.int64) for at in (0, 1))
     columns: dict[str, Array | Sequence[str]] = {
-        "id": [str(number) for number in range(len(pairs))],
+        # Tables go by their ids, and the rows are to be in the order of the pairs.
+        "id": [f"{number:09d}" for number in range(len(pairs))],
         "domain": look(twin, "domains", "id", domain),
         "province": look(twin, "provinces", "id", province),
         "grade": [kind[0] for _, kind in pairs],
