@@ -40,6 +40,8 @@ from karez.twin.telemetry import Samples, StateRows
 NAME = "seams"
 SEEDS = (1, 2, 3)
 PLANS = 1_000
+# When it begins: the rules on data, by which jobs are placed, are in force then (Unix time).
+START_S = 1_790_000_000.0
 # New intents a turn, by planner; thinking time in turns; how long a person takes to approve an order.
 STARTED = {"heal": 3, "place": 3, "restock": 2}
 THINKS = (1, 4)
@@ -206,7 +208,7 @@ class Trial:
         self.plans = plans
         self.world = grid(seed)
         self.random = np.random.default_rng(seed)
-        self.audit = Auditor(EmbeddedNetwork(self.world, seed=seed, start_s=0.0), self.world)
+        self.audit = Auditor(EmbeddedNetwork(self.world, seed=seed, start_s=START_S), self.world)
         self.subjects = {name: self._shuffled(table) for name, table in SUBJECTS.items()}
         self.thinking: list[tuple[float, Intent, Plan]] = []
         self.brought: dict[str, tuple[Intent, Plan]] = {}
@@ -349,14 +351,14 @@ def trial(seed: int, plans: int) -> Trial:
         record.trial = made
         # What is measured is what reads do: no budget may refuse a plan.
         policy = Policy(level="act", budgets={}, place_budgets={})
-        runner = Runner.start(made.world, made.audit, record, policy, at_s=0.0)
+        runner = Runner.start(made.world, made.audit, record, policy, at_s=START_S)
         runner.guard = AuditedGuard(made.audit, decided(record), trial=made)
-        at_s = 0.0
-        while at_s < 10 or made.thinking or made.brought or sum(made.brought_by.values()) < plans:
+        at_s = START_S
+        while at_s < START_S + 10 or made.thinking or made.brought or sum(made.brought_by.values()) < plans:
             at_s += 1.0
             decisions = runner.turn(at_s, made.people)
             made.learn(decisions, runner.state)
-            if at_s > 2_000:
+            if at_s > START_S + 2_000:
                 raise RuntimeError(f"{len(made.brought)} plans are starving")
-        made.rows_per_s = made.audit.told / at_s
+        made.rows_per_s = made.audit.told / (at_s - START_S)
     return made
