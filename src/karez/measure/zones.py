@@ -33,7 +33,7 @@ from karez.measure.kernels import FAR
 from karez.measure.reach import Reach
 from karez.twin import Table, Twin, World
 from karez.twin.geo import great_circle_km
-from karez.twin.table import NONE, Array, resolve, text
+from karez.twin.table import Array, resolve, text
 from karez.units import EARTH_RADIUS_KM, NS_PER_US
 
 Status = Literal["active", "planned", "candidate"]
@@ -170,7 +170,7 @@ def discover(
     allowed to go, by `packs` or else by those that come with Karez.
     """
     twin, sites = world.intended, _sites(world.intended, planned)
-    law = policy.law(policy.shipped() if packs is None else packs, at_s)
+    law = policy.law(packs, at_s)
     if not len(sites.rows):
         return Discovery((), _kinds(sites.status, dict.fromkeys(REASONS, np.zeros(0, bool))))
     area = _area(reach.typical(twin, _points(twin, stations)), sites.rows)
@@ -438,10 +438,8 @@ def _servers(twin: Twin, sites: Array) -> tuple[Array, Array]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     position = np.full(len(twin["sites"]) + 1, -1)
     position[sites] = np.arange(len(sites))
-    own, host = twin.resolve("servers", "domain"), np.maximum(site, 0)
-    owner = np.where(own == NONE, twin.resolve("sites", "domain")[host], own)
     there = (site >= 0) & (twin["servers"]["chips"] > 0)
-    return np.where(there, position[host], -1), owner
+    return np.where(there, position[np.maximum(site, 0)], -1), policy.recipients(twin).domain
 
 
 def _free_chips(world: World, servers: Array) -> tuple[Array, Array]:

@@ -94,6 +94,11 @@ class Situation:
         counts = counts.take(counts.ids != hold.encode())
         self.world = World(world.intended.at(self.at_s), world.actual.replace(counts))
 
+    @property
+    def aside(self) -> str:
+        """What every headline says in brackets."""
+        return f"{policy.NO_ADVICE}{', synthetic' if self.revision.synthetic else ''}"
+
     def citation(self, *more: str) -> str:
         """How an answer was got."""
         versions = ", ".join(f"{pack.name} {pack.version}" for pack in self.packs)
@@ -160,11 +165,7 @@ class JobData:
 
     def kinds(self, servers: Array) -> list[Array]:
         """The servers (rows) by what the law can tell them apart by, in the order of the first of each."""
-        if not len(servers):
-            return []
-        columns = np.stack([column[servers].astype(np.int64) for column in self.facts.columns.values()])
-        _, first, which = np.unique(columns, axis=1, return_index=True, return_inverse=True)
-        return [servers[which.ravel() == kind] for kind in np.argsort(first)]
+        return [servers[alike] for alike in self.facts.rows(servers).alike()]
 
     def sizes_gb(self) -> tuple[float, float]:
         """How large the data and the model are (GB); nan where nobody told."""

@@ -157,10 +157,9 @@ def _denied(situation: Situation, job: JobData, servers: Array) -> Denied:
 
 def _headline(job: JobData, copied: Array, best: str, price_cny: float) -> str:
     may = f"Data {job.dataset} of job {job.id} may be copied to {np.count_nonzero(copied)} of {len(copied)} servers"
-    note = f"{policy.NO_ADVICE}{', synthetic' if job.situation.revision.synthetic else ''}"
     if not best:
-        return f"{may}, and no lawful option can be priced ({note})"
-    return f"{may}; cheapest: {best}, {price_cny:,.0f} CNY in all ({note})"
+        return f"{may}, and no lawful option can be priced ({job.situation.aside})"
+    return f"{may}; cheapest: {best}, {price_cny:,.0f} CNY in all ({job.situation.aside})"
 
 
 def _name(situation: Situation, server: int) -> str:

@@ -59,12 +59,11 @@ def run(question: PolicyAuditQuestion) -> PolicyAuditAnswer:
     expiring = tuple(_expiring(question, situation))
     unknown = sum(bool(one.unknown) for one in data)
     nowhere = sum(not one.servers for one in data)
-    note = ", synthetic" if situation.revision.synthetic else ""
     return PolicyAuditAnswer(
         headline=(
             f"{len(unlawful) or 'no'} jobs run unlawfully; of {len(data)} data sets {nowhere or 'none'} may be copied "
             f"to no server, of {unknown or 'none'} a fact is unknown; {len(expiring) or 'no'} papers have run out or "
-            f"will within {question.days} days ({policy.NO_ADVICE}{note})"
+            f"will within {question.days} days ({situation.aside})"
         ),
         citation=situation.citation(),
         meets_target=not unlawful,

@@ -70,9 +70,8 @@ def run(question: PolicyExplainQuestion) -> PolicyExplainAnswer:
         key=lambda way: (way.price_cny, way.evidence),
     )  # fmt: skip
     may = ", ".join(found.modes) or "nothing"
-    note = ", synthetic" if situation.revision.synthetic else ""
     return PolicyExplainAnswer(
-        headline=f"Data {job.dataset} of job {job.id} at {question.server}: lawful is {may} ({policy.NO_ADVICE}{note})",
+        headline=f"Data {job.dataset} of job {job.id} at {question.server}: lawful is {may} ({situation.aside})",
         citation=situation.citation("prices of evidence are assumptions of the library"),
         meets_target=found.allowed,
         job=job.id,

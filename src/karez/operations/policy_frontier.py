@@ -64,19 +64,19 @@ def run(question: PolicyFrontierQuestion) -> PolicyFrontierAnswer:
     job, known = situation.job(question.job), constants(question.costs)
     points = _points(job, job.costs(known, question.gbps, cipher=question.cipher))
     lawful = [point for point in points if point.on_frontier]
-    note = ", synthetic" if situation.revision.synthetic else ""
-    headline = f"No lawful mode of job {job.id} can be told the energy of ({policy.NO_ADVICE}{note})"
+    headline = f"No lawful mode of job {job.id} can be told the energy of ({situation.aside})"
     if lawful:
         least, most = lawful[0], lawful[-1]
         headline = (
             f"Job {job.id}: the least energy that is lawful is {least.energy_kwh:,.0f} kWh ({least.mode}); the most "
-            f"protective, {most.mode}, takes {most.energy_kwh:,.0f} kWh ({policy.NO_ADVICE}{note})"
+            f"protective, {most.mode}, takes {most.energy_kwh:,.0f} kWh ({situation.aside})"
         )
     citation = situation.citation("energy: chips with cooling, transport as attributed, ciphers on one core")
     if question.output:
         dots = [Dot(one.mode, one.energy_kwh, one.lawful, one.on_frontier) for one in points]
+        synthetic = ", synthetic" if situation.revision.synthetic else ""
         title = f"Job {job.id}: energy (kWh) by mode, from the least to the most protective"
-        legend = f"filled: lawful; hollow: not; line: the least energy for as much protection{note}"
+        legend = f"filled: lawful; hollow: not; line: the least energy for as much protection{synthetic}"
         write_new(question.output, svg_frontier(dots, title=title, note=legend))
     per_byte, marginal, attributed = _break_even(situation, job, known)
     sizes = job.sizes_gb()

@@ -79,11 +79,10 @@ def run(question: PolicyRecordQuestion) -> PolicyRecordAnswer:
     if not lawful:
         why = policy.said(verdict, (question.mode,), twin, **ids)
         raise Refused(f"data {job.dataset} may not go to {question.server}: {why}; the verdict is entry {entry}")
-    note = ", synthetic" if situation.revision.synthetic else ""
     return PolicyRecordAnswer(
         headline=(
             f"Entry {entry}: data {job.dataset} of job {job.id} to {question.server} by {question.mode} is lawful "
-            f"({policy.NO_ADVICE}{note})"
+            f"({situation.aside})"
         ),
         citation=situation.citation("Merkle tree and proofs of RFC 9162, signed by Ed25519"),
         entry=entry,

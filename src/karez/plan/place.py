@@ -74,7 +74,7 @@ class _Job:
 class _Data:
     """What the law says of a job's data at each server."""
 
-    def __init__(self, world: World, job: _Job, at_s: float, packs: Sequence[policy.Pack]) -> None:
+    def __init__(self, world: World, job: _Job, at_s: float, packs: Sequence[policy.Pack] | None) -> None:
         self._twin, self._job = world.intended, job
         self._law = policy.law(packs, at_s)
         # The papers must hold until the job has ended, begun as late as the plan may be.
@@ -95,8 +95,7 @@ class _Data:
 
     def kinds(self) -> list[int]:
         """The first server (row) of each that the law makes no difference between."""
-        columns = np.stack([column.astype(np.int64) for column in self._facts.columns.values()])
-        return [int(row) for row in np.sort(np.unique(columns, axis=1, return_index=True)[1])]
+        return [int(alike[0]) for alike in self._facts.alike()]
 
 
 def transport(world: World, *, figures: Figures = "typical") -> Transport:
@@ -146,7 +145,7 @@ def place(
     start = int(main_sites(world)[world["metros"].rows([job.metro])[0]])
     network = transport(world, figures=figures)
     oneway_us, previous = _from(network, start)
-    data = _Data(world, job, at_s, policy.shipped() if packs is None else packs)
+    data = _Data(world, job, at_s, packs)
     places = _places(world, job, oneway_us, data)
     fit = np.flatnonzero(places.fit)
     if not len(fit):

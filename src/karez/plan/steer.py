@@ -16,7 +16,7 @@ from karez.measure import policy
 from karez.measure.delay import Figures
 from karez.plan.place import main_sites, transport
 from karez.steer import DATA_CLASSES, LAYOUT, MARGIN_SHARE, MS_PER_S, NO_TOKENS_LIMIT, Table
-from karez.twin import Twin, World
+from karez.twin import World
 from karez.twin.graph import Graph
 from karez.twin.table import Array
 from karez.units import NS_PER_US, US_PER_MS
@@ -44,11 +44,11 @@ def compile(
     Endpoints that read no prompts (speed 0 or unknown) are left out of the candidates, as are those that are not
     reachable there and back. The law is that of `packs`; of those that come with Karez, where none are given.
     """
-    law = policy.law(policy.shipped() if packs is None else packs, at_s)
+    law = policy.law(packs, at_s)
     digest = world.intended.digest
     world = World(world.intended.at(at_s), world.actual)
     endpoints = world["endpoints"]
-    site = _follow(world.intended, "servers", "site", world.intended.resolve("endpoints", "server"))
+    site = policy.follow(world.intended, "servers", "site", world.intended.resolve("endpoints", "server"))
     metro, endpoint, rtt_ms = _reachable(world, site, figures)
     model, price = world.intended.resolve("endpoints", "model")[endpoint], endpoints["price_cny_per_mtoken"][endpoint]
     models = len(world["models"])
@@ -150,7 +150,7 @@ def _rtt_ns(network: Graph, goals: Array) -> Array:
 def _lawful(world: World, metro: Array, endpoint: Array, law: policy.Law, at_s: float) -> Array:
     """The classes of data (bits) that may go from each metro to each endpoint with what a gateway can do (uint8)."""
     twin = world.intended
-    domain = _follow(twin, "sites", "domain", main_sites(world)[metro])
+    domain = policy.follow(twin, "sites", "domain", main_sites(world)[metro])
     province = twin.resolve("metros", "province")[metro]
     homes, home = np.unique(np.stack([domain, province]), axis=1, return_inverse=True)
     servers, server = np.unique(twin.resolve("endpoints", "server")[endpoint], return_inverse=True)
@@ -162,11 +162,6 @@ def _lawful(world: World, metro: Array, endpoint: Array, law: policy.Law, at_s: 
     for at, name in enumerate(CLASS_FACTS):
         found |= may[home * len(CLASS_FACTS) + at, server].astype(np.uint8) * np.uint8(DATA_CLASSES[name])
     return found
-
-
-def _follow(twin: Twin, table: str, column: str, rows: Array) -> Array:
-    targets = twin.resolve(table, column)
-    return np.where(rows >= 0, targets[rows], NOWHERE) if len(targets) else np.full(len(rows), NOWHERE)
 
 
 def _laid_out(values: Array, dtype: str) -> Array:

@@ -28,7 +28,7 @@ from karez.errors import InputError, Refused
 from karez.record.locked import locked
 from karez.record.log import Record
 from karez.record.store import Event, Store, events
-from karez.twin.store import os_problem
+from karez.twin.store import os_problem, write_whole
 
 HASH_BYTES = 32
 ENTRIES, KEPT = "entries.record", "tree.json"
@@ -131,8 +131,7 @@ class EvidenceLog:
         if at_s < self.newest_s:
             raise Refused(f"{self._folder}: a head of {at_s} s after {self.newest_s} s would be back-dated")
         with self._told():
-            root = self._tree.root(self._tree.size)
-            self._tree.keep(at_s)
+            root = self._tree.keep(at_s)
         public = key.public_key().public_bytes_raw().hex()
         signature = key.sign(signed(self._tree.size, root, at_s)).hex()
         return Head(size=self._tree.size, root=root.hex(), at_s=at_s, key=public, signature=signature)
@@ -247,14 +246,15 @@ class Tree:
             self._grown(hashed)
         self.keep(self.head_s)
 
-    def keep(self, head_s: float) -> None:
-        """Put all of it on the disk, with the root that it gives and the moment of the newest head."""
+    def keep(self, head_s: float) -> bytes:
+        """The root, once all is on the disk with it and the moment of the newest head."""
         for file in self._files:
             file.flush()
         self.head_s = head_s
-        root = self.root(self.size).hex()
-        kept = _Kept(self.size, root, None if math.isinf(head_s) else head_s)
-        write_whole_over(self._folder / KEPT, msgspec.json.encode(kept))
+        root = self.root(self.size)
+        kept = _Kept(self.size, root.hex(), None if math.isinf(head_s) else head_s)
+        write_whole(self._folder / KEPT, msgspec.json.encode(kept), [])
+        return root
 
     def root(self, size: int) -> bytes:
         """The root of the first so many entries."""
@@ -389,16 +389,6 @@ class _Hashes:
     def close(self) -> None:
         with suppress(OSError):
             self._file.close()
-
-
-def write_whole_over(path: Path, data: bytes) -> None:
-    """Put `data` in place of what a file holds: all of it, or what was there stays."""
-    beside = path.with_name(f"{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def leaf(seq: int, at_s: float, kind: str, body: bytes) -> bytes:

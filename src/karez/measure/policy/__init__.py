@@ -11,7 +11,17 @@ from typing import get_args
 from karez.measure.policy.costs import J_PER_KWH, Costs
 from karez.measure.policy.law import Facts, Law, law, named_in
 from karez.measure.policy.packs import Pack, loaded, shipped
-from karez.measure.policy.questions import OWN, Asked, Recipients, as_classes, lawful, questions, recipients, stands_on
+from karez.measure.policy.questions import (
+    OWN,
+    Asked,
+    Recipients,
+    as_classes,
+    follow,
+    lawful,
+    questions,
+    recipients,
+    stands_on,
+)
 from karez.measure.policy.verdict import Ground, Verdict, against, located, named, said, told_facts, untold, verdict
 from karez.measure.policy.vocabulary import MODES, Mode, groups
 
@@ -34,6 +44,7 @@ __all__ = [
     "as_classes",
     "bits",
     "copied",
+    "follow",
     "law",
     "lawful",
     "loaded",

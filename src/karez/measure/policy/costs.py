@@ -93,7 +93,7 @@ def _of_mode(mode: Mode, work: Work, known: Constants, cipher: str) -> tuple[Arr
     if mode == "aggregate":
         return whole * known["aggregate_left_share"], whole / known["aggregate_gb_per_s"], 0.0
     if mode == "federate":
-        return 2.0 * known["federate_rounds"] * work.model_gb, none, known["federate_more_share"]
+        return _sendings(known) * work.model_gb, none, known["federate_more_share"]
     if mode == "stay":
         return whole * known["results_left_share"], none, 0.0
     moved, core_s = (whole * known["compressed_share"], whole / known["compress_gb_per_s"])
@@ -104,6 +104,11 @@ def _of_mode(mode: Mode, work: Work, known: Constants, cipher: str) -> tuple[Arr
     if mode != "plain":
         core_s = core_s + BOTH_ENDS * moved / known[cipher] + known["hpke_us"] * US
     return moved, core_s, known["tee_more_share"] if mode == "tee" else 0.0
+
+
+def _sendings(known: Constants) -> float:
+    """How often a model is sent in a federation: there and back in each round."""
+    return 2.0 * known["federate_rounds"]
 
 
 def _packing_pays(known: Constants) -> bool:
@@ -130,4 +135,4 @@ def federate_pays(size_gb: float, model_gb: float, known: Constants) -> bool:
 
     Source: data of a party > 2 x rounds x model.
     """
-    return size_gb > 2.0 * known["federate_rounds"] * model_gb
+    return size_gb > _sendings(known) * model_gb

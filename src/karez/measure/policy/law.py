@@ -19,7 +19,7 @@ import numpy as np
 from cedarpy import pst
 
 from karez.errors import InputError, Problem
-from karez.measure.policy.packs import FACTS_FIX, Pack, Rule, RuleSet
+from karez.measure.policy.packs import FACTS_FIX, Pack, Rule, RuleSet, shipped
 from karez.measure.policy.vocabulary import ALL_MODES, MODES, Fact, facts
 from karez.twin.table import Array
 
@@ -55,6 +55,25 @@ class Facts:
     def rows(self, which: Array | slice) -> Facts:
         """The facts of some of the questions."""
         return Facts({name: column[which] for name, column in self.columns.items()}, self.names)
+
+    def value(self, name: str, row: int) -> str | bool | int | None:
+        """What a fact is in one question; None where a number is not known."""
+        fact, value = facts()[name], int(self.columns[name][row])
+        if fact.kind == "choice":
+            return fact.values[value]
+        if fact.kind == "name":
+            return self.names[value]
+        if fact.kind == "flag":
+            return bool(value)
+        return None if value == ABSENT else value
+
+    def alike(self) -> list[Array]:
+        """The questions (rows) by what tells them apart, in the order of the first of each."""
+        if not len(self):
+            return []
+        columns = np.stack([column.astype(np.int64) for column in self.columns.values()])
+        _, first, which = np.unique(columns, axis=1, return_index=True, return_inverse=True)
+        return [np.flatnonzero(which.ravel() == kind) for kind in np.argsort(first)]
 
 
 class Decided(NamedTuple):
@@ -146,19 +165,20 @@ class Law(NamedTuple):
         return permitted & ~forbidden
 
 
-def law(packs: Sequence[Pack], at_s: float) -> Law:
-    """The rules of packs that are in force at a moment.
+def law(packs: Sequence[Pack] | None, at_s: float) -> Law:
+    """The rules of packs that are in force at a moment; of those that come with Karez, where none are given.
 
     A pack that says nothing yet denies everything: its sets have no rules.
 
     Raises:
         InputError: a rule asks what cannot be answered here; names every one.
     """
+    packs = shipped() if packs is None else packs
     sets = tuple(rules.at(at_s) for pack in packs for rules in pack.sets)
     compiler, problems, applies, asks = _Compiler(), list[Problem](), list[tuple[int, ...]](), list[frozenset[str]]()
     for rules in sets:
         steps = list[int]()
-        asks.append(frozenset().union(*(_asked_for(rule.template) for rule in rules.rules)))
+        asks.append(frozenset().union(*map(_asked_for, rules.rules)))
         for rule in rules.rules:
             try:
                 steps.append(compiler.rule(rule))
@@ -277,30 +297,25 @@ class _Compiler:
         return lambda values, asked: compare(asked.columns[fact.id], code)
 
 
-def _asked_for(node: object) -> frozenset[str]:
-    """The facts (ids) that are asked for anywhere under a node of a syntax tree."""
-    if isinstance(node, pst.GetAttr) and isinstance(node.base, pst.Var):
-        return frozenset({f"{node.base.name}.{node.attr}"})
-    if isinstance(node, tuple):
-        return frozenset().union(*map(_asked_for, node))
-    if is_dataclass(node):
-        return frozenset().union(*(_asked_for(getattr(node, field.name)) for field in fields(node)))
-    return frozenset()
-
-
 def named_in(rule: Rule) -> frozenset[str]:
     """All texts that a rule compares anything with."""
-    return _texts(rule.template.clauses)
+    return frozenset(node.value for node in _nodes(rule.template.clauses) if isinstance(node, pst.StringLit))
 
 
-def _texts(node: object) -> frozenset[str]:
-    if isinstance(node, pst.StringLit):
-        return frozenset({node.value})
-    if isinstance(node, tuple):
-        return frozenset().union(*map(_texts, node))
+def _asked_for(rule: Rule) -> frozenset[str]:
+    """The facts (ids) that a rule asks for."""
+    held = (node for node in _nodes(rule.template.clauses) if isinstance(node, pst.GetAttr))
+    return frozenset(f"{node.base.name}.{node.attr}" for node in held if isinstance(node.base, pst.Var))
+
+
+def _nodes(node: object) -> Iterator[object]:
+    """Everything in a syntax tree, from the top."""
+    yield node
+    within = node if isinstance(node, tuple) else ()
     if is_dataclass(node):
-        return frozenset().union(*(_texts(getattr(node, field.name)) for field in fields(node)))
-    return frozenset()
+        within = tuple(getattr(node, field.name) for field in fields(node))
+    for one in within:
+        yield from _nodes(one)
 
 
 def _place(names: tuple[str, ...], value: str) -> Array:

@@ -62,16 +62,10 @@ class Reference:
 def values(asked: Facts, row: int) -> dict[Holder, dict[str, Any]]:
     """The facts of one question by their holder, as Cedar takes them; a number that is not known is left out."""
     found: dict[Holder, dict[str, Any]] = {"resource": {}, "principal": {}, "context": {}}
-    for name, column in asked.columns.items():
-        fact, value = facts()[name], column[row]
-        if fact.kind == "choice":
-            found[fact.holder][fact.name] = fact.values[int(value)]
-        elif fact.kind == "name":
-            found[fact.holder][fact.name] = asked.names[int(value)]
-        elif fact.kind == "flag":
-            found[fact.holder][fact.name] = bool(value)
-        elif value != ABSENT:
-            found[fact.holder][fact.name] = int(value)
+    for name in asked.columns:
+        fact, value = facts()[name], asked.value(name, row)
+        if value is not None:
+            found[fact.holder][fact.name] = value
     return found
 
 

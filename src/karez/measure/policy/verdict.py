@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from karez.measure.policy.law import Decided, Facts, Law
+from karez.measure.policy.law import Facts, Law
 from karez.measure.policy.packs import Rule
 from karez.measure.policy.vocabulary import ALL_MODES, MODES, UNKNOWN, Fact, Mode, evidence_kinds, facts
 from karez.twin import Table, Twin
@@ -71,26 +71,26 @@ def named(bits: int) -> tuple[Mode, ...]:
 def verdict(law: Law, question: Facts, wanted: int = ALL_MODES) -> Verdict:
     """The verdict on a question (one row of facts); remedies are for the wanted modes (bits) that are not lawful."""
     decided = law.explain(question)
-    lawful = int(decided.lawful[0])
+    lawful, reasons = int(decided.lawful[0]), law.reasons(decided.matched)[:, :, 0]
     return Verdict(
         modes=named(lawful),
-        permits={mode: tuple(_permits(law, decided, MODES.index(mode))) for mode in named(lawful)},
-        denies={mode: _denies(law, decided, MODES.index(mode)) for mode in named(ALL_MODES & ~lawful)},
+        permits={mode: tuple(_permits(law, reasons[:, MODES.index(mode)])) for mode in named(lawful)},
+        denies={mode: _denies(law, reasons[:, MODES.index(mode)]) for mode in named(ALL_MODES & ~lawful)},
         missing=_missing(law, question, wanted & ~lawful),
         remedies=_remedies(law, question, wanted & ~lawful),
         not_yet=law.not_yet,
     )
 
 
-def _permits(law: Law, decided: Decided, mode: int) -> Iterator[Ground]:
-    reasons = law.reasons(decided.matched)[:, mode, 0]
+def _permits(law: Law, reasons: Array) -> Iterator[Ground]:
+    """The rules that permit a mode, by those (bits) that decide on it in each set."""
     for rules, bits in zip(law.sets, reasons.tolist(), strict=True):
         grounds = [rule for at, rule in enumerate(rules.rules) if bits >> at & 1]
         yield from (_ground(rules.name, rule) for rule in grounds if not rule.outside)
 
 
-def _denies(law: Law, decided: Decided, mode: int) -> dict[str, tuple[Ground, ...]]:
-    reasons = law.reasons(decided.matched)[:, mode, 0]
+def _denies(law: Law, reasons: Array) -> dict[str, tuple[Ground, ...]]:
+    """The sets that deny a mode, by the rules (bits) that decide on it in each."""
     found = {}
     for rules, bits in zip(law.sets, reasons.tolist(), strict=True):
         grounds = [rule for at, rule in enumerate(rules.rules) if bits >> at & 1]
@@ -291,19 +291,17 @@ def against(found: Verdict, modes: Sequence[Mode]) -> str:
 
 def told_facts(question: Facts, row: int) -> tuple[tuple[str, str, str], ...]:
     """Every fact of one question in words: its id, its value, and the column of the twin that holds it."""
-    found = []
-    for name, column in question.columns.items():
-        fact, value = facts()[name], column[row]
-        if fact.kind == "choice":
-            word = fact.values[int(value)]
-        elif fact.kind == "name":
-            word = question.names[int(value)]
-        elif fact.kind == "flag":
-            word = "yes" if value else "no"
-        else:
-            word = UNKNOWN if value < 0 else f"{int(value):,}"
-        found.append((name, word, " or ".join(fact.held_in)))
-    return tuple(found)
+    return tuple(
+        (name, _word(question.value(name, row)), " or ".join(facts()[name].held_in)) for name in question.columns
+    )
+
+
+def _word(value: str | bool | int | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def untold(datasets: Table, dataset: str) -> tuple[str, ...]:
