@@ -367,7 +367,7 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
         room = part * max(before - unit - made.bound, 0.0)
 
         def hear(least: float, room: float = room) -> None:
-            known = min(least, _least(made, made.bound + room), made.value)
+            known = min(_least(made, least), _least(made, made.bound + room), made.value)
             if made.value - known < NEWS_SHARE * (made.value - made.rungs[-1].bound):
                 made.note("exact", known)
 
