@@ -11,9 +11,9 @@ from scipy.optimize import linprog
 
 from karez.plan.covering import branch
 from karez.plan.covering.branch import branched, is_branchable
-from karez.plan.covering.highs import Enough
 from karez.plan.covering.program import Program
 from karez.plan.covering.relax import Solved, bound_of, relaxed
+from karez.plan.highs import Enough
 from karez.twin.table import Array
 from tests.covering import KINDS, best_by_highs, best_of_all, drawn
 

@@ -25,10 +25,10 @@ from karez.measure.core import LONGEST_NS
 from karez.measure.delay import Figures
 from karez.measure.reach import Reach
 from karez.plan.covering.flow import assigned, augment, leave
-from karez.plan.covering.highs import Enough
 from karez.plan.covering.ladder import Climb, Effort, Rung, climb, is_closed
 from karez.plan.covering.program import Program, Smaller, fixed, summed
 from karez.plan.covering.relax import bound_of
+from karez.plan.highs import Enough
 from karez.plan.plan import Action, Alternative, Plan, Proof
 from karez.plan.reads import Read
 from karez.plan.sites import (

@@ -18,9 +18,9 @@ import numpy as np
 
 from karez.plan.covering import search
 from karez.plan.covering.excess import End, Excess
-from karez.plan.covering.highs import Enough, run
 from karez.plan.covering.program import Program
 from karez.plan.covering.relax import Duals, Solved, bound_of
+from karez.plan.highs import Enough, run
 from karez.twin.table import Array
 
 # What a node has decided on a choice.

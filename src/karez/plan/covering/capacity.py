@@ -21,8 +21,8 @@ from numba import njit
 
 from karez.plan.covering import flow
 from karez.plan.covering.flow import Flow
-from karez.plan.covering.highs import UNBOUNDED, Enough, Entries, model_of, run
 from karez.plan.covering.program import Program, summed
+from karez.plan.highs import UNBOUNDED, Enough, Entries, model_of, run
 from karez.twin.table import Array
 
 # Rounds in which the rows f <= y that a relaxation breaks are added, and by how much one must be broken.

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from karez.plan.covering.highs import UNBOUNDED, Enough, model_of, run, solver_of
 from karez.plan.covering.program import Program, fixed, only, runs
 from karez.plan.covering.relax import BOUNDED, FINEST, Duals
+from karez.plan.highs import UNBOUNDED, Enough, model_of, run, solver_of
 from karez.twin.table import Array
 
 # Choices that pay which are at home in one cluster, at most: more prove more, and take longer.

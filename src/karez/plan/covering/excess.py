@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import highspy
 import numpy as np
 
-from karez.plan.covering.highs import UNBOUNDED, Enough, model_of, run, solver_of
 from karez.plan.covering.program import Program, runs
+from karez.plan.highs import UNBOUNDED, Enough, model_of, run, solver_of
 from karez.twin.table import Array
 
 # What the weight in all is scaled to, so that the solver's tolerances mean something.

@@ -18,7 +18,6 @@ import numpy as np
 from karez.plan.covering import capacity, clusters, search
 from karez.plan.covering.ascent import ascended
 from karez.plan.covering.branch import branched, is_branchable
-from karez.plan.covering.highs import Enough
 from karez.plan.covering.program import Program, Smaller, fixed, only, runs, undominated
 from karez.plan.covering.relax import (
     METHODS,
@@ -31,6 +30,7 @@ from karez.plan.covering.relax import (
     separated,
     solved,
 )
+from karez.plan.highs import Enough
 from karez.twin.table import Array
 
 Effort = Literal["greedy", "relaxed", "searched", "exact"]

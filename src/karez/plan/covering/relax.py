@@ -16,8 +16,8 @@ import numpy as np
 
 from karez.plan.covering import capacity
 from karez.plan.covering.excess import Excess
-from karez.plan.covering.highs import UNBOUNDED, Enough, Entries, model_of, run, solver_of, start_from
 from karez.plan.covering.program import Program, runs
+from karez.plan.highs import UNBOUNDED, Enough, Entries, model_of, run, solver_of, start_from
 from karez.twin.table import Array
 
 # What the weight of a group is scaled to, so that the solver's tolerances mean something.

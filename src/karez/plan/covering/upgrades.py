@@ -20,7 +20,7 @@ from numba import njit
 from karez.measure.cover import Segments, longer, segments
 from karez.measure.reach import Reach, timed
 from karez.measure.repair import Whole, pop, push
-from karez.plan.covering.highs import UNBOUNDED, Enough, model_of, run, solver_of, start_from
+from karez.plan.highs import UNBOUNDED, Enough, model_of, run, solver_of, start_from
 from karez.twin.table import Array
 
 # Words of a set of upgrades around one candidate, so 64 times as many of them; more are let pass as if they were free.

@@ -50,13 +50,28 @@ def run(solver: Any) -> None:
         solver.run()
 
 
-def model_of(parts: Sequence[Entries], *, cost: Array, lower: Array, upper: Array, whole: Array | None = None) -> Any:
-    """A model of the entries of `parts`, whose columns are from 0 to 1, and integers where `whole` (a mask) is set."""
+def model_of(
+    parts: Sequence[Entries],
+    *,
+    cost: Array,
+    lower: Array,
+    upper: Array,
+    whole: Array | None = None,
+    most: Array | None = None,
+) -> Any:
+    """A model of the entries of `parts`, whose columns are from 0 to 1, and integers where `whole` (a mask) is set.
+
+    Columns go up to `most` where that is given.
+    """
     row, column, value = (np.concatenate(each) for each in zip(*parts, strict=True))
     matrix = csr_array((value, (row, column)), shape=(len(lower), len(cost)))
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = len(cost), len(lower)
-    model.col_cost_, model.col_lower_, model.col_upper_ = cost, np.zeros(len(cost)), np.ones(len(cost))
+    model.col_cost_, model.col_lower_, model.col_upper_ = (
+        cost,
+        np.zeros(len(cost)),
+        np.ones(len(cost)) if most is None else most,
+    )
     model.row_lower_, model.row_upper_ = lower, upper
     model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
     model.a_matrix_.start_, model.a_matrix_.index_ = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)

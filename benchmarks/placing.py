@@ -1,0 +1,287 @@
+"""A nation's day of jobs: how near to the best plan, in what time; against linear solvers, and against two habits.
+
+All is CPU of one thread, sorting menus included; building the instance is stated apart. Plans are counted again by the
+checker, which shares nothing with the solver, and so are bounds. Habits place one job after the other, as they come:
+where it is cheapest, or nearest, of the places and hours that there is room for.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import highspy
+import numpy as np
+from scipy.sparse import csr_array
+
+from benchmarks import Figure, figure
+from benchmarks.instances.jobs import SETTINGS, Nation, nation
+from karez.plan.highs import Enough, solver_of
+from karez.plan.placing import check
+from karez.plan.placing.pricing import cheapest, sorted_by_money, sums_of, unserved
+from karez.plan.placing.program import Chosen, Program, Used, available, nothing
+from karez.plan.placing.relax import COLUMN, FURTHER, Columns, Relaxation
+from karez.plan.placing.solve import STEPS, Solution, relaxed, solved
+from karez.plan.placing.whole import begun, chosen_of
+from karez.twin.table import Array
+
+NAME = "placing"
+SEEDS = (1, 2, 3)
+# The size, its limit (CPU s), and the bar of its gap.
+GAPS = (("jobs-100k", 30.0, 0.015), ("jobs-10k", 30.0, 0.04))
+MEMORY_BAR_GB, TIMES_BAR, NEAR_SHARE = 3.0, 20.0, 0.001
+HABIT_BARS = {"one at a time, cheapest": 0.10, "nearest first": 0.25}
+# A linear solver that has not come near within so many CPU seconds is given up.
+GIVEN_UP_S = 120.0
+# Where distance is all that counts: for the price of a GB, for each hour later, and for not being served.
+DISTANCE_CNY, LATER_CNY, FAR_CNY = 1e6, 1e-3, 1e9
+
+
+class Run(NamedTuple):
+    """One instance solved: CPU seconds to build and to solve it, and what the checker says of it."""
+
+    nation: Nation
+    solution: Solution
+    build_s: float
+    solve_s: float
+    checked: check.Checked
+    bound: float
+
+
+def run() -> list[Figure]:
+    """Gaps, then linear programs, then habits."""
+    _warm()
+    figures = list[Figure]()
+    for name, limit_s, bar in GAPS:
+        runs = [_run(name, seed, limit_s) for seed in SEEDS]
+        figures += _gap_figures(name, limit_s, bar, runs)
+        figures += [each for one in runs[:1] for each in _habits(name, one)]
+    return [*figures, *_linear()]
+
+
+def _warm() -> None:
+    """Compile what is compiled, outside of all times."""
+    made = nation(SETTINGS["jobs-1k"], 1)
+    solved(made.program)
+
+
+def _run(name: str, seed: int, limit_s: float) -> Run:
+    begun = time.process_time()
+    made = nation(SETTINGS[name], seed)
+    built = time.process_time()
+    solution = solved(made.program, enough=_after(limit_s))
+    ended = time.process_time()
+    said, bound = check.checked(made.program, solution.chosen), check.bound(made.program, solution.prices)
+    return Run(made, solution, built - begun, ended - built, said, bound)
+
+
+def _gap_figures(name: str, limit_s: float, bar: float, runs: list[Run]) -> Iterator[Figure]:
+    worst = max((one.checked.cny - one.bound) / one.bound for one in runs)
+    yield figure(f"{name}: proven gap, the worst of {len(runs)} seeds", worst, "share", bar)
+    yield figure(f"{name}: CPU to plan and bound, the longest", max(one.solve_s for one in runs), "s", limit_s)
+    yield figure(f"{name}: CPU to build the instance, the longest", max(one.build_s for one in runs), "s")
+    problems = sum(len(one.checked.problems) for one in runs)
+    yield figure(f"{name}: limits passed, by the checker", problems, "", 0.0)
+    off = max(abs(one.bound - one.solution.price_bound) / abs(one.bound) for one in runs)
+    yield figure(f"{name}: bound of the solver against that of the checker", off, "share", 1e-6)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    yield figure(f"{name}: memory, build and checker included", most, "GB", MEMORY_BAR_GB)
+    first = runs[0]
+    program = first.nation.program
+    for what, value in (
+        ("jobs", int(program.jobs.number.sum())),
+        ("classes", len(program.jobs.number)),
+        ("pools", len(program.pools.site)),
+        ("arms on menus", len(program.arms)),
+        ("largest gang", float(first.nation.size[first.nation.kind > 0].max())),
+        ("work unserved that no place can do", _share(first.nation, _impossible(program))),
+        ("work unserved in the plan", _share(first.nation, _left(program, first.solution.chosen))),
+    ):
+        yield figure(f"{name}, seed {SEEDS[0]}: {what}", value, "share" if what.startswith("work") else "")
+
+
+def _left(program: Program, chosen: Chosen) -> Array:
+    """Of each class how many are not served."""
+    return np.asarray(program.jobs.number - np.bincount(chosen.job, chosen.number, len(program.jobs.number)))
+
+
+def _impossible(program: Program) -> Array:
+    """Of each class how many no option could serve if they were alone."""
+    menus = sorted_by_money(program)
+    alone = cheapest(menus, sums_of(menus.program, nothing(program)), unserved(program))
+    return np.where(alone.arm < 0, program.jobs.number, 0)
+
+
+def _share(made: Nation, left: Array) -> float:
+    return float(left @ made.work / (made.program.jobs.number @ made.work))
+
+
+def _habits(name: str, ours: Run) -> Iterator[Figure]:
+    """What the work that a habit serves costs in our plan of that work; and how much more our plan of all serves."""
+    program, dear = ours.nation.program, ours.nation.program.jobs.unserved_cny
+    our_left = _left(program, ours.solution.chosen)
+    our_money = ours.checked.cny - float(our_left @ dear)
+    for habit, as_seen in (("one at a time, cheapest", program), ("nearest first", _by_distance(program))):
+        theirs = _one_by_one(as_seen, np.random.default_rng(SEEDS[0]))
+        said, left = check.checked(program, theirs), _left(program, theirs)
+        assert not said.problems
+        money = said.cny - float(left @ dear)
+        same = replace(program, jobs=program.jobs._replace(number=(program.jobs.number - left).astype(np.int32)))
+        # Whom our plan of the same work leaves out is paid for as not served.
+        mine = check.checked(same, solved(same, enough=_after(GAPS[0][1])).chosen)
+        assert not mine.problems
+        yield figure(
+            f"{name}, {habit}: its work costs less in our plan by", 1.0 - mine.cny / money, "share", HABIT_BARS[habit],
+            better="higher",
+        )  # fmt: skip
+        unserved_share = _share(ours.nation, our_left)
+        for what, value, yardstick, unit in (
+            ("work unserved (yardstick), and in our plan", unserved_share, _share(ours.nation, left), "share"),
+            ("money (yardstick), and of our plan that serves more", our_money / 1e6, money / 1e6, "M CNY"),
+        ):
+            yield figure(f"{name}, {habit}: {what}", value, unit, yardstick=yardstick)
+
+
+def _one_by_one(program: Program, random: np.random.Generator) -> Chosen:
+    """Jobs in random order, each where it costs least of what there is room for."""
+    menus = sorted_by_money(program)
+    found = cheapest(menus, sums_of(menus.program, nothing(program)), unserved(program))
+    none = Columns(np.empty(0, COLUMN), np.zeros(len(program.jobs.number) + 1, np.int64), np.empty(0, FURTHER))
+    whole = begun(menus, nothing(program), found, none)
+    whole.late = random.random(len(whole.late))
+    whole.improve()
+    chosen = chosen_of(whole.best)
+    return chosen._replace(arm=menus.order[chosen.arm], number=chosen.number.astype(np.int64))
+
+
+def _by_distance(program: Program) -> Program:
+    """The program in which distance (what a GB costs) is all that counts, and then the hour."""
+    arms, jobs = program.arms.copy(), program.jobs
+    arms["cny"], arms["cny_per_gb"] = DISTANCE_CNY * arms["cny_per_gb"], 0.0
+    hour = np.arange(program.hours) * LATER_CNY
+    pools = program.pools._replace(cny=np.broadcast_to(hour, program.pools.cny.shape).copy())
+    dear = jobs._replace(unserved_cny=np.full(len(jobs.number), FAR_CNY))
+    return replace(program, pools=pools, arms=arms, jobs=dear)
+
+
+def _after(limit_s: float) -> Enough:
+    begun_s = time.process_time()
+    return lambda: time.process_time() - begun_s >= limit_s
+
+
+def _linear() -> Iterator[Figure]:
+    """The linear program of jobs-1k: CPU seconds until the bound is within a share of the optimum, by us and HiGHS."""
+    program = nation(SETTINGS["jobs-1k"], SEEDS[0]).program
+    _, rows, nonzeros = _explicit(program)
+    best = float("inf")
+    optimum = _optimum(program)
+    yield figure("jobs-1k, linear program: entries of the matrix", nonzeros, "")
+    for method in ("simplex", "ipm", "pdlp"):
+        begun = time.process_time()
+        solver = solver_of(lambda begun=begun: time.process_time() - begun >= GIVEN_UP_S)  # type: ignore[misc]
+        solver.setOptionValue("solver", method)
+        for option in ("pdlp_optimality_tolerance", "ipm_optimality_tolerance", "kkt_tolerance"):
+            solver.setOptionValue(option, NEAR_SHARE)
+        solver.passModel(_explicit(program)[0])
+        solver.run()
+        took_s = time.process_time() - begun
+        dual = np.maximum(-np.array(solver.getSolution().row_dual)[len(program.jobs.number) :], 0.0)
+        said = check.bound(program, _prices(dual, rows))
+        is_near = said >= optimum * (1 - NEAR_SHARE)
+        yield figure(f"jobs-1k, HiGHS {method}: CPU until it stops", took_s, "s")
+        yield figure(
+            f"jobs-1k, HiGHS {method}: below the optimum by our bound of its duals", 1 - said / optimum, "share"
+        )
+        if is_near:
+            best = min(best, took_s)
+    begun = time.process_time()
+    relaxation = Relaxation(sorted_by_money(program))
+    round_ = 0
+    while relaxation.bound < optimum * (1 - NEAR_SHARE):
+        relaxation.step(STEPS[min(round_, len(STEPS) - 1)])
+        relaxation.prove(relaxation.now)
+        round_ += 1
+    took_s = time.process_time() - begun
+    yield figure("jobs-1k, ours: CPU until within 0.1 % (yardstick: the best of HiGHS)", took_s, "s", yardstick=best)
+    yield figure("jobs-1k: times less CPU than the best of HiGHS", best / took_s, "", TIMES_BAR, better="higher")
+
+
+def _optimum(program: Program) -> float:
+    """The optimum of the linear program, but for less than a millionth: a bound that gains nothing more."""
+    return relaxed(sorted_by_money(program), near_share=1e-7, spare_share=0.0).bound
+
+
+def _explicit(program: Program) -> tuple[Any, list[tuple[int, ...]], int]:
+    """The linear program of all options, written out; the shapes of its limits, and how many entries it has."""
+    number, limits = len(program.jobs.number), available(program)
+    size = sum(limit.size for limit in limits)
+    job, cost, starts, row, value = _written_out(program)
+    options = len(cost)
+    of = np.repeat(np.arange(options), np.diff(starts))
+    matrix = csr_array(
+        (
+            np.concatenate([np.ones(options), value]),
+            (np.concatenate([job, number + row]), np.concatenate([np.arange(options), of])),
+        ),
+        shape=(number + size, options),
+    )
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = options, number + size
+    model.col_cost_, model.offset_ = cost - program.jobs.unserved_cny[job], program.unserved_cny
+    model.col_lower_, model.col_upper_ = np.zeros(options), np.full(options, highspy.kHighsInf)
+    model.row_lower_ = np.full(number + size, -highspy.kHighsInf)
+    model.row_upper_ = np.concatenate([program.jobs.number.astype(float), *(limit.ravel() for limit in limits)])
+    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    model.a_matrix_.start_, model.a_matrix_.index_ = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
+    model.a_matrix_.value_ = matrix.data
+    return model, [limit.shape for limit in limits], matrix.nnz
+
+
+def _prices(dual: Array, shapes: list[tuple[int, ...]]) -> Used:
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    return Used(*(part.reshape(shape) for part, shape in zip(np.split(dual, ends[:-1]), shapes, strict=True)))
+
+
+def _written_out(program: Program) -> tuple[Array, Array, Array, Array, Array]:
+    """All options: job and cost (CNY) of each, and its entries (rows of limits, values) as runs."""
+    sizes = np.array([limit.size for limit in available(program)])
+    first = np.concatenate([[0], np.cumsum(sizes)])[:4]
+    counts = _write_out(program, first, None)
+    job, cost = np.empty(counts[0], np.int64), np.empty(counts[0])
+    starts, row, value = np.empty(counts[0] + 1, np.int64), np.empty(counts[1], np.int64), np.empty(counts[1])
+    _write_out(program, first, (job, cost, starts, row, value))
+    return job, cost, starts, row, value
+
+
+def _write_out(program: Program, first: Array, into: tuple[Array, ...] | None) -> tuple[int, int]:
+    """Count options and entries, or write them; arms of this instance have one leg, and loads are even."""
+    jobs, hours, at, entry = program.jobs, program.hours, 0, 0
+    for job in range(len(jobs.number)):
+        menu = int(jobs.menu[job])
+        for arm in range(int(program.menus[menu]), int(program.menus[menu + 1])):
+            length, chips = check.hours_and_chips(program, job, arm)
+            row = program.arms[arm]
+            pool, route = int(row["pool"]), int(row["route"])
+            if chips > program.pools.chips[pool].max():
+                continue
+            links = program.routes.links[program.routes.starts[route] : program.routes.starts[route + 1]]
+            site, gb = int(program.pools.site[pool]), float(jobs.gb[job]) / length
+            bases = [first[0] + pool * hours, first[1] + site * hours, first[2] + site * hours]
+            bases += (first[3] + links * hours).tolist()
+            values = [chips, chips * program.pools.kw[pool], gb, *[gb] * len(links)]
+            for start in range(int(jobs.opens[job]), int(jobs.closes[job]) - length + 1):
+                size = len(bases) * length
+                if into is not None:
+                    into[0][at], into[2][at] = job, entry
+                    money = float(program.pools.cny[pool, start : start + length].sum()) * chips
+                    into[1][at] = money + float(row["cny_per_gb"]) * float(jobs.gb[job])
+                    span = np.arange(start, start + length)
+                    into[3][entry : entry + size] = (np.array(bases)[:, None] + span).ravel()
+                    into[4][entry : entry + size] = np.repeat(values, length)
+                at, entry = at + 1, entry + size
+    if into is not None:
+        into[2][at] = entry
+    return at, entry

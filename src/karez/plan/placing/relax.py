@@ -1,0 +1,471 @@
+"""The linear relaxation: prices of everything that is shared, and with them a bound for every plan.
+
+Options that were the cheapest under some prices are columns. A primal-dual method moves shares of them and prices a few
+steps at a time; then every option of every job is priced (`pricing.cheapest`), which gives a bound and new columns.
+There is no matrix: what columns use are differences of prefix sums.
+
+Source: A. Chambolle, T. Pock, "A first-order primal-dual algorithm for convex problems" (2011), with the step lengths
+of T. Pock, A. Chambolle, "Diagonal preconditioning for first order primal-dual algorithms" (2011).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from karez.plan.placing.pricing import Cheapest, Sorted, Sums, cheapest, fixed_cny, sum_up, sums_of, unserved
+from karez.plan.placing.program import (
+    NONE,
+    Jobs,
+    Pools,
+    Program,
+    Routes,
+    Used,
+    available,
+    chips_of,
+    hours_of,
+    load_of,
+    nothing,
+    part_of,
+)
+from karez.twin.table import Array
+
+# What a limit counts as at least, so that one of zero has a price.
+LEAST_LIMIT = 1e-9
+# Step lengths as a share of the longest for which the method is known to converge.
+STEP_SHARE = 0.99
+# The weight of prices against shares, as a multiple of what their lengths would say; and what it begins with.
+WEIGHT, FIRST_WEIGHT = 2.0, 0.5
+# Columns without a share that cost so much more than the cheapest, as a share of it, are dropped.
+DROPPED_SHARE = 0.03
+# Jobs are priced in so many parts, one after each few steps.
+PARTS = 3
+# Shares and amounts below this are none.
+NOTHING = 1e-9
+# A run of hours in which an option takes as many chips of a pool, and as many GB an hour over a route. An option whose
+# load varies, or that has several legs, takes several of them, one after the other by `then`.
+PIECE = [
+    ("begin", np.int16),
+    ("end", np.int16),
+    ("pool", np.int32),
+    ("route", np.int32),
+    ("chips", np.float32),
+    ("gb_per_h", np.float32),
+    ("then", np.int32),
+]
+# An option that is weighed: its first piece, money that depends on no hour, the share of its class, and sums of that.
+COLUMN = np.dtype([
+    *PIECE,
+    ("job", np.int32),
+    ("arm", np.int32),
+    ("start", np.int16),
+    ("cny", np.float64),
+    ("share", np.float64),
+    ("sum", np.float64),
+])  # fmt: skip
+FURTHER = np.dtype(PIECE)
+
+
+class Columns(NamedTuple):
+    """Columns (COLUMN) sorted by job, those of job k from `starts[k]` to `starts[k + 1]`; further pieces (FURTHER)."""
+
+    rows: Array
+    starts: Array
+    further: Array
+
+
+@dataclass
+class Relaxation:
+    """The relaxation on its way: the best bound, the prices that prove it, and columns with their shares.
+
+    Its shares leave the `spare_share` of everything unused, since whole jobs do not fill all; bounds are of the whole.
+    """
+
+    menus: Sorted
+    spare_share: float = 0.0
+    bound: float = -math.inf
+    prices: Used = field(init=False)
+    # The prices of the method, which need not be those that prove the best bound.
+    now: Used = field(init=False)
+    found: Cheapest = field(init=False)
+    columns: Columns = field(init=False)
+    unserved_share: Array = field(init=False)
+    weight: float = 0.0
+    turn: int = 0
+
+    def __post_init__(self) -> None:
+        """Nothing has a price, nobody is served, and the bound is what all cost where they cost least."""
+        program = self.menus.program
+        jobs = len(program.jobs.number)
+        self.prices = self.now = nothing(program)
+        self.found, self.unserved_share = unserved(program), np.ones(jobs)
+        self.columns = Columns(np.empty(0, COLUMN), np.zeros(jobs + 1, np.int64), np.empty(0, FURTHER))
+        self.prove(self.now)
+
+    def prove(self, prices: Used) -> float:
+        """The bound that prices prove, kept where it is better; what is cheapest under them becomes columns."""
+        program, sums = self.menus.program, sums_of(self.menus.program, prices)
+        self.found = cheapest(self.menus, sums, self.found)
+        bound = bound_of(program, self.found, prices)
+        if bound > self.bound:
+            self.bound, self.prices = bound, prices
+        self.columns = _renewed(program, self.columns, self.found, sums)
+        return bound
+
+    def step(self, steps: int) -> None:
+        """So many steps of the method on the columns, then new ones of a part of the jobs by the average of prices."""
+        program = self.menus.program
+        if not self.weight:
+            rows = sum(limit.size for limit in available(program))
+            self.weight = FIRST_WEIGHT * abs(self.bound) / math.sqrt(max(len(program.jobs.number) * rows, 1))
+        self.unserved_share, self.now = _moved(
+            program, self.columns, self.unserved_share, self.now, self.weight, steps, 1.0 - self.spare_share
+        )
+        length = math.sqrt(
+            sum(_squared(price * limit) for price, limit in zip(self.now, available(program), strict=True))
+        )
+        shares = math.sqrt(_squared(self.columns.rows["share"]) + _squared(self.unserved_share))
+        if length > 0:
+            self.weight = math.sqrt(self.weight * WEIGHT * length / shares)
+        sums = sums_of(program, self.now)
+        self.found = cheapest(self.menus, sums, self.found, first=self.turn % PARTS, each=PARTS)
+        self.turn += 1
+        self.columns = _renewed(program, self.columns, self.found, sums)
+
+
+def bound_of(program: Program, found: Cheapest, prices: Used) -> float:
+    """What every plan costs at least, by what is cheapest for each job under prices (CNY)."""
+    there = zip(prices, available(program), strict=True)
+    return float(found.cny @ program.jobs.number) - sum(float((price * limit).sum()) for price, limit in there)
+
+
+def _squared(values: Array) -> float:
+    return float((values * values).sum())
+
+
+def _renewed(program: Program, columns: Columns, found: Cheapest, sums: Sums) -> Columns:
+    """The columns that may still matter and what was found, each of them once."""
+    new = _count_pieces(program.jobs, program.arms, program.loads, found)
+    rows = np.empty(len(columns.rows) + len(found.arm), COLUMN)
+    further = np.empty(len(columns.further) + new, FURTHER)
+    starts = np.zeros(len(columns.starts), np.int64)
+    size = _renew(program.jobs, program.arms, program.loads, columns, found, sums, rows, starts, further)
+    return Columns(rows[:size], starts, further)
+
+
+def _moved(
+    program: Program,
+    columns: Columns,
+    unserved_share: Array,
+    prices: Used,
+    weight: float,
+    steps: int,
+    used_share: float,
+) -> tuple[Array, Used]:
+    """Shares of jobs that are not served and prices after so many steps, averages of them; shares are written."""
+    pools, routes, jobs, count = program.pools, program.routes, program.jobs, program.jobs.number.astype(float)
+    whole = Used(*(limit * used_share for limit in available(program)))
+    limits = Used(*(np.maximum(limit, LEAST_LIMIT) for limit in whole))
+    # The step of a column goes by what it uses of all limits, that of a limit by what all columns use of it.
+    ones, bare = Used(*(1.0 / limit for limit in limits)), pools._replace(cny=np.zeros_like(pools.cny))
+    chip, gb = np.zeros((len(pools.site), program.hours + 1)), np.zeros((len(routes.site), program.hours + 1))
+    sum_up(bare, routes, ones, chip, gb)
+    step = np.empty(len(count))
+    _steps(jobs, columns, count, chip, gb, ones.chip_hours, STEP_SHARE / weight, step)
+    used, chip_used, gb_used = nothing(program), np.zeros_like(chip), np.zeros_like(gb)
+    _use_all(pools, routes, jobs, columns, count, chip_used, gb_used, used)
+    rise = Used(
+        *(
+            STEP_SHARE * weight / (np.maximum(row, LEAST_LIMIT * limit) * limit)
+            for row, limit in zip(used, limits, strict=True)
+        )
+    )
+    unserved_share, prices = unserved_share.copy(), Used(*(price.copy() for price in prices))
+    sum_unserved, sum_prices = np.zeros(len(count)), nothing(program)
+    _move(
+        pools, routes, jobs, columns, count, jobs.unserved_cny * count, whole, step, rise, unserved_share,
+        prices, sum_unserved, sum_prices, chip, gb, chip_used, gb_used, used, steps,
+    )  # fmt: skip
+    columns.rows["share"] = columns.rows["sum"] / steps
+    return sum_unserved / steps, Used(*(each / steps for each in sum_prices))
+
+
+@njit(inline="always")
+def _end_of_run(begin: int, last: int, load: int, loads: Array) -> int:
+    """The hour up to which the load stays as it is."""
+    end = last
+    if load >= 0:
+        end = begin + 1
+        while end < last and loads[load, end] == loads[load, begin]:
+            end += 1
+    return end
+
+
+@njit(cache=True)
+def _count_pieces(jobs: Jobs, arms: Array, loads: Array, found: Cheapest) -> int:
+    """The pieces of what was found beside first ones."""
+    number = 0
+    for job in range(found.arm.size):
+        arm, start, load = found.arm[job], found.start[job], jobs.load[job]
+        if arm < 0 or (load < 0 and arms[arm].then < 0):
+            continue
+        leg, last = arm, start + hours_of(job, arm, jobs, arms)
+        number -= 1
+        while leg >= 0:
+            begin = start
+            while begin < last:
+                begin = _end_of_run(begin, last, load, loads)
+                number += 1
+            leg = arms[leg].then
+    return number
+
+
+@njit(cache=True)
+def _write(
+    job: int, arm: int, start: int, jobs: Jobs, arms: Array, loads: Array, rows: Array, at: int, further: Array,
+    free: int,
+) -> int:  # fmt: skip
+    """Write an option as a column and further pieces from `free` on; where there is room for the next one."""
+    hours, chips, load = hours_of(job, arm, jobs, arms), chips_of(job, arm, jobs, arms), jobs.load[job]
+    rows[at].job, rows[at].arm, rows[at].start = job, arm, start
+    rows[at].cny, rows[at].share, rows[at].sum = fixed_cny(job, arm, chips, jobs, arms), 0.0, 0.0
+    leg, last, before = arm, start + hours, -2
+    while leg >= 0:
+        part = part_of(chips, arms[leg].share)
+        chip_hours, whole = load_of(part, hours, start, load, loads)
+        gb = jobs.gb[job] * arms[leg].gb_share + arms[leg].gb_per_chip_h * chip_hours
+        route = arms[leg].route if gb > 0 else NONE
+        begin = start
+        while begin < last:
+            end, share = _end_of_run(begin, last, load, loads), 1.0
+            if load >= 0:
+                share = loads[load, begin]
+            now, each = part_of(part, share), gb * share / whole
+            if before == -2:
+                rows[at].begin, rows[at].end, rows[at].pool, rows[at].route = begin, end, arms[leg].pool, route
+                rows[at].chips, rows[at].gb_per_h, rows[at].then = now, each, -1
+                before = -1
+            else:
+                if before == -1:
+                    rows[at].then = free
+                else:
+                    further[before].then = free
+                further[free].begin, further[free].end = begin, end
+                further[free].pool, further[free].route = arms[leg].pool, route
+                further[free].chips, further[free].gb_per_h, further[free].then = now, each, -1
+                before = free
+                free += 1
+            begin = end
+        leg = arms[leg].then
+    return free
+
+
+@njit(cache=True)
+def _copy(columns: Columns, row: int, rows: Array, at: int, further: Array, free: int) -> int:
+    """Copy a column with its further pieces."""
+    rows[at] = columns.rows[row]
+    old, before = columns.rows[row].then, -1
+    while old >= 0:
+        further[free] = columns.further[old]
+        if before < 0:
+            rows[at].then = free
+        else:
+            further[before].then = free
+        before = free
+        free += 1
+        old = columns.further[old].then
+    return free
+
+
+@njit(cache=True)
+def _renew(
+    jobs: Jobs, arms: Array, loads: Array, columns: Columns, found: Cheapest, sums: Sums, rows: Array, starts: Array,
+    further: Array,
+) -> int:  # fmt: skip
+    to, free = 0, 0
+    for job in range(found.arm.size):
+        arm, start = found.arm[job], found.start[job]
+        is_new, most = arm >= 0, found.cny[job] + DROPPED_SHARE * abs(found.cny[job])
+        for row in range(columns.starts[job], columns.starts[job + 1]):
+            is_found = columns.rows[row].arm == arm and columns.rows[row].start == start
+            is_new = is_new and not is_found
+            if not is_found and columns.rows[row].share <= NOTHING:
+                cny = columns.rows[row].cny + _price(row, jobs.quota[job], columns, sums.chip, sums.gb, sums.quota)
+                if cny > most:
+                    continue
+            free = _copy(columns, row, rows, to, further, free)
+            to += 1
+        if is_new:
+            free = _write(job, arm, start, jobs, arms, loads, rows, to, further, free)
+            to += 1
+        starts[job + 1] = to
+    return to
+
+
+@njit(inline="always")
+def _piece_cny(piece: Any, quota: int, chip: Array, gb: Array, of_quotas: Array) -> float:
+    cny: float = piece.chips * (chip[piece.pool, piece.end] - chip[piece.pool, piece.begin])
+    if piece.route >= 0:
+        cny += piece.gb_per_h * (gb[piece.route, piece.end] - gb[piece.route, piece.begin])
+    if quota >= 0:
+        cny += piece.chips * (piece.end - piece.begin) * of_quotas[quota]
+    return cny
+
+
+@njit(inline="always")
+def _price(row: int, quota: int, columns: Columns, chip: Array, gb: Array, of_quotas: Array) -> float:
+    """What a column costs under prices besides the money that depends on no hour."""
+    cny, then = _piece_cny(columns.rows[row], quota, chip, gb, of_quotas), columns.rows[row].then
+    while then >= 0:
+        cny += _piece_cny(columns.further[then], quota, chip, gb, of_quotas)
+        then = columns.further[then].then
+    return cny
+
+
+@njit(inline="always")
+def _add_piece(piece: Any, times: float, quota: int, chip: Array, gb: Array, of_quotas: Array) -> None:
+    chip[piece.pool, piece.begin] += times * piece.chips
+    chip[piece.pool, piece.end] -= times * piece.chips
+    if piece.route >= 0:
+        gb[piece.route, piece.begin] += times * piece.gb_per_h
+        gb[piece.route, piece.end] -= times * piece.gb_per_h
+    if quota >= 0:
+        of_quotas[quota] += times * piece.chips * (piece.end - piece.begin)
+
+
+@njit(inline="always")
+def _add(row: int, times: float, quota: int, columns: Columns, chip: Array, gb: Array, of_quotas: Array) -> None:
+    """Add what a column uses to differences from hour to hour."""
+    _add_piece(columns.rows[row], times, quota, chip, gb, of_quotas)
+    then = columns.rows[row].then
+    while then >= 0:
+        _add_piece(columns.further[then], times, quota, chip, gb, of_quotas)
+        then = columns.further[then].then
+
+
+@njit(cache=True)
+def _steps(
+    jobs: Jobs, columns: Columns, count: Array, chip: Array, gb: Array, of_quotas: Array, longest: float, step: Array
+) -> None:
+    for job in range(count.size):
+        most = 0.0
+        for row in range(columns.starts[job], columns.starts[job + 1]):
+            most = max(most, count[job] * _price(row, jobs.quota[job], columns, chip, gb, of_quotas))
+        step[job] = longest / most if most > 0 else 1.0
+
+
+@njit(cache=True)
+def _use_all(
+    pools: Pools, routes: Routes, jobs: Jobs, columns: Columns, count: Array, chip: Array, gb: Array, used: Used
+) -> None:
+    """What all columns use where each has the whole of its class."""
+    for job in range(count.size):
+        for row in range(columns.starts[job], columns.starts[job + 1]):
+            _add(row, count[job], jobs.quota[job], columns, chip, gb, used.chip_hours)
+    _sum_used(pools, routes, chip, gb, used)
+
+
+@njit(cache=True)
+def _sum_used(pools: Pools, routes: Routes, chip: Array, gb: Array, used: Used) -> None:
+    """What is used, from differences from hour to hour; these are nothing afterwards."""
+    hours = used.chips.shape[1]
+    used.kw[:] = 0.0
+    used.gb_in[:] = 0.0
+    used.gb_over[:] = 0.0
+    for pool in range(chip.shape[0]):
+        site, kw, now = pools.site[pool], pools.kw[pool], 0.0
+        for hour in range(hours):
+            now += chip[pool, hour]
+            used.chips[pool, hour] = now
+            used.kw[site, hour] += kw * now
+        chip[pool] = 0.0
+    for route in range(gb.shape[0]):
+        site, now, most = routes.site[route], 0.0, 0.0
+        for hour in range(hours):
+            now += gb[route, hour]
+            gb[route, hour] = now
+            most = max(most, abs(now))
+        if most > NOTHING:
+            if site >= 0:
+                for hour in range(hours):
+                    used.gb_in[site, hour] += gb[route, hour]
+            for at in range(routes.starts[route], routes.starts[route + 1]):
+                link = routes.links[at]
+                for hour in range(hours):
+                    used.gb_over[link, hour] += gb[route, hour]
+        gb[route] = 0.0
+
+
+@njit(inline="always")
+def _raise(prices: Array, used: Array, limits: Array, rise: Array, total: Array) -> None:
+    """Move prices by what is used above limits, and add them to a total."""
+    for row in range(prices.shape[0]):
+        for hour in range(prices.shape[1]):
+            price = max(0.0, prices[row, hour] + rise[row, hour] * (used[row, hour] - limits[row, hour]))
+            prices[row, hour] = price
+            total[row, hour] += price
+
+
+@njit(cache=True)
+def _move(
+    pools: Pools, routes: Routes, jobs: Jobs, columns: Columns, count: Array, dear: Array, limits: Used, step: Array,
+    rise: Used, unserved: Array, prices: Used, sum_unserved: Array, sum_prices: Used, chip: Array, gb: Array,
+    chip_used: Array, gb_used: Array, used: Used, steps: int,
+) -> None:  # fmt: skip
+    rows, starts, most = columns.rows, columns.starts, 0
+    for job in range(count.size):
+        most = max(most, starts[job + 1] - starts[job])
+    for row in range(rows.size):
+        rows[row].sum = 0.0
+    value, ordered = np.empty(most + 1), np.empty(most + 1)
+    for _ in range(steps):
+        sum_up(pools, routes, prices, chip, gb)
+        used.chip_hours[:] = 0.0
+        for job in range(count.size):
+            first, size, quota, times = starts[job], starts[job + 1] - starts[job], jobs.quota[job], count[job]
+            for at in range(size):
+                cny = rows[first + at].cny + _price(first + at, quota, columns, chip, gb, prices.chip_hours)
+                value[at] = rows[first + at].share - step[job] * times * cny
+            value[size] = unserved[job] - step[job] * dear[job]
+            level = _level(value, ordered, size + 1)
+            for at in range(size):
+                new, old = max(value[at] - level, 0.0), rows[first + at].share
+                rows[first + at].share = new
+                rows[first + at].sum += new
+                ahead = 2.0 * new - old
+                if ahead != 0.0:
+                    _add(first + at, times * ahead, quota, columns, chip_used, gb_used, used.chip_hours)
+            unserved[job] = max(value[size] - level, 0.0)
+            sum_unserved[job] += unserved[job]
+        _sum_used(pools, routes, chip_used, gb_used, used)
+        _raise(prices.chips, used.chips, limits.chips, rise.chips, sum_prices.chips)
+        _raise(prices.kw, used.kw, limits.kw, rise.kw, sum_prices.kw)
+        _raise(prices.gb_in, used.gb_in, limits.gb_in, rise.gb_in, sum_prices.gb_in)
+        _raise(prices.gb_over, used.gb_over, limits.gb_over, rise.gb_over, sum_prices.gb_over)
+        for quota in range(prices.chip_hours.size):
+            over = used.chip_hours[quota] - limits.chip_hours[quota]
+            prices.chip_hours[quota] = max(0.0, prices.chip_hours[quota] + rise.chip_hours[quota] * over)
+            sum_prices.chip_hours[quota] += prices.chip_hours[quota]
+
+
+@njit(inline="always")
+def _level(value: Array, ordered: Array, size: int) -> float:
+    """What is taken off each of the values, so that what stays above zero sums to one."""
+    for at in range(size):
+        to = at
+        while to > 0 and ordered[to - 1] < value[at]:
+            ordered[to] = ordered[to - 1]
+            to -= 1
+        ordered[to] = value[at]
+    total, level = 0.0, 0.0
+    for at in range(size):
+        total += ordered[at]
+        here = (total - 1.0) / (at + 1)
+        if ordered[at] <= here:
+            break
+        level = here
+    return level

@@ -1,0 +1,138 @@
+"""A placing program solved: a whole plan, a bound for all plans, and the price of everything that is shared.
+
+First prices that leave a little of everything unused (`relax`), then whole plans by them (`whole`), each pass and each
+exchange as long as it helps. Where few options are left that any better plan could take, an integer program proves the
+best (`exact`). The bound comes from prices alone, and anyone can compute it again from them (`check.bound`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from karez.plan.placing import exact
+from karez.plan.placing.pricing import Sorted, cheapest, sorted_by_money, sums_of, unserved
+from karez.plan.placing.program import Chosen, Program, Used
+from karez.plan.placing.relax import Relaxation
+from karez.plan.placing.whole import Whole, begun
+
+Enough = Callable[[], bool]
+# Steps of the relaxation: few at a time while options are lacking, more later; and when it is looked at how far it is.
+STEPS, LOOKS = (5,) * 24 + (10,) * 24 + (20,), 8
+# What the relaxation leaves unused, for as many classes as this at least; and when it ends: the gain from look to look.
+SPARE_SHARE, SPARE_FROM, RELAXED_SHARE = 0.02, 1_000, 0.0015
+MOST_ROUNDS = 400
+# Passes end with one that gains less than this share, or after so many; so do exchanges, so many tries (a share of the
+# jobs) at a time.
+PASSED_SHARE, MOST_PASSES, TRIES_SHARE, LEAST_TRIES, EXCHANGED_SHARE = 0.003, 25, 0.05, 2_000, 0.00003
+
+
+class Rung(NamedTuple):
+    """Where the solver was after a part: cost of the best plan and bound (CNY), and seconds so far."""
+
+    name: str
+    cny: float
+    bound: float
+    seconds: float
+
+
+class Solution(NamedTuple):
+    """The best plan, its cost and the bound (CNY), prices that prove `price_bound`, and the way there.
+
+    `bound` is above `price_bound` only where an integer program was solved to its end.
+    """
+
+    chosen: Chosen
+    cny: float
+    bound: float
+    prices: Used
+    price_bound: float
+    rungs: tuple[Rung, ...]
+
+    @property
+    def gap_share(self) -> float:
+        """How much less any plan could cost at most, as a share of the bound."""
+        return (self.cny - self.bound) / abs(self.bound) if self.bound else 0.0
+
+
+def solved(
+    program: Program, *, enough: Enough = lambda: False, seconds: Callable[[], float] = lambda: 0.0, seed: int = 1
+) -> Solution:
+    """The best plan and bound until it is `enough`; `seconds` tells how long it has been.
+
+    `program.arms` of the answer are those of `sorted_by_money`: `chosen` names the arms of `program` as it was given.
+    """
+    menus = sorted_by_money(program)
+    relaxation = relaxed(menus, enough)
+    rungs = [Rung("relaxed", program.unserved_cny, relaxation.bound, seconds())]
+    whole = _whole(menus, relaxation)
+    for name, improve in (("passes", _pass_on), ("exchanged", _exchange)):
+        improve(whole, enough, seed)
+        rungs.append(Rung(name, whole.cny, relaxation.bound, seconds()))
+    chosen, cny, bound = _merged(whole), whole.cny, relaxation.bound
+    if exact.is_small(menus.program) and not enough():
+        best = exact.proven(menus.program, relaxation.prices, bound, chosen, cny, enough)
+        if best is not None:
+            chosen, cny, bound = best
+            rungs.append(Rung("exact", cny, bound, seconds()))
+    given = chosen._replace(arm=menus.order[chosen.arm])
+    return Solution(given, cny, bound, relaxation.prices, relaxation.bound, tuple(rungs))
+
+
+def relaxed(
+    menus: Sorted,
+    enough: Enough = lambda: False,
+    *,
+    near_share: float = RELAXED_SHARE,
+    spare_share: float | None = None,
+) -> Relaxation:
+    """The relaxation until it gains less than a share from look to look."""
+    if spare_share is None:
+        spare_share = SPARE_SHARE if len(menus.program.jobs.number) >= SPARE_FROM else 0.0
+    relaxation = Relaxation(menus, spare_share)
+    before = relaxation.bound
+    for round_ in range(MOST_ROUNDS):
+        if enough():
+            break
+        relaxation.step(STEPS[min(round_, len(STEPS) - 1)])
+        if round_ % LOOKS == LOOKS - 1:
+            bound = relaxation.prove(relaxation.now)
+            if 0 <= bound - before <= near_share * abs(bound) and bound == relaxation.bound:
+                break
+            before = bound
+    relaxation.prove(relaxation.now)
+    return relaxation
+
+
+def _whole(menus: Sorted, relaxation: Relaxation) -> Whole:
+    found = cheapest(menus, sums_of(menus.program, relaxation.now), unserved(menus.program))
+    return begun(menus, relaxation.now, found, relaxation.columns)
+
+
+def _pass_on(whole: Whole, enough: Enough, seed: int) -> None:
+    for _ in range(MOST_PASSES):
+        before = whole.cny
+        whole.improve()
+        if before - whole.cny < PASSED_SHARE * abs(before) or enough():
+            break
+
+
+def _exchange(whole: Whole, enough: Enough, seed: int) -> None:
+    tries = max(int(TRIES_SHARE * len(whole.best.job)), LEAST_TRIES)
+    while not enough():
+        before = whole.cny
+        whole.exchange(tries, seed)
+        seed += 1
+        if before - whole.cny <= EXCHANGED_SHARE * abs(before):
+            break
+
+
+def _merged(whole: Whole) -> Chosen:
+    """The options that are taken, each of them once, and how often."""
+    served = np.flatnonzero(whole.best.arm >= 0)
+    rows = np.stack([column[served].astype(np.int64) for column in whole.best], axis=1).reshape(-1, 3)
+    options, count = np.unique(rows, axis=0, return_counts=True)
+    job, arm, start = options.T
+    return Chosen(job, arm, start, count)

@@ -1,0 +1,143 @@
+"""The national solver against the whole integer program, and its parts against plain counting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.instances.jobs import SETTINGS, nation
+from karez.plan.placing import check
+from karez.plan.placing.pricing import cheapest, cny_of, sorted_by_money, sums_of, unserved, used_by
+from karez.plan.placing.program import Chosen, Program, Used, available, nothing
+from karez.plan.placing.relax import Relaxation, bound_of
+from karez.plan.placing.solve import Solution, solved
+from tests.placing import best_by_highs, drawn, nobody, options_of
+
+# Programs against the whole integer program, and for each smaller property; thinned, and in full.
+AGAINST_HIGHS, EACH = (40, 400), (25, 200)
+# What a plan of a thousand jobs may be above its bound.
+MOST_GAP_SHARE = 0.06
+
+
+def _programs(seed: int, count: int) -> list[Program]:
+    return [drawn(np.random.default_rng([seed, number])) for number in range(count)]
+
+
+def _priced(random: np.random.Generator, program: Program) -> Used:
+    """Prices at random, many of them nothing."""
+    return Used(*(random.uniform(0, 2, x.shape) * (random.random(x.shape) < 0.4) for x in available(program)))
+
+
+def _holds(program: Program, found: Solution) -> None:
+    """A solution says nothing that is not so."""
+    said = check.checked(program, found.chosen)
+    assert said.problems == ()
+    assert said.cny == pytest.approx(found.cny, rel=1e-9, abs=1e-6)
+    assert check.bound(program, found.prices) == pytest.approx(found.price_bound, rel=1e-9, abs=1e-6)
+    assert found.price_bound <= found.bound <= found.cny + 1e-6 + 1e-9 * abs(found.cny)
+    assert [rung.cny for rung in found.rungs] == sorted((rung.cny for rung in found.rungs), reverse=True)
+
+
+def test_small_programs_end_at_the_best_plan_of_the_whole_integer_program(proof: bool, turning_seed: int) -> None:
+    for program in _programs(turning_seed, AGAINST_HIGHS[proof]):
+        found = solved(program)
+        _holds(program, found)
+        assert found.cny == pytest.approx(best_by_highs(program), rel=1e-6, abs=1e-5)
+        assert found.bound == pytest.approx(found.cny, rel=1e-6, abs=1e-5)
+
+
+def test_prices_prove_a_bound_and_its_checker_counts_the_same(proof: bool, turning_seed: int) -> None:
+    for number, program in enumerate(_programs(turning_seed + 1, EACH[proof])):
+        prices = _priced(np.random.default_rng([turning_seed, number]), program)
+        menus = sorted_by_money(program)
+        found = cheapest(menus, sums_of(menus.program, prices), unserved(program))
+        said = bound_of(menus.program, found, prices)
+        assert said == pytest.approx(check.bound(program, prices), rel=1e-9, abs=1e-6)
+        assert said <= best_by_highs(program) + 1e-6
+
+
+def test_what_options_cost_and_use_is_what_counting_hour_by_hour_says(proof: bool, turning_seed: int) -> None:
+    for number, program in enumerate(_programs(turning_seed + 2, EACH[proof])):
+        options = options_of(program)
+        if not options:
+            continue
+        random = np.random.default_rng([turning_seed, number])
+        job, arm, start = np.array(options)[random.integers(0, len(options), 5)].T
+        chosen = Chosen(job, arm, start, random.integers(1, 4, 5))
+        using, money = check.Using(program), 0.0
+        for one in zip(*(column.tolist() for column in chosen), strict=True):
+            of, by, begin, times = one
+            hours, chips = check.hours_and_chips(program, of, by)
+            money += times * using.add(of, by, begin, hours, chips, times)
+        for ours, theirs in zip(used_by(program, chosen), using.of, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-6)
+        cny = cny_of(program, chosen, sums_of(program, nothing(program)))
+        assert float(cny @ chosen.number) == pytest.approx(money, rel=1e-6, abs=1e-6)
+
+
+def test_the_relaxation_comes_near_to_the_linear_program(turning_seed: int) -> None:
+    for program in _programs(turning_seed + 3, 10):
+        relaxation = Relaxation(sorted_by_money(program))
+        bounds = [relaxation.bound]
+        for _ in range(30):
+            relaxation.step(20)
+            relaxation.prove(relaxation.now)
+            bounds.append(relaxation.bound)
+        assert bounds == sorted(bounds)
+        assert relaxation.bound <= best_by_highs(program) + 1e-6
+
+
+def test_the_checker_finds_what_is_wrong_with_a_plan() -> None:
+    program = next(p for p in _programs(5, 200) if len(options_of(p)) > 3 and p.pools.chips.max() > 0)
+    job, arm, start = options_of(program)[0]
+    one = Chosen(*(np.array([value]) for value in (job, arm, start, 1)))
+    many = one._replace(number=np.array([int(program.jobs.number[job]) + 1]))
+    assert any("placed" in problem for problem in check.checked(program, many).problems)
+    late = one._replace(start=np.array([int(program.jobs.closes[job])]))
+    assert any("within its hours" in problem for problem in check.checked(program, late).problems)
+    away = one._replace(arm=np.array([int(program.menus[-1])]))
+    assert any("not on the menu" in problem for problem in check.checked(program, away).problems)
+    full = replace(program, pools=program.pools._replace(chips=np.zeros_like(program.pools.chips)))
+    assert any(problem.startswith("chips") for problem in check.checked(full, one).problems)
+    assert check.checked(program, nobody()).cny == pytest.approx(program.unserved_cny)
+
+
+def test_a_price_below_zero_proves_nothing() -> None:
+    program = _programs(7, 1)[0]
+    prices = nothing(program)
+    prices.kw[0, 0] = -1.0
+    with pytest.raises(ValueError, match="below zero"):
+        check.bound(program, prices)
+
+
+def test_the_same_seed_gives_the_same_plan(turning_seed: int) -> None:
+    for program in _programs(turning_seed + 4, 5):
+        one, other = solved(program, seed=3), solved(program, seed=3)
+        assert [column.tolist() for column in one.chosen] == [column.tolist() for column in other.chosen]
+        assert one.bound == other.bound
+
+
+def test_whoever_has_enough_at_any_moment_has_a_plan_and_a_bound(turning_seed: int) -> None:
+    for program in _programs(turning_seed + 5, 3):
+        for calls in (0, 1, 3, 10, 40):
+            asked = iter(range(10**9))
+            found = solved(program, enough=lambda asked=asked, calls=calls: next(asked) >= calls)  # type: ignore[misc]
+            _holds(program, found)
+
+
+def test_a_thousand_jobs_of_a_nation_are_placed_near_the_bound() -> None:
+    program = nation(SETTINGS["jobs-1k"], 1).program
+    found = solved(program)
+    _holds(program, found)
+    assert found.gap_share < MOST_GAP_SHARE
+
+
+def test_an_even_load_is_no_load() -> None:
+    program = nation(SETTINGS["jobs-1k"], 2).program
+    jobs = program.jobs._replace(load=np.where(program.jobs.elastic, 0, program.jobs.load))
+    loaded = replace(program, jobs=jobs, loads=np.ones((1, program.hours)))
+    assert Relaxation(sorted_by_money(loaded)).bound == pytest.approx(Relaxation(sorted_by_money(program)).bound)
+    prices = Relaxation(sorted_by_money(program)).prices
+    assert check.bound(loaded, prices) == pytest.approx(check.bound(program, prices))
