@@ -38,7 +38,7 @@ def run() -> list[Figure]:
         # The first one compiled what is compiled.
         mean, published = float(np.mean(taken[1:])), PUBLISHED[rule]
         figures += [
-            figure(f"{rule}: GPUs allocated (yardstick: as published)", mean, "%", better="higher", yardstick=published),
+            figure(f"{rule}: GPUs allocated (as published)", mean, "%", better="higher", yardstick=published),
             figure(f"{rule}: points from what was published", abs(mean - published), "points", OFF_BAR),
             figure(f"{rule}: CPU a run of {len(rows):,} tasks", float(np.median(took_s[1:])), "s"),
         ]  # fmt: skip

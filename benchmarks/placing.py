@@ -21,11 +21,13 @@ from benchmarks import Figure, figure
 from benchmarks.instances.jobs import SETTINGS, Nation, nation
 from karez.plan.highs import Enough, solver_of
 from karez.plan.placing import check
+from karez.plan.placing.live import Live
+from karez.plan.placing.machines import on_machines
 from karez.plan.placing.pricing import cheapest, sorted_by_money, sums_of, unserved
 from karez.plan.placing.program import Chosen, Program, Used, available, nothing
 from karez.plan.placing.relax import COLUMN, FURTHER, Columns, Relaxation
-from karez.plan.placing.solve import STEPS, Solution, relaxed, solved
-from karez.plan.placing.whole import begun, chosen_of
+from karez.plan.placing.solve import STEPS, Solution, merged, relaxed, solved, whole_of
+from karez.plan.placing.whole import Whole, begun, chosen_of, used_of
 from karez.twin.table import Array
 
 NAME = "placing"
@@ -36,6 +38,10 @@ MEMORY_BAR_GB, TIMES_BAR, NEAR_SHARE = 3.0, 20.0, 0.001
 HABIT_BARS = {"one at a time, cheapest": 0.10, "nearest first": 0.25}
 # A linear solver that has not come near within so many CPU seconds is given up.
 GIVEN_UP_S = 120.0
+# Planning again: tries of exchange, and bars; jobs one by one: how many a call, and bars.
+MENDING_TRIES, REPLAN_BAR_S, WARM_BAR = 2_000, 2.0, 0.02
+AT_ONCE, LIVE_BAR, P99_BAR_US = 1_000, 50_000.0, 200.0
+MACHINE_CHIPS, FIT_BAR = 8, 0.98
 # Where distance is all that counts: for the price of a GB, for each hour later, and for not being served.
 DISTANCE_CNY, LATER_CNY, FAR_CNY = 1e6, 1e-3, 1e9
 
@@ -59,7 +65,7 @@ def run() -> list[Figure]:
         runs = [_run(name, seed, limit_s) for seed in SEEDS]
         figures += _gap_figures(name, limit_s, bar, runs)
         figures += [each for one in runs[:1] for each in _habits(name, one)]
-    return [*figures, *_linear()]
+    return [*figures, *_going_on("jobs-100k"), *_linear()]
 
 
 def _warm() -> None:
@@ -170,6 +176,60 @@ def _by_distance(program: Program) -> Program:
 def _after(limit_s: float) -> Enough:
     begun_s = time.process_time()
     return lambda: time.process_time() - begun_s >= limit_s
+
+
+def _going_on(name: str) -> Iterator[Figure]:
+    """A plan after a site and after a link is lost, against one made from nothing; and jobs that come one by one."""
+    program = nation(SETTINGS[name], SEEDS[0]).program
+    whole = whole_of(sorted_by_money(program), _after(GAPS[0][1]))
+    for what, left in (("site", _without_a_site(whole)), ("link", _without_a_link(whole))):
+        before_s = time.process_time()
+        warm = whole.after(left)
+        warm.exchange(MENDING_TRIES, SEEDS[0])
+        took_s = time.process_time() - before_s
+        said = check.checked(left, merged(warm))
+        cold = check.checked(left, solved(left, enough=_after(GAPS[0][1])).chosen)
+        lost = f"{name}, the busiest {what} lost"
+        yield figure(f"{lost}: CPU to plan again", took_s, "s", REPLAN_BAR_S)
+        yield figure(f"{lost}: limits passed", len(said.problems), "", 0.0)
+        yield figure(f"{lost}: above a plan made from nothing", said.cny / cold.cny - 1, "share", WARM_BAR)
+    jobs = np.random.default_rng(SEEDS[0]).permutation(whole.best.job)
+    live, each_s = Live.of(whole), list[float]()
+    before_s = time.process_time()
+    for at in range(0, len(jobs), AT_ONCE):
+        live.place(jobs[at : at + AT_ONCE])
+    rate = len(jobs) / (time.process_time() - before_s)
+    yield figure(f"{name}, jobs as they come, {AT_ONCE} a call", rate, "1/s/core", LIVE_BAR, better="higher")
+    fit = on_machines(whole.menus.program, whole.best, MACHINE_CHIPS)[whole.best.arm >= 0].mean()
+    what = f"{name}: jobs placed that fit onto machines of {MACHINE_CHIPS} chips"
+    yield figure(what, float(fit), "share", FIT_BAR, better="higher")
+    passed = max(float((-room).max(initial=0.0)) for room in live.room)
+    yield figure(f"{name}, jobs as they come: limits passed by", passed, "", 1e-6)
+    single = Live.of(whole)
+    for at in range(len(jobs)):
+        before_s = time.perf_counter()
+        single.place(jobs[at : at + 1])
+        each_s.append(time.perf_counter() - before_s)
+    yield figure(f"{name}, one job a call, p99", float(np.quantile(each_s, 0.99)) * 1e6, "us", P99_BAR_US)
+
+
+def _without_a_site(whole: Whole) -> Program:
+    """The program without the site where most chip-hours are used."""
+    program = whole.menus.program
+    chips = used_of(program, whole.best).chips.sum(axis=1)
+    busiest = int(np.argmax(np.bincount(program.pools.site, chips)))
+    left = program.pools.chips.copy()
+    left[program.pools.site == busiest] = 0
+    return replace(program, pools=program.pools._replace(chips=left))
+
+
+def _without_a_link(whole: Whole) -> Program:
+    """The program without the link that carries most."""
+    program = whole.menus.program
+    busiest = int(np.argmax(used_of(program, whole.best).gb_over.sum(axis=1)))
+    left = program.limits.gb_over.copy()
+    left[busiest] = 0
+    return replace(program, limits=program.limits._replace(gb_over=left))
 
 
 def _linear() -> Iterator[Figure]:

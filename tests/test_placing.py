@@ -9,10 +9,12 @@ import pytest
 
 from benchmarks.instances.jobs import SETTINGS, nation
 from karez.plan.placing import check
+from karez.plan.placing.live import Live
+from karez.plan.placing.machines import on_machines
 from karez.plan.placing.pricing import cheapest, cny_of, sorted_by_money, sums_of, unserved, used_by
 from karez.plan.placing.program import Chosen, Program, Used, available, nothing
 from karez.plan.placing.relax import Relaxation, bound_of
-from karez.plan.placing.solve import Solution, solved
+from karez.plan.placing.solve import Solution, merged, solved, whole_of
 from tests.placing import best_by_highs, drawn, nobody, options_of
 
 # Programs against the whole integer program, and for each smaller property; thinned, and in full.
@@ -132,6 +134,48 @@ def test_a_thousand_jobs_of_a_nation_are_placed_near_the_bound() -> None:
     found = solved(program)
     _holds(program, found)
     assert found.gap_share < MOST_GAP_SHARE
+
+
+def test_after_a_site_is_lost_who_still_fits_stays_and_the_plan_keeps_its_limits() -> None:
+    program = nation(SETTINGS["jobs-1k"], 3).program
+    whole = whole_of(sorted_by_money(program))
+    chips = program.pools.chips.copy()
+    lost = program.pools.site == program.pools.site[np.argmax(chips[:, 0])]
+    chips[lost] = 0
+    left = replace(whole.menus.program, pools=program.pools._replace(chips=chips))
+    after = whole.after(left)
+    assert check.checked(left, merged(after)).problems == ()
+    elsewhere = (whole.best.arm >= 0) & ~lost[left.arms["pool"][whole.best.arm]]
+    assert (after.best.arm[elsewhere] == whole.best.arm[elsewhere]).all()
+    assert whole.cny < after.cny < left.unserved_cny
+
+
+def test_jobs_that_come_one_by_one_are_placed_as_if_they_came_together() -> None:
+    program = nation(SETTINGS["jobs-1k"], 3).program
+    whole = whole_of(sorted_by_money(program))
+    together, single = Live.of(whole), Live.of(whole)
+    jobs = np.random.default_rng(1).permutation(whole.best.job)
+    seats = together.place(jobs)
+    some = [single.place(jobs[at : at + 1]) for at in range(len(jobs))]
+    assert seats.arm.tolist() == [int(seat.arm[0]) for seat in some]
+    assert all((room >= -1e-6).all() for room in together.room)
+    served = seats.arm >= 0
+    chosen = Chosen(jobs[served], seats.arm[served], seats.start[served], np.ones(int(served.sum()), np.int64))
+    said = check.checked(whole.menus.program, chosen)
+    assert said.problems == ()
+    assert said.cny < program.unserved_cny
+
+
+def test_who_fits_onto_machines_never_makes_one_too_full() -> None:
+    program = nation(SETTINGS["jobs-1k"], 3).program
+    whole = whole_of(sorted_by_money(program))
+    fits = on_machines(whole.menus.program, whole.best, 8)
+    assert not fits[whole.best.arm < 0].any()
+    assert 0.9 < fits[whole.best.arm >= 0].mean() <= 1.0
+    # Machines as large as their pools take all; machines of one chip, too.
+    most = int(program.pools.chips.max())
+    for size in (1, most):
+        assert on_machines(whole.menus.program, whole.best, size)[whole.best.arm >= 0].all()
 
 
 def test_an_even_load_is_no_load() -> None:

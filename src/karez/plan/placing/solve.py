@@ -67,11 +67,11 @@ def solved(
     menus = sorted_by_money(program)
     relaxation = relaxed(menus, enough)
     rungs = [Rung("relaxed", program.unserved_cny, relaxation.bound, seconds())]
-    whole = _whole(menus, relaxation)
-    for name, improve in (("passes", _pass_on), ("exchanged", _exchange)):
+    whole = _begun(menus, relaxation)
+    for name, improve in (("passes", _pass_on), ("exchanged", exchange)):
         improve(whole, enough, seed)
         rungs.append(Rung(name, whole.cny, relaxation.bound, seconds()))
-    chosen, cny, bound = _merged(whole), whole.cny, relaxation.bound
+    chosen, cny, bound = merged(whole), whole.cny, relaxation.bound
     if exact.is_small(menus.program) and not enough():
         best = exact.proven(menus.program, relaxation.prices, bound, chosen, cny, enough)
         if best is not None:
@@ -79,6 +79,14 @@ def solved(
             rungs.append(Rung("exact", cny, bound, seconds()))
     given = chosen._replace(arm=menus.order[chosen.arm])
     return Solution(given, cny, bound, relaxation.prices, relaxation.bound, tuple(rungs))
+
+
+def whole_of(menus: Sorted, enough: Enough = lambda: False, seed: int = 1) -> Whole:
+    """A whole plan and the prices that made it, to go on with: when something is lost, or jobs come one by one."""
+    whole = _begun(menus, relaxed(menus, enough))
+    _pass_on(whole, enough, seed)
+    exchange(whole, enough, seed)
+    return whole
 
 
 def relaxed(
@@ -106,7 +114,7 @@ def relaxed(
     return relaxation
 
 
-def _whole(menus: Sorted, relaxation: Relaxation) -> Whole:
+def _begun(menus: Sorted, relaxation: Relaxation) -> Whole:
     found = cheapest(menus, sums_of(menus.program, relaxation.now), unserved(menus.program))
     return begun(menus, relaxation.now, found, relaxation.columns)
 
@@ -119,7 +127,8 @@ def _pass_on(whole: Whole, enough: Enough, seed: int) -> None:
             break
 
 
-def _exchange(whole: Whole, enough: Enough, seed: int) -> None:
+def exchange(whole: Whole, enough: Enough, seed: int) -> None:
+    """Exchange jobs as long as it helps."""
     tries = max(int(TRIES_SHARE * len(whole.best.job)), LEAST_TRIES)
     while not enough():
         before = whole.cny
@@ -129,7 +138,7 @@ def _exchange(whole: Whole, enough: Enough, seed: int) -> None:
             break
 
 
-def _merged(whole: Whole) -> Chosen:
+def merged(whole: Whole) -> Chosen:
     """The options that are taken, each of them once, and how often."""
     served = np.flatnonzero(whole.best.arm >= 0)
     rows = np.stack([column[served].astype(np.int64) for column in whole.best], axis=1).reshape(-1, 3)

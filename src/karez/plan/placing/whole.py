@@ -10,7 +10,7 @@ local search methods to solve vehicle routing problems" (1998).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from karez.plan.placing.pricing import (
     Sorted,
     Sums,
     add_option,
+    cheapest,
     cny_of,
     fixed_cny,
     option_cny,
@@ -90,20 +91,28 @@ class Whole:
 
     def improve(self) -> float:
         """One more pass in which those who lost go earlier; what the plan costs that it made (CNY)."""
-        program, sums = self.menus.program, sums_of(self.menus.program, self.prices)
-        of = self.best.job
+        program, of = self.menus.program, self.best.job
         placed = Placed(of, np.full(len(of), NONE, np.int32), np.zeros(len(of), np.int16))
-        cny, room = np.empty(len(of)), room_of(program, None)
-        _fill(
-            np.argsort(-self.late, kind="stable"), self.work, program.pools, program.routes, program.jobs,
-            program.menus, program.arms, program.loads, self.menus.least, sums, self.wanted, placed, cny, room,
-            room.chips.min(axis=1),
-        )  # fmt: skip
+        order = np.argsort(-self.late, kind="stable")
+        room, sums = room_of(program, None), sums_of(program, self.prices)
+        cny = fill(self.menus, sums, self.wanted, self.work, order, placed, room, room.chips.min(axis=1))
         self.late = self.late + (cny - self.found.cny[of])
         value = value_of(program, placed)
         if value < self.cny:
             self.best, self.cny = placed, value
         return value
+
+    def after(self, program: Program) -> Whole:
+        """The plan for a program with the same jobs and menus but other limits: who still fits in stays."""
+        menus = self.menus._replace(program=program, most_chips=program.pools.chips.max(axis=1, initial=0))
+        found = cheapest(menus, sums_of(program, self.prices), self.found)
+        placed = Placed(self.best.job, self.best.arm.copy(), self.best.start.copy())
+        order = np.argsort(-self.late, kind="stable")
+        room, sums = room_of(program, None), sums_of(program, self.prices)
+        floor = room.chips.min(axis=1)
+        _keep(order, program.pools, program.routes, program.jobs, program.arms, program.loads, placed, room, floor)
+        fill(menus, sums, self.wanted, self.work, order[placed.arm[order] < 0], placed, room, floor)
+        return replace(self, menus=menus, found=found, best=placed, cny=value_of(program, placed))
 
     def exchange(self, tries: int, seed: int) -> None:
         """So many tries to take jobs out of a pool and to put them in again for less."""
@@ -122,6 +131,22 @@ class Whole:
         value = value_of(program, placed)
         if value < self.cny:
             self.best, self.cny = placed, value
+
+
+def fill(
+    menus: Sorted, sums: Sums, wanted: Wanted, work: Array, order: Array, placed: Placed, room: Used, floor: Array
+) -> Array:
+    """Place jobs (positions in `placed`) in this order and take what they use off the room.
+
+    `floor` is the room of each pool in its fullest hour. Returns what each costs under the prices of `sums` (CNY), in
+    the order of `placed`.
+    """
+    program, cny = menus.program, np.zeros(len(placed.job))
+    _fill(
+        order, work, program.pools, program.routes, program.jobs, program.menus, program.arms, program.loads,
+        menus.least, sums, wanted, placed, cny, room, floor,
+    )  # fmt: skip
+    return cny
 
 
 def begun(menus: Sorted, prices: Used, found: Cheapest, columns: Columns) -> Whole:
@@ -321,6 +346,20 @@ def _search(
             ):
                 best, best_arm, best_start = cost, arm, start
     return best, best_arm, best_start
+
+
+@njit(cache=True)
+def _keep(
+    order: Array, pools: Pools, routes: Routes, jobs: Jobs, arms: Array, loads: Array, placed: Placed, room: Used,
+    floor: Array,
+) -> None:  # fmt: skip
+    """Leave jobs in their places, in this order, as long as there is room; the others have none then."""
+    for one in order:
+        job, arm, start = placed.job[one], placed.arm[one], placed.start[one]
+        if arm >= 0 and not _have_room(job, arm, start, pools, routes, jobs, arms, loads, room):
+            placed.arm[one] = -1
+        elif arm >= 0:
+            _take(job, arm, start, 1.0, pools, routes, jobs, arms, loads, room, floor)
 
 
 @njit(cache=True)
