@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol, cast
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+# Public data for some benchmarks, beside a clone where someone put it: never in one.
+PUBLIC = HERE.parents[1] / "shared" / "data"
 # Where the files of a run lie that is about anything but the disk: in memory, on a machine that has a folder for that.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 MARKS = ("<!-- figures: written by make bench -->", "<!-- figures: end -->")
@@ -74,7 +76,7 @@ def figure(
 
 
 class Benchmark(Protocol):
-    """What a benchmark module offers; it may also list the SEEDS it uses."""
+    """What a benchmark module offers; it may also list the SEEDS it uses, and the NEEDS it has of public data."""
 
     NAME: str
 
@@ -94,6 +96,11 @@ def find(path: Path = HERE, package: str = __name__) -> dict[str, Benchmark]:
             raise ValueError(f"two benchmarks are named {benchmark.NAME!r}; rename that of {module.name}.py")
         found[benchmark.NAME] = benchmark
     return dict(sorted(found.items()))
+
+
+def lacks(benchmark: Benchmark) -> str:
+    """The file of public data that a benchmark needs and that is not there; nothing where it has all."""
+    return next((str(path) for path in getattr(benchmark, "NEEDS", ()) if not path.exists()), "")
 
 
 def provenance() -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import HERE, find, provenance, put_table, write
+from benchmarks import HERE, find, lacks, provenance, put_table, write
 
 README = HERE.parent / "README.md"
 
@@ -26,6 +26,9 @@ def main(names: list[str]) -> int:
     # Taken once, before a run can change the tree.
     origin = provenance()
     for name in names or benchmarks:
+        if missing := lacks(benchmarks[name]):
+            print(f"{name}: skipped, there is no {missing} beside this clone", file=sys.stderr, flush=True)
+            continue
         print(f"{name} ...", file=sys.stderr, flush=True)
         figures = benchmarks[name].run()
         path = write(benchmarks[name], figures, origin=origin)

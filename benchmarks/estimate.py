@@ -11,11 +11,12 @@ from itertools import combinations
 import numpy as np
 
 from benchmarks import Figure, figure
-from benchmarks.instances.serving import Sample, sample
+from benchmarks.instances.serving import FILE, Sample, sample
 from karez.measure.compute import Estimate, Labels, Served, by_data_sheet, learned
 from karez.twin.table import Array
 
 NAME = "estimate"
+NEEDS = (FILE,)
 CHIP_BAR, MODEL_BAR, BELOW_BAR, ORDER_BAR, HELD = 0.18, 0.21, 0.25, 0.80, (0.85, 0.95)
 # Pairs that differ by less are those whose order is asked for.
 NEAR = 1.3

@@ -11,10 +11,11 @@ from typing import get_args
 import numpy as np
 
 from benchmarks import Figure, figure
-from benchmarks.instances.openb import arrivals, machines, tasks
+from benchmarks.instances.openb import NODES, PODS, arrivals, machines, tasks
 from karez.plan.placing.packing import Machines, Rule, Tasks, packed, typical
 
 NAME = "packing"
+NEEDS = (NODES, PODS)
 SEEDS = tuple(range(1, 11))
 RATIO, OFF_BAR = 1.3, 0.2
 # Per cent of GPUs that are allocated in the end, as published with FGD (ATC 2023).

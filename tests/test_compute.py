@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import estimate
-from benchmarks.instances.serving import FILE
+from benchmarks import estimate, lacks
 from karez.measure.compute import (
     PARTS,
     Labels,
@@ -106,7 +105,7 @@ def test_rows_are_estimated_each_on_its_own(turning_seed: int) -> None:
     assert known.estimate(some, _labels(10)).s == pytest.approx(whole.s[10:20])
 
 
-@pytest.mark.skipif(not FILE.exists(), reason="the public sample of measurements is not beside this clone")
+@pytest.mark.skipif(bool(lacks(estimate)), reason="the public sample is not beside this clone")
 def test_a_chip_that_was_never_measured_is_estimated_within_the_bar() -> None:
     said = {figure.what: figure for figure in estimate.run()}
     assert not [what for what, figure in said.items() if figure.misses_bar]

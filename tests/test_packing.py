@@ -7,8 +7,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from benchmarks import lacks
 from benchmarks import packing as measured
-from benchmarks.instances.openb import FOLDER
 from karez.plan.placing.packing import WHOLE_CHIP, Machines, Rule, Tasks, Typical, fragment, packed, typical
 
 
@@ -82,6 +82,6 @@ def test_a_part_of_a_chip_goes_where_nothing_else_would_fit() -> None:
         assert len(set(packed(halves, machines, whole, rule).machine.tolist())) == 1
 
 
-@pytest.mark.skipif(not FOLDER.exists(), reason="the public trace is not beside this clone")
+@pytest.mark.skipif(bool(lacks(measured)), reason="the public trace is not beside this clone")
 def test_both_rules_allocate_what_was_published() -> None:
     assert not [figure.what for figure in measured.run() if figure.misses_bar]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 
+from benchmarks import PUBLIC
 from karez.plan.placing.packing import WHOLE_CHIP, Machines, Tasks
 from karez.twin.table import Array
 
-FOLDER = Path(__file__).parents[3] / "shared" / "data" / "placing"
+NODES, PODS = (PUBLIC / "placing" / name for name in ("openb_nodes.csv", "openb_pods_default.csv"))
 
 
 def machines() -> Machines:
     """The machines with GPUs."""
-    rows = pl.read_csv(FOLDER / "openb_nodes.csv")
+    rows = pl.read_csv(NODES)
     kinds = sorted(rows["model"].unique())
     kind = np.array([kinds.index(name) for name in rows["model"]])
     cpu, memory_mib, chips = (rows[name].to_numpy() for name in ("cpu_milli", "memory_mib", "gpu"))
@@ -24,7 +23,7 @@ def machines() -> Machines:
 
 def tasks() -> Tasks:
     """The tasks of the default trace, which run on any kind of GPU."""
-    rows = pl.read_csv(FOLDER / "openb_pods_default.csv", schema_overrides={"gpu_spec": pl.String})
+    rows = pl.read_csv(PODS, schema_overrides={"gpu_spec": pl.String})
     assert rows["gpu_spec"].is_null().all()
     names = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
     cpu, memory_mib, chips, milli = (rows[name].to_numpy() for name in names)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from benchmarks import PUBLIC
 from karez.measure.compute import Labels, Served
 from karez.twin.table import Array
 
-FILE = Path(__file__).parents[3] / "shared" / "data" / "placing" / "serving_measurements.csv"
+FILE = PUBLIC / "placing" / "serving_measurements.csv"
 # Parameters and those active (10^9), layers, cache values a layer and token, width, experts a token and in all.
 SHAPES = {
     "Llama-3.1-70B": (70.6, 70.6, 80, 2048.0, 8192, 1, 1),
