@@ -62,7 +62,7 @@ def solved(
 ) -> Solution:
     """The best plan and bound until it is `enough`; `seconds` tells how long it has been.
 
-    `program.arms` of the answer are those of `sorted_by_money`: `chosen` names the arms of `program` as it was given.
+    What is chosen names arms by their rows in the program as it was given.
     """
     menus = sorted_by_money(program)
     relaxation = relaxed(menus, enough)
