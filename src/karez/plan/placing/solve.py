@@ -24,9 +24,9 @@ STEPS, LOOKS = (5,) * 24 + (10,) * 24 + (20,), 8
 # What the relaxation leaves unused, for as many classes as this at least; and when it ends: the gain from look to look.
 SPARE_SHARE, SPARE_FROM, RELAXED_SHARE = 0.02, 1_000, 0.0015
 MOST_ROUNDS = 400
-# Passes end with one that gains less than this share, or after so many; so do exchanges, so many tries (a share of the
-# jobs) at a time.
-PASSED_SHARE, MOST_PASSES, TRIES_SHARE, LEAST_TRIES, EXCHANGED_SHARE = 0.003, 25, 0.05, 2_000, 0.00003
+# Passes end with so many in a row that gain less than this share, or after so many; exchanges with a batch of tries (a
+# share of the jobs) that gains less than another.
+PASSED_SHARE, VAIN_PASSES, MOST_PASSES, TRIES_SHARE, LEAST_TRIES, EXCHANGED_SHARE = 0.003, 3, 25, 0.05, 2_000, 0.00003
 
 
 class Rung(NamedTuple):
@@ -120,10 +120,12 @@ def _begun(menus: Sorted, relaxation: Relaxation) -> Whole:
 
 
 def _pass_on(whole: Whole, enough: Enough, seed: int) -> None:
+    vain = 0
     for _ in range(MOST_PASSES):
         before = whole.cny
         whole.improve()
-        if before - whole.cny < PASSED_SHARE * abs(before) or enough():
+        vain = vain + 1 if before - whole.cny < PASSED_SHARE * abs(before) else 0
+        if vain >= VAIN_PASSES or enough():
             break
 
 
