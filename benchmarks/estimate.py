@@ -67,8 +67,9 @@ def _off(said_s: Array, measured_s: Array) -> Array:
 def _in_order(all_of: Sample, said: Estimate) -> tuple[float, int]:
     """How often two chips that do the same nearly as fast are told in the right order, and of how many pairs."""
     served, labels = all_of.served, all_of.labels
-    # Names with and without a precision in them are one model here; what is served must be the same in all else.
-    rows = zip(labels.model, labels.engine, *(served[at] for at in (12, 13, 14, 15, 16)), strict=True)
+    # Whatever the precision is: the best that each chip has.
+    sizes = (served.chips, served.replicas, served.requests, served.tokens_in, served.tokens_out)
+    rows = zip(labels.model, labels.engine, *sizes, strict=True)
     groups = dict[tuple[object, ...], list[int]]()
     for at, key in enumerate(rows):
         groups.setdefault(key, []).append(at)

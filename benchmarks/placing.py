@@ -71,13 +71,13 @@ def _warm() -> None:
 
 
 def _run(name: str, seed: int, limit_s: float) -> Run:
-    begun = time.process_time()
+    begun_s = time.process_time()
     made = nation(SETTINGS[name], seed)
-    built = time.process_time()
+    built_s = time.process_time()
     solution = solved(made.program, enough=_after(limit_s))
-    ended = time.process_time()
+    ended_s = time.process_time()
     said, bound = check.checked(made.program, solution.chosen), check.bound(made.program, solution.prices)
-    return Run(made, solution, built - begun, ended - built, said, bound)
+    return Run(made, solution, built_s - begun_s, ended_s - built_s, said, bound)
 
 
 def _gap_figures(name: str, limit_s: float, bar: float, runs: list[Run]) -> Iterator[Figure]:
@@ -150,9 +150,8 @@ def _habits(name: str, ours: Run) -> Iterator[Figure]:
 def _one_by_one(program: Program, random: np.random.Generator) -> Chosen:
     """Jobs in random order, each where it costs least of what there is room for."""
     menus = sorted_by_money(program)
-    found = cheapest(menus, sums_of(menus.program, nothing(program)), unserved(program))
     none = Columns(np.empty(0, COLUMN), np.zeros(len(program.jobs.number) + 1, np.int64), np.empty(0, FURTHER))
-    whole = begun(menus, nothing(program), found, none)
+    whole = begun(menus, nothing(program), none)
     whole.late = random.random(len(whole.late))
     whole.improve()
     chosen = chosen_of(whole.best)

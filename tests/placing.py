@@ -88,8 +88,7 @@ def best_by_highs(program: Program) -> float:
     cost = []
     for job, arm, start in options:
         used = check.Using(program)
-        hours, chips = check.hours_and_chips(program, job, arm)
-        cost.append(used.add(job, arm, start, hours, chips, 1.0) - float(jobs.unserved_cny[job]))
+        cost.append(used.add(job, arm, start, 1.0) - float(jobs.unserved_cny[job]))
         columns.append(np.concatenate([each.ravel() for each in used.of]))
     of = np.array([job for job, _, _ in options])
     limits = (program.pools.chips, *program.limits)

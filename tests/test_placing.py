@@ -12,7 +12,7 @@ from karez.plan.placing import check
 from karez.plan.placing.live import Live
 from karez.plan.placing.machines import on_machines
 from karez.plan.placing.pricing import cheapest, cny_of, sorted_by_money, sums_of, unserved, used_by
-from karez.plan.placing.program import Chosen, Program, Used, available, nothing
+from karez.plan.placing.program import Chosen, Jobs, Program, Used, available, nothing
 from karez.plan.placing.relax import Relaxation, bound_of
 from karez.plan.placing.solve import Solution, merged, solved, whole_of
 from tests.placing import best_by_highs, drawn, nobody, options_of
@@ -71,8 +71,7 @@ def test_what_options_cost_and_use_is_what_counting_hour_by_hour_says(proof: boo
         using, money = check.Using(program), 0.0
         for one in zip(*(column.tolist() for column in chosen), strict=True):
             of, by, begin, times = one
-            hours, chips = check.hours_and_chips(program, of, by)
-            money += times * using.add(of, by, begin, hours, chips, times)
+            money += times * using.add(of, by, begin, times)
         for ours, theirs in zip(used_by(program, chosen), using.of, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-6)
         cny = cny_of(program, chosen, sums_of(program, nothing(program)))
@@ -112,6 +111,16 @@ def test_a_price_below_zero_proves_nothing() -> None:
     prices.kw[0, 0] = -1.0
     with pytest.raises(ValueError, match="below zero"):
         check.bound(program, prices)
+
+
+def test_with_no_jobs_or_nothing_to_lose_there_is_a_plan_of_nothing() -> None:
+    program = _programs(3, 1)[0]
+    nobody_here = replace(program, jobs=Jobs(*(column[:0] for column in program.jobs)))
+    worthless = replace(program, jobs=program.jobs._replace(unserved_cny=0 * program.jobs.unserved_cny))
+    for empty in (nobody_here, worthless):
+        found = solved(empty)
+        _holds(empty, found)
+        assert found.bound == pytest.approx(found.cny)
 
 
 def test_the_same_seed_gives_the_same_plan(turning_seed: int) -> None:

@@ -39,7 +39,7 @@ DEAR_HOURS, CHEAP_HOURS, DEARER, CHEAPER, SOLAR_SHARE = (
     0.4,
     0.35,
 )
-KINDS = ("online", "batch", "training")
+# Kinds of jobs: online, batch, training.
 KIND_SHARES, RESIDENCY_SHARES, NEAR_KM = (0.5, 0.35, 0.15), (0.6, 0.2, 0.15, 0.05), 800.0
 ALLOWED_MS, ALLOWED_SHARES = (5.0, 10.0, 20.0, 40.0), (0.1, 0.25, 0.35, 0.3)
 WINDOWS = ((0, 24), (0, 8), (0, 12), (6, 18), (8, 24), (12, 24), (18, 24), (4, 10))

@@ -35,7 +35,7 @@ def checked(program: Program, chosen: Chosen) -> Checked:
         if not program.menus[menu] <= arm < program.menus[menu + 1]:
             problems.append(f"arm {arm} is not on the menu of job {job}")
             continue
-        hours, chips = hours_and_chips(program, job, arm)
+        hours, _ = hours_and_chips(program, job, arm)
         if start < jobs.opens[job] or start + hours > jobs.closes[job]:
             problems.append(f"job {job} does not run within its hours: from {start} for {hours}")
             continue
@@ -43,7 +43,7 @@ def checked(program: Program, chosen: Chosen) -> Checked:
             problems.append(f"job {job} is chosen {count} times")
             continue
         served[job] += count
-        cny += count * used.add(job, arm, start, hours, chips, count)
+        cny += count * used.add(job, arm, start, count)
     too_many = np.flatnonzero(served > jobs.number)
     problems += [f"job {at} is placed {served[at]:g} times, there are {jobs.number[at]}" for at in too_many.tolist()]
     problems += used.passed()
@@ -122,9 +122,11 @@ class Using:
         self.program = program
         self.of = Used(np.zeros_like(program.pools.chips, float), *(np.zeros(limit.shape) for limit in program.limits))
 
-    def add(self, job: int, arm: int, start: int, hours: int, chips: int, count: float) -> float:
+    def add(self, job: int, arm: int, start: int, count: float) -> float:
         """Add an option so many times; what one costs in money (CNY)."""
-        program, end = self.program, start + hours
+        program = self.program
+        hours, chips = hours_and_chips(program, job, arm)
+        end = start + hours
         shares, cny = _shares(program, job, start, hours), _money(program, job, arm, chips)
         for leg in _legs(program, arm):
             pool, route = int(leg["pool"]), int(leg["route"])

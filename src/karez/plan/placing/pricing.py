@@ -10,6 +10,7 @@ as prices are never below zero, the search for a job ends where that alone is to
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from karez.plan.placing.program import (
     Routes,
     Used,
     chips_of,
+    gb_of,
     hours_of,
     load_of,
     nothing,
@@ -98,8 +100,7 @@ def sorted_by_money(program: Program) -> Sorted:
         values = np.empty(size)
         _least_of_rest(program.menus, arms[name].astype(float), values)
         least[rest] = values
-    whole = Program(program.pools, program.limits, program.routes, program.jobs, program.menus, arms, program.loads)
-    return Sorted(whole, least, program.pools.chips.max(axis=1, initial=0), order)
+    return Sorted(replace(program, arms=arms), least, program.pools.chips.max(axis=1, initial=0), order)
 
 
 def cheapest(menus: Sorted, sums: Sums, last: Cheapest, *, first: int = 0, each: int = 1) -> Cheapest:
@@ -219,8 +220,7 @@ def option_cny(job: int, arm: int, start: int, jobs: Jobs, arms: Array, loads: A
                 if route >= 0:
                     of_route += share * (sums.gb[route, hour + 1] - sums.gb[route, hour])
         if route >= 0:
-            gb = jobs.gb[job] * arms[leg].gb_share + arms[leg].gb_per_chip_h * chip_hours
-            cny += gb / whole * of_route
+            cny += gb_of(job, leg, chip_hours, jobs, arms) / whole * of_route
         if quota >= 0:
             cny += chip_hours * sums.quota[quota]
         leg = arms[leg].then
@@ -315,9 +315,7 @@ def add_option(
     while leg >= 0:
         pool, route, part = arms[leg].pool, arms[leg].route, part_of(chips, arms[leg].share)
         chip_hours, whole = load_of(part, hours, start, load, loads)
-        gb = 0.0
-        if route >= 0:
-            gb = jobs.gb[job] * arms[leg].gb_share + arms[leg].gb_per_chip_h * chip_hours
+        gb = gb_of(job, leg, chip_hours, jobs, arms)
         for hour in range(start, start + hours):
             share = loads[load, hour] if load >= 0 else 1.0
             now = part_of(part, share) * count

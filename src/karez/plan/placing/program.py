@@ -198,3 +198,12 @@ def load_of(part: int, hours: int, start: int, load: int, loads: Array) -> tuple
             chip_hours += part_of(part, loads[load, hour])
             whole += loads[load, hour]
     return chip_hours, whole
+
+
+@njit(inline="always")
+def gb_of(job: int, leg: int, chip_hours: float, jobs: Jobs, arms: Array) -> float:
+    """Data that come over the route of a leg (GB); none where it has no route."""
+    gb = 0.0
+    if arms[leg].route >= 0:
+        gb = jobs.gb[job] * arms[leg].gb_share + arms[leg].gb_per_chip_h * chip_hours
+    return gb

@@ -27,6 +27,7 @@ from karez.plan.placing.program import (
     Used,
     available,
     chips_of,
+    gb_of,
     hours_of,
     load_of,
     nothing,
@@ -121,7 +122,7 @@ class Relaxation:
         program = self.menus.program
         if not self.weight:
             rows = sum(limit.size for limit in available(program))
-            self.weight = FIRST_WEIGHT * abs(self.bound) / math.sqrt(max(len(program.jobs.number) * rows, 1))
+            self.weight = FIRST_WEIGHT * (abs(self.bound) or 1.0) / math.sqrt(max(len(program.jobs.number) * rows, 1))
         self.unserved_share, self.now = _moved(
             program, self.columns, self.unserved_share, self.now, self.weight, steps, 1.0 - self.spare_share
         )
@@ -237,7 +238,7 @@ def _write(
     while leg >= 0:
         part = part_of(chips, arms[leg].share)
         chip_hours, whole = load_of(part, hours, start, load, loads)
-        gb = jobs.gb[job] * arms[leg].gb_share + arms[leg].gb_per_chip_h * chip_hours
+        gb = gb_of(job, leg, chip_hours, jobs, arms)
         route = arms[leg].route if gb > 0 else NONE
         begin = start
         while begin < last:

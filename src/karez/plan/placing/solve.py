@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from karez.plan.highs import Enough
 from karez.plan.placing import exact
-from karez.plan.placing.pricing import Sorted, cheapest, sorted_by_money, sums_of, unserved
+from karez.plan.placing.pricing import Sorted, sorted_by_money
 from karez.plan.placing.program import Chosen, Program, Used
 from karez.plan.placing.relax import Relaxation
 from karez.plan.placing.whole import Whole, begun
 
-Enough = Callable[[], bool]
 # Steps of the relaxation: few at a time while options are lacking, more later; and when it is looked at how far it is.
 STEPS, LOOKS = (5,) * 24 + (10,) * 24 + (20,), 8
 # What the relaxation leaves unused, for as many classes as this at least; and when it ends: the gain from look to look.
@@ -67,10 +67,11 @@ def solved(
     menus = sorted_by_money(program)
     relaxation = relaxed(menus, enough)
     rungs = [Rung("relaxed", program.unserved_cny, relaxation.bound, seconds())]
-    whole = _begun(menus, relaxation)
-    for name, improve in (("passes", _pass_on), ("exchanged", exchange)):
-        improve(whole, enough, seed)
-        rungs.append(Rung(name, whole.cny, relaxation.bound, seconds()))
+    whole = begun(menus, relaxation.now, relaxation.columns)
+    _pass_on(whole, enough)
+    rungs.append(Rung("passes", whole.cny, relaxation.bound, seconds()))
+    _exchange(whole, enough, seed)
+    rungs.append(Rung("exchanged", whole.cny, relaxation.bound, seconds()))
     chosen, cny, bound = merged(whole), whole.cny, relaxation.bound
     if exact.is_small(menus.program) and not enough():
         best = exact.proven(menus.program, relaxation.prices, bound, chosen, cny, enough)
@@ -83,9 +84,10 @@ def solved(
 
 def whole_of(menus: Sorted, enough: Enough = lambda: False, seed: int = 1) -> Whole:
     """A whole plan and the prices that made it, to go on with: when something is lost, or jobs come one by one."""
-    whole = _begun(menus, relaxed(menus, enough))
-    _pass_on(whole, enough, seed)
-    exchange(whole, enough, seed)
+    relaxation = relaxed(menus, enough)
+    whole = begun(menus, relaxation.now, relaxation.columns)
+    _pass_on(whole, enough)
+    _exchange(whole, enough, seed)
     return whole
 
 
@@ -114,12 +116,7 @@ def relaxed(
     return relaxation
 
 
-def _begun(menus: Sorted, relaxation: Relaxation) -> Whole:
-    found = cheapest(menus, sums_of(menus.program, relaxation.now), unserved(menus.program))
-    return begun(menus, relaxation.now, found, relaxation.columns)
-
-
-def _pass_on(whole: Whole, enough: Enough, seed: int) -> None:
+def _pass_on(whole: Whole, enough: Enough) -> None:
     vain = 0
     for _ in range(MOST_PASSES):
         before = whole.cny
@@ -129,8 +126,7 @@ def _pass_on(whole: Whole, enough: Enough, seed: int) -> None:
             break
 
 
-def exchange(whole: Whole, enough: Enough, seed: int) -> None:
-    """Exchange jobs as long as it helps."""
+def _exchange(whole: Whole, enough: Enough, seed: int) -> None:
     tries = max(int(TRIES_SHARE * len(whole.best.job)), LEAST_TRIES)
     while not enough():
         before = whole.cny

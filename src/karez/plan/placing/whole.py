@@ -26,6 +26,7 @@ from karez.plan.placing.pricing import (
     fixed_cny,
     option_cny,
     sums_of,
+    unserved,
     used_by,
     work_of,
 )
@@ -39,6 +40,7 @@ from karez.plan.placing.program import (
     Used,
     available,
     chips_of,
+    gb_of,
     hours_of,
     load_of,
     nothing,
@@ -53,8 +55,8 @@ ELASTIC_FIRST = 100.0
 LEAST_SHARE = 0.02
 # Jobs that are taken out together at most, and what they free, at most, as a multiple of what the first one wants.
 MOST_OUT, MOST_FREED = 120, 1.5
-# How often the first one is one that is not served, and how often it is tried where it would cost least.
-SORRY_CHANCE, CHEAPEST_CHANCE, MOST_ARMS = 0.7, 0.4, 30
+# How often the first one is tried where it would cost least, and among how many arms otherwise.
+CHEAPEST_CHANCE, MOST_ARMS = 0.4, 30
 # What limits may be passed by through rounding, as a share of them.
 ROUNDING_SHARE = 1e-9
 
@@ -116,6 +118,8 @@ class Whole:
 
     def exchange(self, tries: int, seed: int) -> None:
         """So many tries to take jobs out of a pool and to put them in again for less."""
+        if not len(self.best.job):
+            return
         program = self.menus.program
         room = room_of(program, self.best)
         cny = program.jobs.unserved_cny[self.best.job]
@@ -149,19 +153,20 @@ def fill(
     return cny
 
 
-def begun(menus: Sorted, prices: Used, found: Cheapest, columns: Columns) -> Whole:
-    """Nobody served yet; `found` is what is cheapest under `prices`, `columns` are those of the relaxation."""
+def begun(menus: Sorted, prices: Used, columns: Columns) -> Whole:
+    """Nobody served yet; prices and columns are those of a relaxation."""
     program = menus.program
     jobs = program.jobs
     of = np.repeat(np.arange(len(jobs.number), dtype=np.int32), jobs.number)
     work = np.empty(len(jobs.number))
     _works(jobs, program.loads, work)
-    rows = columns.rows
-    cny = cny_of(program, Chosen(rows["job"], rows["arm"], rows["start"], rows["share"]), sums_of(program, prices))
+    rows, sums = columns.rows, sums_of(program, prices)
+    cny = cny_of(program, Chosen(rows["job"], rows["arm"], rows["start"], rows["share"]), sums)
     order = np.lexsort((cny, -np.where(rows["share"] >= LEAST_SHARE, rows["share"], 0.0), rows["job"]))
     wanted = Wanted(columns.starts, rows["arm"][order].copy(), rows["start"][order].copy(), cny[order])
     nobody = Placed(of, np.full(len(of), NONE, np.int32), np.zeros(len(of), np.int16))
     late = work[of] * np.where(jobs.elastic[of], ELASTIC_FIRST, 1.0)
+    found = cheapest(menus, sums, unserved(program))
     return Whole(menus, prices, found, wanted, nobody, program.unserved_cny, work, late)
 
 
@@ -219,10 +224,10 @@ def _bears(
 
 
 @njit(inline="always")
-def has_room(
+def _has_room(
     job: int, arm: int, start: int, pools: Pools, routes: Routes, jobs: Jobs, arms: Array, loads: Array, room: Used
 ) -> bool:
-    """Whether one more job fits in by an option, legs of it in the same pool, at the same site or link together."""
+    """Whether there is room for each leg of an option, if it were alone."""
     hours, chips, load, quota = (
         hours_of(job, arm, jobs, arms),
         chips_of(job, arm, jobs, arms),
@@ -242,11 +247,10 @@ def has_room(
             break
         chip_hours, whole = load_of(part, hours, start, load, loads)
         all_chip_hours += chip_hours
-        if route >= 0:
-            gb = jobs.gb[job] * arms[leg].gb_share + arms[leg].gb_per_chip_h * chip_hours
-            if gb > 0 and not _bears(gb, whole, route, start, start + hours, load, routes, loads, room):
-                answer = False
-                break
+        gb = gb_of(job, leg, chip_hours, jobs, arms)
+        if gb > 0 and not _bears(gb, whole, route, start, start + hours, load, routes, loads, room):
+            answer = False
+            break
         leg = arms[leg].then
     if answer and quota >= 0 and all_chip_hours > room.chip_hours[quota]:
         answer = False
@@ -270,7 +274,7 @@ def _take(
 
 
 @njit(cache=True)
-def is_kept(room: Used, arm: int, arms: Array, pools: Pools, routes: Routes) -> bool:
+def _is_kept(room: Used, arm: int, arms: Array, pools: Pools, routes: Routes) -> bool:
     """Whether no limit is passed that legs of an arm share."""
     answer, leg = True, arm
     while leg >= 0:
@@ -289,14 +293,15 @@ def is_kept(room: Used, arm: int, arms: Array, pools: Pools, routes: Routes) -> 
 
 
 @njit(cache=True)
-def _have_room(
+def _fits(
     job: int, arm: int, start: int, pools: Pools, routes: Routes, jobs: Jobs, arms: Array, loads: Array, room: Used
 ) -> bool:
     """Whether one more job fits in by an option, also where its legs share what there is."""
-    if not has_room(job, arm, start, pools, routes, jobs, arms, loads, room):
-        return False
+    answer = _has_room(job, arm, start, pools, routes, jobs, arms, loads, room)
+    if not answer or arms[arm].then < 0:
+        return answer
     add_option(job, arm, start, -1.0, pools, routes, jobs, arms, loads, room)
-    answer = is_kept(room, arm, arms, pools, routes)
+    answer = _is_kept(room, arm, arms, pools, routes)
     add_option(job, arm, start, 1.0, pools, routes, jobs, arms, loads, room)
     return answer
 
@@ -321,7 +326,7 @@ def _search(
         if load >= 0 or quota >= 0 or arms[arm].then >= 0 or arms[arm].share < 1.0:
             for start in range(opens, closes - hours + 1):
                 cost = option_cny(job, arm, start, jobs, arms, loads, sums)
-                if cost < best and _have_room(job, arm, start, pools, routes, jobs, arms, loads, room):
+                if cost < best and _fits(job, arm, start, pools, routes, jobs, arms, loads, room):
                     best, best_arm, best_start = cost, arm, start
             continue
         pool, route = arms[arm].pool, arms[arm].route
@@ -356,7 +361,7 @@ def _keep(
     """Leave jobs in their places, in this order, as long as there is room; the others have none then."""
     for one in order:
         job, arm, start = placed.job[one], placed.arm[one], placed.start[one]
-        if arm >= 0 and not _have_room(job, arm, start, pools, routes, jobs, arms, loads, room):
+        if arm >= 0 and not _fits(job, arm, start, pools, routes, jobs, arms, loads, room):
             placed.arm[one] = -1
         elif arm >= 0:
             _take(job, arm, start, 1.0, pools, routes, jobs, arms, loads, room, floor)
@@ -373,8 +378,8 @@ def _fill(
         cny[one], arm, start = jobs.unserved_cny[job], -1, 0
         for at in range(wanted.starts[job], wanted.starts[job + 1]):
             arm_of, start_of = wanted.arm[at], wanted.start[at]
-            if has_room(job, arm_of, start_of, pools, routes, jobs, arms, loads, room) and (
-                arms[arm_of].then < 0 or _have_room(job, arm_of, start_of, pools, routes, jobs, arms, loads, room)
+            if _has_room(job, arm_of, start_of, pools, routes, jobs, arms, loads, room) and (
+                arms[arm_of].then < 0 or _fits(job, arm_of, start_of, pools, routes, jobs, arms, loads, room)
             ):
                 cny[one], arm, start = wanted.cny[at], arm_of, start_of
                 break
