@@ -92,7 +92,8 @@ def _legs(program: Program, arm: int) -> Iterator[np.void]:
         arm = int(program.arms["then"][arm])
 
 
-def _shares(program: Program, job: int, start: int, hours: int) -> Array:
+def load_shares(program: Program, job: int, start: int, hours: int) -> Array:
+    """The share of its peak that a job has in each of so many hours from one on."""
     load = int(program.jobs.load[job])
     return program.loads[load, start : start + hours] if load >= 0 else np.ones(hours)
 
@@ -127,7 +128,7 @@ class Using:
         program = self.program
         hours, chips = hours_and_chips(program, job, arm)
         end = start + hours
-        shares, cny = _shares(program, job, start, hours), _money(program, job, arm, chips)
+        shares, cny = load_shares(program, job, start, hours), _money(program, job, arm, chips)
         for leg in _legs(program, arm):
             pool, route = int(leg["pool"]), int(leg["route"])
             now, gb = _of_leg(program, leg, job, chips, shares)
@@ -167,7 +168,7 @@ def _least(program: Program, job: int, hour: Array, gb: Array, prices: Used) -> 
     for arm in arms.tolist():
         hours, chips = hours_and_chips(program, job, arm)
         for start in range(opens, closes - hours + 1):
-            shares, cny = _shares(program, job, start, hours), _money(program, job, arm, chips)
+            shares, cny = load_shares(program, job, start, hours), _money(program, job, arm, chips)
             for leg in _legs(program, arm):
                 now, moved = _of_leg(program, leg, job, chips, shares)
                 if now.max() > program.pools.chips[leg["pool"]].max():

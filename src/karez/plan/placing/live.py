@@ -9,7 +9,7 @@ import numpy as np
 
 from karez.plan.placing.pricing import Sorted, Sums, sums_of
 from karez.plan.placing.program import NONE, Used
-from karez.plan.placing.whole import Placed, Wanted, Whole, fill, room_of
+from karez.plan.placing.whole import Placed, Wanted, Whole, fill, floor_of, room_of
 from karez.twin.table import Array
 
 
@@ -36,7 +36,7 @@ class Live:
         """Nobody placed yet, and the prices of a plan."""
         room = room_of(whole.menus.program, None)
         sums = sums_of(whole.menus.program, whole.prices)
-        return cls(whole.menus, sums, whole.wanted, whole.work, room, room.chips.min(axis=1))
+        return cls(whole.menus, sums, whole.wanted, whole.work, room, floor_of(room))
 
     def place(self, jobs: Array) -> Seats:
         """Where jobs of these classes (rows) go, one after the other."""

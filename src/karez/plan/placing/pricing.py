@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 
 from karez.plan.placing.program import (
+    WHOLE,
     Chosen,
     Jobs,
     Pools,
@@ -75,6 +76,19 @@ class Cheapest(NamedTuple):
     start: Array
 
 
+def sum_product(values: Array, others: Array) -> float:
+    """The sum of products, added one after the other, so that every machine comes to the same."""
+    return float(_sum_product(values.ravel(), others.ravel()))
+
+
+@njit(cache=True)
+def _sum_product(values: Array, others: Array) -> float:
+    total = 0.0
+    for at in range(values.size):
+        total += values[at] * others[at]
+    return total
+
+
 def sums_of(program: Program, prices: Used) -> Sums:
     """The sums under these prices, money included."""
     pools, routes, hours = program.pools, program.routes, program.hours
@@ -91,8 +105,8 @@ def sorted_by_money(program: Program) -> Sorted:
     cheapest_hour = program.pools.cny.min(axis=1, initial=np.inf)
     by_chip = np.empty(size)
     _least_per_chip_h(arms, cheapest_hour, by_chip)
-    menu = np.repeat(np.arange(len(program.menus) - 1), np.diff(program.menus))
-    order = np.lexsort((by_chip, menu))
+    order = np.empty(size, np.int64)
+    _sort(program.menus, by_chip, order)
     arms = np.concatenate([arms[:size][order], arms[size:]])
     least = np.empty(size, LEAST)
     least["cny_per_chip_h"] = by_chip[order]
@@ -180,6 +194,14 @@ def _least_per_chip_h(arms: Array, cheapest_hour: Array, least: Array) -> None:
 
 
 @njit(cache=True)
+def _sort(menus: Array, values: Array, order: Array) -> None:
+    """The rows of each menu by their values, those of equal ones as they stood."""
+    for menu in range(menus.size - 1):
+        first, end = menus[menu], menus[menu + 1]
+        order[first:end] = first + np.argsort(values[first:end], kind="mergesort")
+
+
+@njit(cache=True)
 def _least_of_rest(menus: Array, values: Array, rest: Array) -> None:
     for menu in range(menus.size - 1):
         least = np.inf
@@ -200,15 +222,15 @@ def option_cny(job: int, arm: int, start: int, jobs: Jobs, arms: Array, loads: A
     """What one job costs under prices by an option (CNY)."""
     hours, chips = hours_of(job, arm, jobs, arms), chips_of(job, arm, jobs, arms)
     load, quota, end = jobs.load[job], jobs.quota[job], start + hours
-    cny = fixed_cny(job, arm, chips, jobs, arms)
+    cny, chip, gb = fixed_cny(job, arm, chips, jobs, arms), sums.chip, sums.gb
     leg = arm
     while leg >= 0:
         pool, route, part = arms[leg].pool, arms[leg].route, part_of(chips, arms[leg].share)
         chip_hours, whole, of_route = float(part * hours), float(hours), 0.0
         if load < 0:
-            cny += part * (sums.chip[pool, end] - sums.chip[pool, start])
+            cny += part * (chip[pool, end] - chip[pool, start])
             if route >= 0:
-                of_route = sums.gb[route, end] - sums.gb[route, start]
+                of_route = gb[route, end] - gb[route, start]
         else:
             chip_hours, whole = 0.0, 0.0
             for hour in range(start, end):
@@ -216,9 +238,9 @@ def option_cny(job: int, arm: int, start: int, jobs: Jobs, arms: Array, loads: A
                 now = part_of(part, share)
                 chip_hours += now
                 whole += share
-                cny += now * (sums.chip[pool, hour + 1] - sums.chip[pool, hour])
+                cny += now * (chip[pool, hour + 1] - chip[pool, hour])
                 if route >= 0:
-                    of_route += share * (sums.gb[route, hour + 1] - sums.gb[route, hour])
+                    of_route += share * (gb[route, hour + 1] - gb[route, hour])
         if route >= 0:
             cny += gb_of(job, leg, chip_hours, jobs, arms) / whole * of_route
         if quota >= 0:
@@ -264,25 +286,38 @@ def _find(
     jobs: Jobs, menus: Array, arms: Array, loads: Array, sums: Sums, least: Array, most_chips: Array,
     turn: tuple[int, int], found: Cheapest,
 ) -> None:  # fmt: skip
-    for job in range(turn[0], jobs.number.size, turn[1]):
-        work, gb, load, quota = work_of(job, jobs, loads), jobs.gb[job], jobs.load[job], jobs.quota[job]
-        opens, closes, peak = jobs.opens[job], jobs.closes[job], peak_of(job, jobs, loads)
-        chips_at_least = 1.0 if jobs.elastic[job] else jobs.chips[job]
-        best, best_arm, best_start = jobs.unserved_cny[job], -1, 0
-        if found.arm[job] >= 0:
+    """The cheapest option of each job whose turn it is.
+
+    Arrays get names of their own and what is done for each arm is written in line: to ask a tuple for one of its arrays
+    counts references, which takes longer than the work itself.
+    """
+    chip, gb_sums, least_chip = sums.chip, sums.gb, sums.least_chip
+    wanted, needed_h, elastic, data, dear = jobs.chips, jobs.hours, jobs.elastic, jobs.gb, jobs.unserved_cny
+    first_hour, last_hour, menu_of, load_of_, quota_of = jobs.opens, jobs.closes, jobs.menu, jobs.load, jobs.quota
+    cny_of_job, arm_of, start_of = found.cny, found.arm, found.start
+    for job in range(turn[0], wanted.size, turn[1]):
+        work, gb, load, quota = work_of(job, jobs, loads), data[job], load_of_[job], quota_of[job]
+        opens, closes, peak = first_hour[job], last_hour[job], peak_of(job, jobs, loads)
+        chips_at_least = 1.0 if elastic[job] else wanted[job]
+        best, best_arm, best_start = dear[job], -1, 0
+        if arm_of[job] >= 0:
             # What was cheapest last time is near to it now, and ends the search early.
-            cny = option_cny(job, found.arm[job], found.start[job], jobs, arms, loads, sums)
+            cny = option_cny(job, arm_of[job], start_of[job], jobs, arms, loads, sums)
             if cny < best:
-                best, best_arm, best_start = cny, found.arm[job], found.start[job]
-        for arm in range(menus[jobs.menu[job]], menus[jobs.menu[job] + 1]):
+                best, best_arm, best_start = cny, arm_of[job], start_of[job]
+        for arm in range(menus[menu_of[job]], menus[menu_of[job] + 1]):
             of_work = work * least[arm].cny_per_chip_h
             rest = gb * least[arm].rest_cny_per_gb + chips_at_least * least[arm].rest_cny_per_chip + least[arm].rest_cny
             if of_work + rest >= best + ROUNDED_DOWN * abs(best):
                 break
-            hours, chips = hours_of(job, arm, jobs, arms), chips_of(job, arm, jobs, arms)
+            if elastic[job]:
+                hours, chips = closes - opens, int(np.ceil(wanted[job] / arms[arm].speed - WHOLE))
+            else:
+                hours, chips = max(1, int(np.ceil(needed_h[job] / arms[arm].speed - WHOLE))), int(wanted[job])
             if hours > closes - opens:
                 continue
-            cny, pool, route = fixed_cny(job, arm, chips, jobs, arms), arms[arm].pool, arms[arm].route
+            cny = arms[arm].cny + arms[arm].cny_per_gb * gb + arms[arm].cny_per_chip * chips
+            pool, route = arms[arm].pool, arms[arm].route
             if load >= 0 or quota >= 0 or arms[arm].then >= 0 or arms[arm].share < 1.0:
                 if are_enough(arm, chips, peak, arms, most_chips):
                     for start in range(opens, closes - hours + 1):
@@ -291,16 +326,16 @@ def _find(
                             best, best_arm, best_start = cost, arm, start
                 continue
             # The common case: all that does not depend on the hour is outside of the loop.
-            if cny + chips * sums.least_chip[pool, hours] >= best or chips > most_chips[pool]:
+            if cny + chips * least_chip[pool, hours] >= best or chips > most_chips[pool]:
                 continue
             gb_per_h = (gb * arms[arm].gb_share) / hours + arms[arm].gb_per_chip_h * chips if route >= 0 else 0.0
             for start in range(opens, closes - hours + 1):
-                cost = cny + chips * (sums.chip[pool, start + hours] - sums.chip[pool, start])
+                cost = cny + chips * (chip[pool, start + hours] - chip[pool, start])
                 if cost < best and gb_per_h > 0:
-                    cost += gb_per_h * (sums.gb[route, start + hours] - sums.gb[route, start])
+                    cost += gb_per_h * (gb_sums[route, start + hours] - gb_sums[route, start])
                 if cost < best:
                     best, best_arm, best_start = cost, arm, start
-        found.cny[job], found.arm[job], found.start[job] = best, best_arm, best_start
+        cny_of_job[job], arm_of[job], start_of[job] = best, best_arm, best_start
 
 
 @njit(cache=True)
@@ -310,23 +345,26 @@ def add_option(
 ) -> None:  # fmt: skip
     """Add to what is used what so many jobs use by an option; take it off where the count is below zero."""
     hours, chips = hours_of(job, arm, jobs, arms), chips_of(job, arm, jobs, arms)
-    load, quota = jobs.load[job], jobs.quota[job]
-    leg = arm
+    load, quota, leg = jobs.load[job], jobs.quota[job], arm
+    of_chips, of_kw, gb_in, gb_over, links = used.chips, used.kw, used.gb_in, used.gb_over, routes.links
     while leg >= 0:
         pool, route, part = arms[leg].pool, arms[leg].route, part_of(chips, arms[leg].share)
+        site, kw = pools.site[pool], pools.kw[pool]
         chip_hours, whole = load_of(part, hours, start, load, loads)
         gb = gb_of(job, leg, chip_hours, jobs, arms)
+        to, first, last = -1, 0, 0
+        if gb > 0:
+            to, first, last = routes.site[route], routes.starts[route], routes.starts[route + 1]
         for hour in range(start, start + hours):
             share = loads[load, hour] if load >= 0 else 1.0
             now = part_of(part, share) * count
-            used.chips[pool, hour] += now
-            used.kw[pools.site[pool], hour] += now * pools.kw[pool]
-            if gb > 0:
-                moved = gb * share / whole * count
-                if routes.site[route] >= 0:
-                    used.gb_in[routes.site[route], hour] += moved
-                for at in range(routes.starts[route], routes.starts[route + 1]):
-                    used.gb_over[routes.links[at], hour] += moved
+            of_chips[pool, hour] += now
+            of_kw[site, hour] += now * kw
+            moved = gb * share / whole * count
+            if to >= 0:
+                gb_in[to, hour] += moved
+            for at in range(first, last):
+                gb_over[links[at], hour] += moved
         if quota >= 0:
             used.chip_hours[quota] += chip_hours * count
         leg = arms[leg].then

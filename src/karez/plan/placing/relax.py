@@ -12,12 +12,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from karez.plan.placing.pricing import Cheapest, Sorted, Sums, cheapest, fixed_cny, sum_up, sums_of, unserved
+from karez.plan.placing.pricing import (
+    Cheapest,
+    Sorted,
+    Sums,
+    cheapest,
+    fixed_cny,
+    sum_product,
+    sum_up,
+    sums_of,
+    unserved,
+)
 from karez.plan.placing.program import (
     NONE,
     Jobs,
@@ -67,8 +77,8 @@ COLUMN = np.dtype([
     ("cny", np.float64),
     ("share", np.float64),
     ("sum", np.float64),
-])  # fmt: skip
-FURTHER = np.dtype(PIECE)
+], align=True)  # fmt: skip
+FURTHER = np.dtype(PIECE, align=True)
 
 
 class Columns(NamedTuple):
@@ -127,9 +137,13 @@ class Relaxation:
             program, self.columns, self.unserved_share, self.now, self.weight, steps, 1.0 - self.spare_share
         )
         length = math.sqrt(
-            sum(_squared(price * limit) for price, limit in zip(self.now, available(program), strict=True))
+            sum(
+                sum_product(one, one)
+                for one in (p * limit for p, limit in zip(self.now, available(program), strict=True))
+            )
         )
-        shares = math.sqrt(_squared(self.columns.rows["share"]) + _squared(self.unserved_share))
+        share = self.columns.rows["share"].copy()
+        shares = math.sqrt(sum_product(share, share) + sum_product(self.unserved_share, self.unserved_share))
         if length > 0:
             self.weight = math.sqrt(self.weight * WEIGHT * length / shares)
         sums = sums_of(program, self.now)
@@ -141,11 +155,7 @@ class Relaxation:
 def bound_of(program: Program, found: Cheapest, prices: Used) -> float:
     """What every plan costs at least, by what is cheapest for each job under prices (CNY)."""
     there = zip(prices, available(program), strict=True)
-    return float(found.cny @ program.jobs.number) - sum(float((price * limit).sum()) for price, limit in there)
-
-
-def _squared(values: Array) -> float:
-    return float((values * values).sum())
+    return sum_product(found.cny, program.jobs.number) - sum(sum_product(price, limit) for price, limit in there)
 
 
 def _renewed(program: Program, columns: Columns, found: Cheapest, sums: Sums) -> Columns:
@@ -154,8 +164,8 @@ def _renewed(program: Program, columns: Columns, found: Cheapest, sums: Sums) ->
     rows = np.empty(len(columns.rows) + len(found.arm), COLUMN)
     further = np.empty(len(columns.further) + new, FURTHER)
     starts = np.zeros(len(columns.starts), np.int64)
-    size = _renew(program.jobs, program.arms, program.loads, columns, found, sums, rows, starts, further)
-    return Columns(rows[:size], starts, further)
+    size, pieces = _renew(program.jobs, program.arms, program.loads, columns, found, sums, rows, starts, further)
+    return Columns(rows[:size], starts, further[:pieces])
 
 
 def _moved(
@@ -286,7 +296,7 @@ def _copy(columns: Columns, row: int, rows: Array, at: int, further: Array, free
 def _renew(
     jobs: Jobs, arms: Array, loads: Array, columns: Columns, found: Cheapest, sums: Sums, rows: Array, starts: Array,
     further: Array,
-) -> int:  # fmt: skip
+) -> tuple[int, int]:  # fmt: skip
     to, free = 0, 0
     for job in range(found.arm.size):
         arm, start = found.arm[job], found.start[job]
@@ -295,7 +305,9 @@ def _renew(
             is_found = columns.rows[row].arm == arm and columns.rows[row].start == start
             is_new = is_new and not is_found
             if not is_found and columns.rows[row].share <= NOTHING:
-                cny = columns.rows[row].cny + _price(row, jobs.quota[job], columns, sums.chip, sums.gb, sums.quota)
+                cny = columns.rows[row].cny + _price(
+                    row, jobs.quota[job], columns.rows, columns.further, sums.chip, sums.gb, sums.quota
+                )
                 if cny > most:
                     continue
             free = _copy(columns, row, rows, to, further, free)
@@ -304,31 +316,36 @@ def _renew(
             free = _write(job, arm, start, jobs, arms, loads, rows, to, further, free)
             to += 1
         starts[job + 1] = to
-    return to
+    return to, free
 
 
-@njit(inline="always")
-def _piece_cny(piece: Any, quota: int, chip: Array, gb: Array, of_quotas: Array) -> float:
+@njit(cache=True)
+def _price(row: int, quota: int, rows: Array, further: Array, chip: Array, gb: Array, of_quotas: Array) -> float:
+    """What a column costs under prices besides the money that depends on no hour."""
+    piece = rows[row]
     cny: float = piece.chips * (chip[piece.pool, piece.end] - chip[piece.pool, piece.begin])
     if piece.route >= 0:
         cny += piece.gb_per_h * (gb[piece.route, piece.end] - gb[piece.route, piece.begin])
     if quota >= 0:
         cny += piece.chips * (piece.end - piece.begin) * of_quotas[quota]
-    return cny
-
-
-@njit(inline="always")
-def _price(row: int, quota: int, columns: Columns, chip: Array, gb: Array, of_quotas: Array) -> float:
-    """What a column costs under prices besides the money that depends on no hour."""
-    cny, then = _piece_cny(columns.rows[row], quota, chip, gb, of_quotas), columns.rows[row].then
+    then = piece.then
     while then >= 0:
-        cny += _piece_cny(columns.further[then], quota, chip, gb, of_quotas)
-        then = columns.further[then].then
+        more = further[then]
+        cny += more.chips * (chip[more.pool, more.end] - chip[more.pool, more.begin])
+        if more.route >= 0:
+            cny += more.gb_per_h * (gb[more.route, more.end] - gb[more.route, more.begin])
+        if quota >= 0:
+            cny += more.chips * (more.end - more.begin) * of_quotas[quota]
+        then = more.then
     return cny
 
 
-@njit(inline="always")
-def _add_piece(piece: Any, times: float, quota: int, chip: Array, gb: Array, of_quotas: Array) -> None:
+@njit(cache=True)
+def _add(
+    row: int, times: float, quota: int, rows: Array, further: Array, chip: Array, gb: Array, of_quotas: Array
+) -> None:
+    """Add what a column uses to differences from hour to hour."""
+    piece = rows[row]
     chip[piece.pool, piece.begin] += times * piece.chips
     chip[piece.pool, piece.end] -= times * piece.chips
     if piece.route >= 0:
@@ -336,16 +353,17 @@ def _add_piece(piece: Any, times: float, quota: int, chip: Array, gb: Array, of_
         gb[piece.route, piece.end] -= times * piece.gb_per_h
     if quota >= 0:
         of_quotas[quota] += times * piece.chips * (piece.end - piece.begin)
-
-
-@njit(inline="always")
-def _add(row: int, times: float, quota: int, columns: Columns, chip: Array, gb: Array, of_quotas: Array) -> None:
-    """Add what a column uses to differences from hour to hour."""
-    _add_piece(columns.rows[row], times, quota, chip, gb, of_quotas)
-    then = columns.rows[row].then
+    then = piece.then
     while then >= 0:
-        _add_piece(columns.further[then], times, quota, chip, gb, of_quotas)
-        then = columns.further[then].then
+        more = further[then]
+        chip[more.pool, more.begin] += times * more.chips
+        chip[more.pool, more.end] -= times * more.chips
+        if more.route >= 0:
+            gb[more.route, more.begin] += times * more.gb_per_h
+            gb[more.route, more.end] -= times * more.gb_per_h
+        if quota >= 0:
+            of_quotas[quota] += times * more.chips * (more.end - more.begin)
+        then = more.then
 
 
 @njit(cache=True)
@@ -355,7 +373,9 @@ def _steps(
     for job in range(count.size):
         most = 0.0
         for row in range(columns.starts[job], columns.starts[job + 1]):
-            most = max(most, count[job] * _price(row, jobs.quota[job], columns, chip, gb, of_quotas))
+            most = max(
+                most, count[job] * _price(row, jobs.quota[job], columns.rows, columns.further, chip, gb, of_quotas)
+            )
         step[job] = longest / most if most > 0 else 1.0
 
 
@@ -366,7 +386,7 @@ def _use_all(
     """What all columns use where each has the whole of its class."""
     for job in range(count.size):
         for row in range(columns.starts[job], columns.starts[job + 1]):
-            _add(row, count[job], jobs.quota[job], columns, chip, gb, used.chip_hours)
+            _add(row, count[job], jobs.quota[job], columns.rows, columns.further, chip, gb, used.chip_hours)
     _sum_used(pools, routes, chip, gb, used)
 
 
@@ -417,31 +437,15 @@ def _move(
     rise: Used, unserved: Array, prices: Used, sum_unserved: Array, sum_prices: Used, chip: Array, gb: Array,
     chip_used: Array, gb_used: Array, used: Used, steps: int,
 ) -> None:  # fmt: skip
-    rows, starts, most = columns.rows, columns.starts, 0
-    for job in range(count.size):
-        most = max(most, starts[job + 1] - starts[job])
-    for row in range(rows.size):
-        rows[row].sum = 0.0
-    value, ordered = np.empty(most + 1), np.empty(most + 1)
+    for row in range(columns.rows.size):
+        columns.rows[row].sum = 0.0
     for _ in range(steps):
         sum_up(pools, routes, prices, chip, gb)
         used.chip_hours[:] = 0.0
-        for job in range(count.size):
-            first, size, quota, times = starts[job], starts[job + 1] - starts[job], jobs.quota[job], count[job]
-            for at in range(size):
-                cny = rows[first + at].cny + _price(first + at, quota, columns, chip, gb, prices.chip_hours)
-                value[at] = rows[first + at].share - step[job] * times * cny
-            value[size] = unserved[job] - step[job] * dear[job]
-            level = _level(value, ordered, size + 1)
-            for at in range(size):
-                new, old = max(value[at] - level, 0.0), rows[first + at].share
-                rows[first + at].share = new
-                rows[first + at].sum += new
-                ahead = 2.0 * new - old
-                if ahead != 0.0:
-                    _add(first + at, times * ahead, quota, columns, chip_used, gb_used, used.chip_hours)
-            unserved[job] = max(value[size] - level, 0.0)
-            sum_unserved[job] += unserved[job]
+        _turn(
+            columns.starts, columns.rows, columns.further, jobs.quota, count, dear, step, unserved, sum_unserved,
+            prices.chip_hours, chip, gb, chip_used, gb_used, used.chip_hours,
+        )  # fmt: skip
         _sum_used(pools, routes, chip_used, gb_used, used)
         _raise(prices.chips, used.chips, limits.chips, rise.chips, sum_prices.chips)
         _raise(prices.kw, used.kw, limits.kw, rise.kw, sum_prices.kw)
@@ -451,6 +455,84 @@ def _move(
             over = used.chip_hours[quota] - limits.chip_hours[quota]
             prices.chip_hours[quota] = max(0.0, prices.chip_hours[quota] + rise.chip_hours[quota] * over)
             sum_prices.chip_hours[quota] += prices.chip_hours[quota]
+
+
+@njit(cache=True)
+def _turn(
+    starts: Array, rows: Array, further: Array, quotas: Array, count: Array, dear: Array, steps: Array, unserved: Array,
+    sum_unserved: Array, of_quotas: Array, chip: Array, gb: Array, chip_used: Array, gb_used: Array, quota_used: Array,
+) -> None:  # fmt: skip
+    """Move the shares of jobs by what their columns cost, and add what they use then, a step ahead.
+
+    All is written in line, on arrays that have names of their own: functions or parts of tuples that are asked for each
+    column cost five times as much as the work itself, for references are counted.
+    """
+    most = 0
+    for job in range(count.size):
+        most = max(most, starts[job + 1] - starts[job])
+    value, ordered = np.empty(most + 1), np.empty(most + 1)
+    for job in range(count.size):
+        first, end = starts[job], starts[job + 1]
+        quota, times, step, size = quotas[job], count[job], steps[job], end - first
+        for row in range(first, end):
+            pool, begin, last, chips = rows[row].pool, rows[row].begin, rows[row].end, rows[row].chips
+            cny = rows[row].cny + chips * (chip[pool, last] - chip[pool, begin])
+            route, then = rows[row].route, rows[row].then
+            if route >= 0:
+                cny += rows[row].gb_per_h * (gb[route, last] - gb[route, begin])
+            if quota >= 0:
+                cny += chips * (last - begin) * of_quotas[quota]
+            while then >= 0:
+                pool, begin, last, chips = (
+                    further[then].pool,
+                    further[then].begin,
+                    further[then].end,
+                    further[then].chips,
+                )
+                cny += chips * (chip[pool, last] - chip[pool, begin])
+                route = further[then].route
+                if route >= 0:
+                    cny += further[then].gb_per_h * (gb[route, last] - gb[route, begin])
+                if quota >= 0:
+                    cny += chips * (last - begin) * of_quotas[quota]
+                then = further[then].then
+            value[row - first] = rows[row].share - step * times * cny
+        value[size] = unserved[job] - step * dear[job]
+        level = _level(value, ordered, size + 1)
+        for row in range(first, end):
+            new, old = max(value[row - first] - level, 0.0), rows[row].share
+            rows[row].share = new
+            rows[row].sum += new
+            ahead = times * (2.0 * new - old)
+            if ahead == 0.0:
+                continue
+            pool, begin, last, chips = rows[row].pool, rows[row].begin, rows[row].end, rows[row].chips
+            chip_used[pool, begin] += ahead * chips
+            chip_used[pool, last] -= ahead * chips
+            route, then = rows[row].route, rows[row].then
+            if route >= 0:
+                gb_used[route, begin] += ahead * rows[row].gb_per_h
+                gb_used[route, last] -= ahead * rows[row].gb_per_h
+            if quota >= 0:
+                quota_used[quota] += ahead * chips * (last - begin)
+            while then >= 0:
+                pool, begin, last, chips = (
+                    further[then].pool,
+                    further[then].begin,
+                    further[then].end,
+                    further[then].chips,
+                )
+                chip_used[pool, begin] += ahead * chips
+                chip_used[pool, last] -= ahead * chips
+                route = further[then].route
+                if route >= 0:
+                    gb_used[route, begin] += ahead * further[then].gb_per_h
+                    gb_used[route, last] -= ahead * further[then].gb_per_h
+                if quota >= 0:
+                    quota_used[quota] += ahead * chips * (last - begin)
+                then = further[then].then
+        unserved[job] = max(value[size] - level, 0.0)
+        sum_unserved[job] += unserved[job]
 
 
 @njit(inline="always")

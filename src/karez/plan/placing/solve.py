@@ -20,13 +20,13 @@ from karez.plan.placing.relax import Relaxation
 from karez.plan.placing.whole import Whole, begun
 
 # Steps of the relaxation: few at a time while options are lacking, more later; and when it is looked at how far it is.
-STEPS, LOOKS = (5,) * 24 + (10,) * 24 + (20,), 8
+STEPS, LOOKS = (5,) * 16 + (10,) * 16 + (20,) * 28 + (40,), 4
 # What the relaxation leaves unused, for as many classes as this at least; and when it ends: the gain from look to look.
-SPARE_SHARE, SPARE_FROM, RELAXED_SHARE = 0.02, 1_000, 0.0015
+SPARE_SHARE, SPARE_FROM, RELAXED_SHARE = 0.02, 1_000, 0.0004
 MOST_ROUNDS = 400
 # Passes end with so many in a row that gain less than this share, or after so many; exchanges with a batch of tries (a
 # share of the jobs) that gains less than another.
-PASSED_SHARE, VAIN_PASSES, MOST_PASSES, TRIES_SHARE, LEAST_TRIES, EXCHANGED_SHARE = 0.003, 3, 25, 0.05, 2_000, 0.00003
+PASSED_SHARE, VAIN_PASSES, MOST_PASSES, TRIES_SHARE, LEAST_TRIES, EXCHANGED_SHARE = 0.003, 2, 25, 0.05, 2_000, 0.00003
 
 
 class Rung(NamedTuple):

@@ -23,8 +23,8 @@ from karez.plan.placing.pricing import (
     add_option,
     cheapest,
     cny_of,
-    fixed_cny,
     option_cny,
+    sum_product,
     sums_of,
     unserved,
     used_by,
@@ -32,6 +32,7 @@ from karez.plan.placing.pricing import (
 )
 from karez.plan.placing.program import (
     NONE,
+    WHOLE,
     Chosen,
     Jobs,
     Pools,
@@ -55,6 +56,9 @@ ELASTIC_FIRST = 100.0
 LEAST_SHARE = 0.02
 # Jobs that are taken out together at most, and what they free, at most, as a multiple of what the first one wants.
 MOST_OUT, MOST_FREED = 120, 1.5
+# Those that use the same are gathered from so many on no further. What they may share: a pool, a site, a link.
+MOST_NEAR = 4_000
+POOL, SITE, LINK = 0, 1, 2
 # How often the first one is tried where it would cost least, and among how many arms otherwise.
 CHEAPEST_CHANCE, MOST_ARMS = 0.4, 30
 # What limits may be passed by through rounding, as a share of them.
@@ -97,7 +101,7 @@ class Whole:
         placed = Placed(of, np.full(len(of), NONE, np.int32), np.zeros(len(of), np.int16))
         order = np.argsort(-self.late, kind="stable")
         room, sums = room_of(program, None), sums_of(program, self.prices)
-        cny = fill(self.menus, sums, self.wanted, self.work, order, placed, room, room.chips.min(axis=1))
+        cny = fill(self.menus, sums, self.wanted, self.work, order, placed, room, floor_of(room))
         self.late = self.late + (cny - self.found.cny[of])
         value = value_of(program, placed)
         if value < self.cny:
@@ -111,7 +115,7 @@ class Whole:
         placed = Placed(self.best.job, self.best.arm.copy(), self.best.start.copy())
         order = np.argsort(-self.late, kind="stable")
         room, sums = room_of(program, None), sums_of(program, self.prices)
-        floor = room.chips.min(axis=1)
+        floor = floor_of(room)
         _keep(order, program.pools, program.routes, program.jobs, program.arms, program.loads, placed, room, floor)
         fill(menus, sums, self.wanted, self.work, order[placed.arm[order] < 0], placed, room, floor)
         return replace(self, menus=menus, found=found, best=placed, cny=value_of(program, placed))
@@ -130,11 +134,28 @@ class Whole:
         _exchange(
             tries, seed, lost, self.work, program.pools, program.routes, program.jobs, program.menus, program.arms,
             program.loads, self.menus.least, sums_of(program, self.prices), sums_of(program, nothing(program)),
-            self.found, placed, room, room.chips.min(axis=1),
+            self.found, placed, room, floor_of(room), _over(program), _within(program),
         )  # fmt: skip
         value = value_of(program, placed)
         if value < self.cny:
             self.best, self.cny = placed, value
+
+
+def _over(program: Program) -> Runs:
+    """The routes that lead over each link."""
+    routes = program.routes
+    route = np.repeat(np.arange(len(routes.site)), np.diff(routes.starts))
+    return _runs(routes.links, route, len(program.limits.gb_over))
+
+
+def _within(program: Program) -> Runs:
+    """The pools at each site."""
+    return _runs(program.pools.site, np.arange(len(program.pools.site)), len(program.limits.kw))
+
+
+def _runs(of: Array, rows: Array, count: int) -> Runs:
+    order = np.argsort(of, kind="stable")
+    return Runs(np.searchsorted(of[order], np.arange(count + 1)), rows[order])
 
 
 def fill(
@@ -142,8 +163,8 @@ def fill(
 ) -> Array:
     """Place jobs (positions in `placed`) in this order and take what they use off the room.
 
-    `floor` is the room of each pool in its fullest hour. Returns what each costs under the prices of `sums` (CNY), in
-    the order of `placed`.
+    `floor` is the room of each pool in its fullest hour and in its emptiest. Returns what each costs under the prices
+    of `sums` (CNY), in the order of `placed`.
     """
     program, cny = menus.program, np.zeros(len(placed.job))
     _fill(
@@ -180,6 +201,11 @@ def room_of(program: Program, placed: Placed | None) -> Used:
     return room
 
 
+def floor_of(room: Used) -> Array:
+    """The room of each pool in its fullest hour and in its emptiest, shape (pools, 2)."""
+    return np.stack([room.chips.min(axis=1), room.chips.max(axis=1)], axis=1)
+
+
 def chosen_of(placed: Placed) -> Chosen:
     """Those who are served, as options."""
     rows = np.flatnonzero(placed.arm >= 0)
@@ -193,8 +219,9 @@ def used_of(program: Program, placed: Placed) -> Used:
 
 def value_of(program: Program, placed: Placed) -> float:
     """What a plan costs, with those who are not served (CNY)."""
-    served = float(cny_of(program, chosen_of(placed), sums_of(program, nothing(program))).sum())
-    return served + float(program.jobs.unserved_cny[placed.job[placed.arm < 0]].sum())
+    served = cny_of(program, chosen_of(placed), sums_of(program, nothing(program)))
+    lost = program.jobs.unserved_cny[placed.job[placed.arm < 0]]
+    return sum_product(served, np.ones(len(served))) + sum_product(lost, np.ones(len(lost)))
 
 
 @njit(cache=True)
@@ -208,14 +235,15 @@ def _bears(
     gb: float, whole: float, route: int, begin: int, end: int, load: int, routes: Routes, loads: Array, room: Used
 ) -> bool:
     """Whether data still fit over a route."""
-    answer = True
+    answer, links, gb_in, gb_over = True, routes.links, room.gb_in, room.gb_over
+    site, first, last = routes.site[route], routes.starts[route], routes.starts[route + 1]
     for hour in range(begin, end):
         moved = gb * (loads[load, hour] if load >= 0 else 1.0) / whole
-        if routes.site[route] >= 0 and moved > room.gb_in[routes.site[route], hour]:
+        if site >= 0 and moved > gb_in[site, hour]:
             answer = False
             break
-        for at in range(routes.starts[route], routes.starts[route + 1]):
-            if moved > room.gb_over[routes.links[at], hour]:
+        for at in range(first, last):
+            if moved > gb_over[links[at], hour]:
                 answer = False
                 break
         if not answer:
@@ -234,13 +262,13 @@ def _has_room(
         jobs.load[job],
         jobs.quota[job],
     )
-    answer, leg, all_chip_hours = True, arm, 0.0
+    answer, leg, all_chip_hours, chips_left, kw_left = True, arm, 0.0, room.chips, room.kw
     while leg >= 0:
         pool, route, part = arms[leg].pool, arms[leg].route, part_of(chips, arms[leg].share)
         site, kw = pools.site[pool], pools.kw[pool]
         for hour in range(start, start + hours):
             now = part_of(part, loads[load, hour]) if load >= 0 else part
-            if now > room.chips[pool, hour] or now * kw > room.kw[site, hour]:
+            if now > chips_left[pool, hour] or now * kw > kw_left[site, hour]:
                 answer = False
                 break
         if not answer:
@@ -262,14 +290,14 @@ def _take(
     job: int, arm: int, start: int, times: float, pools: Pools, routes: Routes, jobs: Jobs, arms: Array, loads: Array,
     room: Used, floor: Array,
 ) -> None:  # fmt: skip
-    """Take what an option uses off the room (or give it back); `floor` is the room of each pool in its fullest hour."""
+    """Take what an option uses off the room (or give it back), and see to `floor` (as of `floor_of`)."""
     add_option(job, arm, start, -times, pools, routes, jobs, arms, loads, room)
-    leg = arm
+    leg, chips = arm, room.chips
     while leg >= 0:
-        pool, least = arms[leg].pool, np.inf
-        for hour in range(room.chips.shape[1]):
-            least = min(least, room.chips[pool, hour])
-        floor[pool] = least
+        pool, least, most = arms[leg].pool, np.inf, 0.0
+        for hour in range(chips.shape[1]):
+            least, most = min(least, chips[pool, hour]), max(most, chips[pool, hour])
+        floor[pool, 0], floor[pool, 1] = least, most
         leg = arms[leg].then
 
 
@@ -313,14 +341,20 @@ def _search(
 ) -> tuple[float, int, int]:  # fmt: skip
     """The option that costs least under prices of those that there is room for: its cost, arm and first hour."""
     gb, load, quota, is_elastic = jobs.gb[job], jobs.load[job], jobs.quota[job], jobs.elastic[job]
-    opens, closes = jobs.opens[job], jobs.closes[job]
+    opens, closes, wanted, needed_h = jobs.opens[job], jobs.closes[job], jobs.chips[job], jobs.hours[job]
+    # Names of their own: to ask a tuple for one of its arrays counts references.
+    chip, gb_sums, least_chip, site_of, kw_of = sums.chip, sums.gb, sums.least_chip, pools.site, pools.kw
+    chips_left, kw_left = room.chips, room.kw
     chips_at_least = 1.0 if is_elastic else jobs.chips[job]
     best, best_arm, best_start = jobs.unserved_cny[job], -1, 0
     for arm in range(menus[jobs.menu[job]], menus[jobs.menu[job] + 1]):
         rest = gb * least[arm].rest_cny_per_gb + chips_at_least * least[arm].rest_cny_per_chip + least[arm].rest_cny
         if work * least[arm].cny_per_chip_h + rest >= best:
             break
-        hours, chips = hours_of(job, arm, jobs, arms), chips_of(job, arm, jobs, arms)
+        if is_elastic:
+            hours, chips = closes - opens, int(np.ceil(wanted / arms[arm].speed - WHOLE))
+        else:
+            hours, chips = max(1, int(np.ceil(needed_h / arms[arm].speed - WHOLE))), int(wanted)
         if hours > closes - opens:
             continue
         if load >= 0 or quota >= 0 or arms[arm].then >= 0 or arms[arm].share < 1.0:
@@ -330,22 +364,22 @@ def _search(
                     best, best_arm, best_start = cost, arm, start
             continue
         pool, route = arms[arm].pool, arms[arm].route
-        if is_elastic and hours == room.chips.shape[1] and chips > floor[pool]:
+        if chips > floor[pool, 1] or (is_elastic and hours == chips_left.shape[1] and chips > floor[pool, 0]):
             continue
-        cny = fixed_cny(job, arm, chips, jobs, arms)
-        if cny + chips * sums.least_chip[pool, hours] >= best:
+        cny = arms[arm].cny + arms[arm].cny_per_gb * gb + arms[arm].cny_per_chip * chips
+        if cny + chips * least_chip[pool, hours] >= best:
             continue
-        site, kw = pools.site[pool], pools.kw[pool] * chips
+        site, kw = site_of[pool], kw_of[pool] * chips
         gb_per_h = (gb * arms[arm].gb_share) / hours + arms[arm].gb_per_chip_h * chips if route >= 0 else 0.0
         run = 0
         for hour in range(opens, closes):
-            run = run + 1 if chips <= room.chips[pool, hour] and kw <= room.kw[site, hour] else 0
+            run = run + 1 if chips <= chips_left[pool, hour] and kw <= kw_left[site, hour] else 0
             if run < hours:
                 continue
             start = hour + 1 - hours
-            cost = cny + chips * (sums.chip[pool, hour + 1] - sums.chip[pool, start])
+            cost = cny + chips * (chip[pool, hour + 1] - chip[pool, start])
             if gb_per_h > 0:
-                cost += gb_per_h * (sums.gb[route, hour + 1] - sums.gb[route, start])
+                cost += gb_per_h * (gb_sums[route, hour + 1] - gb_sums[route, start])
             if cost < best and (
                 gb_per_h <= 0 or _bears(gb_per_h, 1.0, route, start, hour + 1, -1, routes, loads, room)
             ):
@@ -373,41 +407,79 @@ def _fill(
     least: Array, sums: Sums, wanted: Wanted, placed: Placed, cny: Array, room: Used, floor: Array,
 ) -> None:  # fmt: skip
     """Place jobs in this order; `cny` is what each costs under prices."""
+    of_job, of_arm, of_start, dear = placed.job, placed.arm, placed.start, jobs.unserved_cny
+    first, wanted_arm, wanted_start, wanted_cny = wanted.starts, wanted.arm, wanted.start, wanted.cny
     for one in order:
-        job = placed.job[one]
-        cny[one], arm, start = jobs.unserved_cny[job], -1, 0
-        for at in range(wanted.starts[job], wanted.starts[job + 1]):
-            arm_of, start_of = wanted.arm[at], wanted.start[at]
+        job = of_job[one]
+        cny[one], arm, start = dear[job], -1, 0
+        for at in range(first[job], first[job + 1]):
+            arm_of, start_of = wanted_arm[at], wanted_start[at]
             if _has_room(job, arm_of, start_of, pools, routes, jobs, arms, loads, room) and (
                 arms[arm_of].then < 0 or _fits(job, arm_of, start_of, pools, routes, jobs, arms, loads, room)
             ):
-                cny[one], arm, start = wanted.cny[at], arm_of, start_of
+                cny[one], arm, start = wanted_cny[at], arm_of, start_of
                 break
         if arm < 0:
             cny[one], arm, start = _search(
                 job, work[job], pools, routes, jobs, menus, arms, loads, least, sums, room, floor
             )
-        placed.arm[one], placed.start[one] = arm, start
+        of_arm[one], of_start[one] = arm, start
         if arm >= 0:
             _take(job, arm, start, 1.0, pools, routes, jobs, arms, loads, room, floor)
 
 
-@njit(inline="always")
-def _link(one: int, pool: int, head: Array, after: Array, before: Array) -> None:
-    after[one], before[one] = head[pool], -1
-    if head[pool] >= 0:
-        before[head[pool]] = one
-    head[pool] = one
+class Lists(NamedTuple):
+    """Lists of jobs: the first of each list, and who comes after and before each job."""
+
+    head: Array
+    after: Array
+    before: Array
 
 
-@njit(inline="always")
-def _unlink(one: int, pool: int, head: Array, after: Array, before: Array) -> None:
+class Runs(NamedTuple):
+    """Rows by what they belong to: those of k from `starts[k]` to `starts[k + 1]`."""
+
+    starts: Array
+    rows: Array
+
+
+@njit(cache=True)
+def _lists(number: int, lists: int) -> Lists:
+    return Lists(np.full(lists, -1, np.int32), np.full(number, -1, np.int32), np.full(number, -1, np.int32))
+
+
+@njit(cache=True)
+def _put(one: int, list_: int, lists: Lists) -> None:
+    head, after, before = lists.head, lists.after, lists.before
+    after[one], before[one] = head[list_], -1
+    if head[list_] >= 0:
+        before[head[list_]] = one
+    head[list_] = one
+
+
+@njit(cache=True)
+def _drop(one: int, list_: int, lists: Lists) -> None:
+    head, after, before = lists.head, lists.after, lists.before
     if before[one] >= 0:
         after[before[one]] = after[one]
     else:
-        head[pool] = after[one]
+        head[list_] = after[one]
     if after[one] >= 0:
         before[after[one]] = before[one]
+
+
+@njit(cache=True)
+def _link(one: int, pool: int, route: int, in_pool: Lists, on_route: Lists) -> None:
+    _put(one, pool, in_pool)
+    if route >= 0:
+        _put(one, route, on_route)
+
+
+@njit(cache=True)
+def _unlink(one: int, pool: int, route: int, in_pool: Lists, on_route: Lists) -> None:
+    _drop(one, pool, in_pool)
+    if route >= 0:
+        _drop(one, route, on_route)
 
 
 @njit(cache=True)
@@ -423,76 +495,142 @@ def _take_all(
 
 
 @njit(cache=True)
+def _gb_per_h(job: int, arm: int, chips: int, hours: int, data: Array, arms: Array) -> float:
+    """Data that come over the route of an arm in an hour, on average."""
+    gb = 0.0
+    if arms[arm].route >= 0:
+        gb = data[job] * arms[arm].gb_share / hours + arms[arm].gb_per_chip_h * chips
+    return gb
+
+
+@njit(cache=True)
+def _lacking(
+    pool: int, route: int, chips: int, gb_per_h: float, start: int, end: int, pools: Pools, routes: Routes, room: Used
+) -> tuple[int, int]:  # fmt: skip
+    """Of what there is too little for an option: the kind (POOL, SITE, LINK) and the row; one of several by chance."""
+    chips_left, kw_left, gb_over, gb_in = room.chips, room.kw, room.gb_over, room.gb_in
+    site, kw = pools.site[pool], pools.kw[pool] * chips
+    kind, row, seen = POOL, pool, 0
+    short_chips = short_site = False
+    for hour in range(start, end):
+        short_chips = short_chips or chips > chips_left[pool, hour]
+        short_site = short_site or kw > kw_left[site, hour]
+        if route >= 0 and routes.site[route] >= 0:
+            short_site = short_site or gb_per_h > gb_in[routes.site[route], hour]
+    if short_chips:
+        seen += 1
+    if short_site:
+        seen += 1
+        if np.random.random() * seen < 1.0:
+            kind, row = SITE, site
+    if route >= 0 and gb_per_h > 0:
+        links = routes.links
+        for at in range(routes.starts[route], routes.starts[route + 1]):
+            link, short = links[at], False
+            for hour in range(start, end):
+                short = short or gb_per_h > gb_over[link, hour]
+            if short:
+                seen += 1
+                if np.random.random() * seen < 1.0:
+                    kind, row = LINK, link
+    return kind, row
+
+
+@njit(cache=True)
 def _exchange(
     tries: int, seed: int, lost: Array, work: Array, pools: Pools, routes: Routes, jobs: Jobs, menus: Array,
     arms: Array, loads: Array, least: Array, sums: Sums, money: Sums, found: Cheapest, placed: Placed, room: Used,
-    floor: Array,
+    floor: Array, over: Runs, within: Runs,
 ) -> None:  # fmt: skip
     np.random.seed(seed)
-    number = placed.job.size
-    # Who is in a pool (by the first leg), as lists.
-    head = np.full(pools.site.size, -1, np.int32)
-    after, before, cny = np.full(number, -1, np.int32), np.full(number, -1, np.int32), np.empty(number)
+    of_job, of_arm, of_start, found_arm, found_start = placed.job, placed.arm, placed.start, found.arm, found.start
+    opens, closes, needed_h, elastic, data = jobs.opens, jobs.closes, jobs.hours, jobs.elastic, jobs.gb
+    wanted, kw_of, number = jobs.chips, pools.kw, placed.job.size
+    # Who is in a pool and who comes over a route (by the first leg), as lists.
+    in_pool, on_route = _lists(number, pools.site.size), _lists(number, routes.site.size)
+    cny = np.empty(number)
     for one in range(number):
-        job, arm = placed.job[one], placed.arm[one]
+        job, arm = of_job[one], of_arm[one]
         cny[one] = jobs.unserved_cny[job]
         if arm >= 0:
-            _link(one, arms[arm].pool, head, after, before)
-            cny[one] = option_cny(job, arm, placed.start[one], jobs, arms, loads, money)
+            _link(one, arms[arm].pool, arms[arm].route, in_pool, on_route)
+            cny[one] = option_cny(job, arm, of_start[one], jobs, arms, loads, money)
     out, key = np.empty(MOST_OUT, np.int32), np.empty(MOST_OUT)
     old_arm, old_start, old_cny = np.empty(MOST_OUT, np.int32), np.empty(MOST_OUT, np.int16), np.empty(MOST_OUT)
-    there = np.empty(number, np.int32)
+    there, frees = np.empty(number, np.int32), np.empty(number)
     for _ in range(tries):
         # The more a job has lost, the more often it is tried.
         one = min(np.searchsorted(lost, np.random.random() * lost[number - 1]), number - 1)
-        job = placed.job[one]
+        job = of_job[one]
         menu = jobs.menu[job]
-        if found.arm[job] < 0:
+        if found_arm[job] < 0:
             continue
-        arm, start = found.arm[job], found.start[job]
+        arm, start = found_arm[job], found_start[job]
         if np.random.random() >= CHEAPEST_CHANCE:
             arm = menus[menu] + np.random.randint(min(menus[menu + 1] - menus[menu], MOST_ARMS))
-            slack = jobs.closes[job] - jobs.opens[job] - hours_of(job, arm, jobs, arms)
+            slack = closes[job] - opens[job] - hours_of(job, arm, jobs, arms)
             if slack < 0:
                 continue
-            start = jobs.opens[job] + np.random.randint(slack + 1)
-        end, pool, want = start + hours_of(job, arm, jobs, arms), arms[arm].pool, chips_of(job, arm, jobs, arms)
-        near, other = 0, head[pool]
-        while other >= 0:
-            begins = placed.start[other]
-            if (
-                other != one
-                and begins < end
-                and begins + hours_of(placed.job[other], placed.arm[other], jobs, arms) > start
-            ):
-                there[near] = other
-                near += 1
-            other = after[other]
+            start = opens[job] + np.random.randint(slack + 1)
+        hours, chips = hours_of(job, arm, jobs, arms), chips_of(job, arm, jobs, arms)
+        end, pool, gb_per_h = start + hours, arms[arm].pool, _gb_per_h(job, arm, chips, hours, data, arms)
+        kind, row = _lacking(pool, arms[arm].route, chips, gb_per_h, start, end, pools, routes, room)
+        # Who uses it in the same hours, and how much of it.
+        want, runs, first, last = float(chips), in_pool, row, row + 1
+        if kind == SITE:
+            want, first, last = chips * kw_of[pool], within.starts[row], within.starts[row + 1]
+        elif kind == LINK:
+            want, runs, first, last = gb_per_h, on_route, over.starts[row], over.starts[row + 1]
+        near, begin = 0, np.random.randint(last - first) if last > first else 0
+        for turn in range(last - first):
+            if near >= MOST_NEAR:
+                break
+            at = first + (begin + turn) % (last - first)
+            list_ = at if kind == POOL else within.rows[at] if kind == SITE else over.rows[at]
+            other = runs.head[list_]
+            while other >= 0:
+                begins = of_start[other]
+                if other != one and begins < end:
+                    of, by = of_job[other], of_arm[other]
+                    takes = closes[of] - opens[of]
+                    if not elastic[of]:
+                        takes = max(1, int(np.ceil(needed_h[of] / arms[by].speed - WHOLE)))
+                    if begins + takes > start:
+                        on = int(wanted[of])
+                        if elastic[of]:
+                            on = int(np.ceil(wanted[of] / arms[by].speed - WHOLE))
+                        there[near], frees[near] = other, float(on)
+                        if kind == SITE:
+                            frees[near] = on * kw_of[arms[by].pool]
+                        elif kind == LINK:
+                            frees[near] = _gb_per_h(of, by, on, takes, data, arms)
+                        near += 1
+                other = runs.after[other]
         out[0], size, freed = one, 1, 0.0
         enough = want * (1.0 + (MOST_FREED - 1.0) * np.random.random())
         while near > 0 and size < MOST_OUT and freed < enough:
             at = np.random.randint(near)
             out[size] = there[at]
-            freed += chips_of(placed.job[there[at]], placed.arm[there[at]], jobs, arms)
+            freed += frees[at]
             near -= 1
             size += 1
-            there[at] = there[near]
+            there[at], frees[at] = there[near], frees[near]
         cost = 0.0
         for at in range(size):
             other = out[at]
-            of = placed.job[other]
-            old_arm[at], old_start[at], old_cny[at] = placed.arm[other], placed.start[other], cny[other]
+            of = of_job[other]
+            old_arm[at], old_start[at], old_cny[at] = of_arm[other], of_start[other], cny[other]
             cost += cny[other]
             key[at] = -(jobs.unserved_cny[of] - found.cny[of]) * (0.5 + np.random.random())
-            if placed.arm[other] >= 0:
-                _unlink(other, arms[placed.arm[other]].pool, head, after, before)
+            if of_arm[other] >= 0:
+                _unlink(other, arms[of_arm[other]].pool, arms[of_arm[other]].route, in_pool, on_route)
         _take_all(out[:size], -1.0, placed, pools, routes, jobs, arms, loads, room, floor)
         key[0] = -np.inf
         for at in np.argsort(key[:size]):
             other = out[at]
-            of = placed.job[other]
+            of = of_job[other]
             _, arm, start = _search(of, work[of], pools, routes, jobs, menus, arms, loads, least, sums, room, floor)
-            placed.arm[other], placed.start[other], cny[other] = arm, start, jobs.unserved_cny[of]
+            of_arm[other], of_start[other], cny[other] = arm, start, jobs.unserved_cny[of]
             if arm >= 0:
                 _take(of, arm, start, 1.0, pools, routes, jobs, arms, loads, room, floor)
                 cny[other] = option_cny(of, arm, start, jobs, arms, loads, money)
@@ -500,8 +638,8 @@ def _exchange(
         if cost < 0.0:
             _take_all(out[:size], -1.0, placed, pools, routes, jobs, arms, loads, room, floor)
             for at in range(size):
-                placed.arm[out[at]], placed.start[out[at]], cny[out[at]] = old_arm[at], old_start[at], old_cny[at]
+                of_arm[out[at]], of_start[out[at]], cny[out[at]] = old_arm[at], old_start[at], old_cny[at]
             _take_all(out[:size], 1.0, placed, pools, routes, jobs, arms, loads, room, floor)
         for at in range(size):
-            if placed.arm[out[at]] >= 0:
-                _link(out[at], arms[placed.arm[out[at]]].pool, head, after, before)
+            if of_arm[out[at]] >= 0:
+                _link(out[at], arms[of_arm[out[at]]].pool, arms[of_arm[out[at]]].route, in_pool, on_route)
