@@ -134,7 +134,7 @@ def test_whoever_has_enough_at_any_moment_has_a_plan_and_a_bound(turning_seed: i
     for program in _programs(turning_seed + 5, 3):
         for calls in (0, 1, 3, 10, 40):
             asked = iter(range(10**9))
-            found = solved(program, enough=lambda asked=asked, calls=calls: next(asked) >= calls)  # type: ignore[misc]
+            found = solved(program, limit_s=calls, seconds=lambda asked=asked: float(next(asked)))  # type: ignore[misc]
             _holds(program, found)
 
 

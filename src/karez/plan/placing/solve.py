@@ -7,6 +7,7 @@ best (`exact`). The bound comes from prices alone, and anyone can compute it aga
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ STEPS, LOOKS = (5,) * 16 + (10,) * 16 + (20,) * 28 + (40,), 4
 # What the relaxation leaves unused, for as many classes as this at least; and when it ends: the gain from look to look.
 SPARE_SHARE, SPARE_FROM, RELAXED_SHARE = 0.02, 1_000, 0.0004
 MOST_ROUNDS = 400
+# The relaxation has so much of the time that there is.
+RELAXED_UNTIL_SHARE = 0.6
 # Passes end with so many in a row that gain less than this share, or after so many; exchanges with a batch of tries (a
 # share of the jobs) that gains less than another.
 PASSED_SHARE, VAIN_PASSES, MOST_PASSES, TRIES_SHARE, LEAST_TRIES, EXCHANGED_SHARE = 0.003, 2, 25, 0.05, 2_000, 0.00003
@@ -58,14 +61,22 @@ class Solution(NamedTuple):
 
 
 def solved(
-    program: Program, *, enough: Enough = lambda: False, seconds: Callable[[], float] = lambda: 0.0, seed: int = 1
+    program: Program,
+    *,
+    limit_s: float = math.inf,
+    seconds: Callable[[], float] = lambda: 0.0,
+    seed: int = 1,
 ) -> Solution:
-    """The best plan and bound until it is `enough`; `seconds` tells how long it has been.
+    """The best plan and bound by `limit_s` of the clock `seconds`, or sooner where more brings little.
 
     What is chosen names arms by their rows in the program as it was given.
     """
+
+    def enough() -> bool:
+        return seconds() >= limit_s
+
     menus = sorted_by_money(program)
-    relaxation = relaxed(menus, enough)
+    relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
     rungs = [Rung("relaxed", program.unserved_cny, relaxation.bound, seconds())]
     whole = begun(menus, relaxation.now, relaxation.columns)
     _pass_on(whole, enough)
