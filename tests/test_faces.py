@@ -54,7 +54,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "plan_check": {"plan": "plan.json", "network": "net"},
     "plan_diff": {"before": "plan.json", "after": "plan-0.65.json"},
     "order": {"plan": "plan.json", "network": "net", "output": "order-FACE.xlsx"},
-    "place": {"network": "net", "output": "place-FACE.json"},
+    "place": {"network": "net", "output": "placed-FACE.json"},
+    "prices": {"plan": "day.json", "network": "net"},
+    "explain": {"plan": "day.json", "network": "net", "job": "batch"},
+    "chips": {"network": "net", "least_confidence": "S"},
+    "estimate": {"model": "Qwen2.5 7B", "chip": "H20"},
+    "assign": {"network": "net", "output": "assign-FACE.json"},
     "policy_ask": {"network": "net", "job": "batch", "gbps": 40},
     "policy_explain": {"network": "net", "job": "batch", "server": "p000003"},
     "policy_test": {"seed": 2},
@@ -104,6 +109,9 @@ class Ground:
             self._tables("tables-2", "id,name\nP1,North\nP3,East\n")
             self._made("grown", "import", str(self.root / "tables-1"), str(self.root / "grown"))
             assert cli.main(["import", str(self.root / "tables-2"), str(self.root / "grown"), "--quiet"]) == 0
+        if operation in ("prices", "explain"):
+            network, day = str(self.root / "net"), str(self.root / "day.json")
+            self._made("day.json", "place", network, "--output", day)
         if operation in ("plan_check", "plan_diff", "order"):
             self._plan("plan.json", "0.6")
         if operation == "plan_diff":

@@ -78,7 +78,7 @@ def test_a_network_that_nobody_observed_is_healed_and_replayed(net: Path, tmp_pa
 
 
 def test_a_job_is_placed_where_nobody_has_counted_the_free_chips_and_the_plan_holds(net: Path, tmp_path: Path) -> None:
-    placed = asked("place", network=net, output=tmp_path / "plan.json")
+    placed = asked("assign", network=net, output=tmp_path / "plan.json")
     assert placed.server == "服务器"
     assert "server_states" in placed.citation
     assert asked("plan_check", plan=tmp_path / "plan.json", network=net).actions == 1
@@ -186,7 +186,7 @@ def test_a_run_whose_record_found_no_room_leaves_no_record(net: Path, tmp_path: 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("r")] == []
 
 
-@pytest.mark.parametrize("name", ["plan_coverage", "place", "steer", "heal_run"])
+@pytest.mark.parametrize("name", ["plan_coverage", "assign", "steer", "heal_run"])
 def test_a_folder_that_is_not_there_is_told_before_the_work_is_done(net: Path, tmp_path: Path, name: str) -> None:
     where = {"record" if name == "heal_run" else "output": tmp_path / "no" / "x"}
     assert refused(name, network=net, **where) == f"{tmp_path / 'no'}: no such file or directory; check the path"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from karez.errors import Infeasible, InputError, Refused
 from karez.measure import policy
 from karez.measure.delay import link_oneway_us
-from karez.operations import PlaceQuestion, run
-from karez.operations.place import PlaceAnswer
+from karez.operations import AssignQuestion, run
+from karez.operations.assign import AssignAnswer
 from karez.plan import Plan, applied, changed
 from karez.plan.check import check
-from karez.plan.place import MEMORY_FACTOR, place
+from karez.plan.place import place
 from karez.twin import Table, Twin, World
 from karez.twin.schema import Value
 from karez.twin.table import text
@@ -151,14 +151,14 @@ def test_the_plan_starts_the_job_and_says_what_it_weighed() -> None:
 
 def test_the_operation_writes_the_plan_that_it_answers_with(tmp_path: Path) -> None:
     network, output = str(compute.saved(tmp_path)), tmp_path / "plan.json"
-    said = cast(PlaceAnswer, run("place", PlaceQuestion(network=network, output=str(output))))
+    said = cast(AssignAnswer, run("assign", AssignQuestion(network=network, output=str(output))))
     plan = msgspec.json.decode(output.read_bytes(), type=Plan)
     assert plan == said.plan
     assert (said.job, said.server, said.data_mode) == ("j1", chosen(plan), "encrypt")
     assert "synthetic" in said.headline
     assert plan.revision[:12] in said.citation
     with pytest.raises(InputError, match="exists already"):
-        run("place", PlaceQuestion(network=network, output=str(output)))
+        run("assign", AssignQuestion(network=network, output=str(output)))
 
 
 STALE: list[tuple[str, str, str, Value]] = [
@@ -247,6 +247,15 @@ def worlds(draw: st.DrawFn) -> World:
     return World(intended, actual.replace(free, up))
 
 
+def _need_gb(model: dict[str, Value], job: dict[str, Value]) -> float:
+    """Adam in training; else parameters in 16 bits, and the cache of some requests a chip of 1,280 tokens each."""
+    if job["kind"] == "training":
+        return float(model["parameters_b"]) * 16 * 1.2
+    kv_kb = float(model["kv_kb_per_token"])
+    requests = {"batch": 32, "online": 4}[str(job["kind"])] * int(job["chips"])
+    return float(model["parameters_b"]) * 2 * 1.2 + (0.0 if kv_kb != kv_kb else kv_kb * requests * 1280 / 1e6)
+
+
 def best_by_hand(world: World) -> tuple[str, float] | None:
     """The cheapest place found by going through the tables row by row, with networkx for the delay."""
     job = world["jobs"].records()[0]
@@ -262,7 +271,7 @@ def best_by_hand(world: World) -> tuple[str, float] | None:
     twin = world.intended
     asked_ = policy.Asked(policy.law(policy.shipped(), AT_S), AT_S, (str(job["purpose"]),))
     lawful = policy.lawful(twin, asked_, twin["datasets"].rows([str(job["dataset"])]), policy.recipients(twin))[0]
-    need_gb = float(world["models"].cell(str(job["model"]), "parameters_b")) * 2 * MEMORY_FACTOR
+    need_gb = _need_gb(world["models"].records(world["models"].rows([str(job["model"])]))[0], job)
     found = []
     for row, server in enumerate(world["servers"].records()):
         chip = str(server["chip"])

@@ -21,8 +21,8 @@ from karez.measure.policy.costs import (
     federate_pays,
 )
 from karez.operations import (
+    AssignQuestion,
     KeyQuestion,
-    PlaceQuestion,
     PolicyAskQuestion,
     PolicyAuditQuestion,
     PolicyCalibrateQuestion,
@@ -36,7 +36,7 @@ from karez.operations import (
     SteerQuestion,
     run,
 )
-from karez.operations.place import PlaceAnswer
+from karez.operations.assign import AssignAnswer
 from karez.operations.policy_ask import PolicyAskAnswer
 from karez.operations.policy_audit import PolicyAuditAnswer
 from karez.operations.policy_explain import PolicyExplainAnswer
@@ -391,7 +391,9 @@ def test_a_moment_that_no_calendar_here_has_is_refused(network: str, at: str) ->
 def test_a_pack_of_ones_own_counts_wherever_work_is_placed(network: str, tmp_path: Path) -> None:
     rules = RULE.format(id="not-west", effect="forbid", when=' when { principal.province == "CN-GZ" }')
     path = str(written(tmp_path, rules + RULE.format(id="else", effect="permit", when="")))
-    free, bound = (cast(PlaceAnswer, run("place", PlaceQuestion(network=network, packs=packs))) for packs in ("", path))
+    free, bound = (
+        cast(AssignAnswer, run("assign", AssignQuestion(network=network, packs=packs))) for packs in ("", path)
+    )
     assert (free.server, bound.server) == ("p-west", "p-middle")
     to = [
         cast(SteerAnswer, run("steer", SteerQuestion(network=network, model="small", metro="m-east", packs=packs)))

@@ -49,7 +49,8 @@ GROUPS = {
         "map",
         "report",
     ),
-    "Plans": ("plan_coverage", "plan_upgrades", "plan_check", "plan_diff", "order", "place", "steer"),
+    "Plans": ("plan_coverage", "plan_upgrades", "plan_check", "plan_diff", "order", "steer"),
+    "Jobs": ("place", "prices", "explain", "assign", "chips", "estimate"),
     "Rules on data": (
         "policy_ask",
         "policy_explain",
@@ -331,11 +332,12 @@ def _demo(argv: list[str]) -> int:
     made.add_argument(*OUTPUT_FLAGS, default=demo.OUTPUT, help="folder that is made anew (default %(default)s)")
     made.add_argument("--stations", default=str(demo.STATIONS), help="base stations (default %(default)s)")
     made.add_argument("--sites", default=str(demo.SITES), help="compute sites (default %(default)s)")
+    made.add_argument("--jobs", default=str(demo.JOBS), help="jobs of the day (default %(default)s)")
     given = _wholly_parsed(made, argv)
     if given is None:
         return OK
     folder = Path(given["output"])
-    wanted = {"output": str(folder / "network"), "stations": given["stations"], "sites": given["sites"]}
+    wanted = {"output": str(folder / "network"), **{name: given[name] for name in ("stations", "sites", "jobs")}}
     demo.show(folder, _question("generate", wanted))
     return OK
 

@@ -18,6 +18,7 @@ from karez.errors import InputError, KarezError
 from karez.operations import (
     Answer,
     CirclesQuestion,
+    ExplainQuestion,
     GenerateQuestion,
     HealReplayQuestion,
     HealRunQuestion,
@@ -25,6 +26,7 @@ from karez.operations import (
     PlaceQuestion,
     PlanCheckQuestion,
     PlanCoverageQuestion,
+    PricesQuestion,
     ReportQuestion,
     SteerQuestion,
     run,
@@ -36,6 +38,9 @@ OUTPUT = "out/demo"
 # China's base stations, and as many compute sites as bring three of five access points within a millisecond.
 STATIONS, SITES = 5_000_000, 120
 TURNS = 60
+JOBS = 20_000
+# So long that the planner ends by itself, and says the same on every machine.
+PLACING_S = 1_200.0
 WAIT_S = 10.0
 
 
@@ -59,10 +64,10 @@ def show(folder: Path, question: GenerateQuestion) -> None:
 
 
 def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable[[], str]]]:
-    network, plan, order, record, table = (
-        str(folder / name) for name in ("network", "plan.json", "order.xlsx", "run.record", "steer.table")
+    network, plan, order, record, day, table = (
+        str(folder / name) for name in ("network", "plan.json", "order.xlsx", "run.record", "day.json", "steer.table")
     )
-    report = ReportQuestion(network=network, output=str(folder / "report.html"), record=record)
+    report = ReportQuestion(network=network, output=str(folder / "report.html"), record=record, day=day)
     return [
         ("making a network", lambda: _made(folder, question)),
         ("measuring who is within 1 ms of compute", lambda: _answer("circles", CirclesQuestion(network=network))),
@@ -83,7 +88,12 @@ def _steps(folder: Path, question: GenerateQuestion) -> list[tuple[str, Callable
             "deciding the whole run again",
             lambda: _answer("heal_replay", HealReplayQuestion(network=network, record=record)),
         ),
-        ("placing a job", lambda: _answer("place", PlaceQuestion(network=network))),
+        (
+            "placing a day of jobs",
+            lambda: _answer("place", PlaceQuestion(network=network, output=day, time_limit_s=PLACING_S)),
+        ),
+        ("telling what is scarce", lambda: _answer("prices", PricesQuestion(plan=day, network=network))),
+        ("telling why a job is where it is", lambda: _answer("explain", ExplainQuestion(plan=day, network=network))),
         ("compiling the steering table", lambda: _answer("steer", SteerQuestion(network=network, output=table))),
         ("asking the gateway's worker", lambda: _asked_worker(table, SteerQuestion(network=network))),
         ("writing the report", lambda: _answer("report", report)),

@@ -18,7 +18,9 @@ import numpy as np
 from scipy.spatial import Delaunay, cKDTree
 
 from karez.errors import InputError, Problem
-from karez.twin import Table, Twin, schema
+from karez.importers.day import with_day
+from karez.twin import Table, Twin
+from karez.twin.catalogue import catalogue
 from karez.twin.facts import library
 from karez.twin.geo import great_circle_km
 from karez.twin.schema import Value
@@ -78,8 +80,10 @@ PREFILL_EFFECTIVE_SHARE, DECODE_EFFECTIVE_SHARE = 0.45, 0.65
 SITE_DIGITS, ROW_DIGITS = 6, 7
 
 
-def nation(*, stations: int, sites: int, seed: int) -> Twin:
+def nation(*, stations: int, sites: int, seed: int, jobs: int = 0) -> Twin:
     """The intended twin of a synthetic nation with `stations` base stations and `sites` compute sites.
+
+    With `jobs`, there are so many of a day besides the examples.
 
     A place too small for two aggregation sites has only rings that end on one; in it, those drawn to end on two
     are closed.
@@ -104,7 +108,8 @@ def nation(*, stations: int, sites: int, seed: int) -> Twin:
         *_work(places),
     ]
     twin = Twin({table.name: table for table in tables})
-    return twin.replace(_endpoints(twin))
+    twin = twin.replace(_endpoints(twin))
+    return with_day(twin, jobs=jobs, seed=seed, owner=TENANT) if jobs else twin
 
 
 @dataclass(frozen=True)
@@ -503,12 +508,7 @@ def _ducts(links: Table, count: int) -> list[Table]:
 
 def _library_tables() -> list[Table]:
     """Chips and models of the library."""
-    tables = []
-    for name in ("chips", "models"):
-        rows = library(name)
-        specs = schema.tables()[name].values()
-        tables.append(Table.of(name, {spec.name: [spec.parse(row[spec.name]) for row in rows] for spec in specs}))
-    return tables
+    return [catalogue()[name] for name in ("chips", "models")]
 
 
 def _compute_sites(places: _Places, map_: _Map, count: int) -> Array:

@@ -24,6 +24,8 @@ from karez.twin.table import Array
 PARTS = ("weights", "cache", "arithmetic", "prompts", "attention", "steps", "volume", "layers", "token")
 # Factors that a fit begins with, and from which distance on (in logarithms) a measurement counts less.
 FIRST_FACTORS, FAR = (1.3, 1.5, 2.0, 2.0, 2.0, 3.0, 1.0, 20.0, 0.3), 0.3
+# Nothing is faster than its data sheet; what is no figure of one may take any time.
+LEAST_FACTORS = (1.0, 1.0, 1.0, 1.0, 1e-9, 1e-9, 1e-9, 1e-9, 1e-9)
 # What a collective takes a step, a layer to launch, and a token to schedule, before factors.
 STEP_S, LAYER_S, TOKEN_S = 1e-6, 1e-6, 1e-3
 # Collectives a layer, and bytes of a value that they move.
@@ -139,7 +141,8 @@ def factors(served: Served, measured_s: Array) -> Array:
     def off(logs: Array) -> Array:
         return np.asarray(np.log(each @ np.exp(logs)) - seen)
 
-    found = least_squares(off, np.log(FIRST_FACTORS), loss="soft_l1", f_scale=FAR)
+    bounds = (np.log(LEAST_FACTORS), np.inf)
+    found = least_squares(off, np.log(FIRST_FACTORS), bounds=bounds, loss="soft_l1", f_scale=FAR)
     return np.asarray(np.exp(found.x))
 
 
@@ -167,9 +170,9 @@ class Learned:
         return Estimate(*(np.exp(log_s + width * NINE_IN_TEN * sure) for width in (0.0, -1.0, 1.0)))
 
 
-def learned(served: Served, labels: Labels, measured_s: Array) -> Learned:
-    """What measurements (seconds a token) teach."""
-    of_parts = factors(served, measured_s)
+def learned(served: Served, labels: Labels, measured_s: Array, of_parts: Array | None = None) -> Learned:
+    """What measurements (seconds a token) teach; factors of parts, where they are given, stay as they are."""
+    of_parts = factors(served, measured_s) if of_parts is None else of_parts
     off = np.log(measured_s) - np.log(calibrated(served, of_parts))
     alike = _alike(served, labels, served, labels)
     factor = cho_factor(alike + NOISE**2 * np.eye(len(off)))

@@ -75,6 +75,7 @@ class GenerateQuestion(msgspec.Struct, frozen=True, kw_only=True):
     output: Output
     stations: Annotated[int, Meta(description="base stations in all", ge=20_000, le=20_000_000)] = 200_000
     sites: Annotated[int, Meta(description="compute sites, at the core sites of the largest places", ge=1)] = 60
+    jobs: Annotated[int, Meta(description="jobs of a day, besides five examples", ge=0, le=5_000_000)] = 0
     seed: Seed = 1
 
 
@@ -377,7 +378,80 @@ class PlanDiffQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """The cheapest lawful place for a job within its longest delay."""
+    """Where and when every job of a day should run, near the least that any plan can cost, with a proof.
+
+    Jobs that have a place already stay there. What keeps whom waiting is asked with prices and explain.
+    """
+
+    network: Network
+    at: Annotated[
+        str,
+        Meta(description="moment that the hours begin; when empty, when the first job may begin, or now"),
+    ] = ""
+    hours: Annotated[int, Meta(description="hours that are planned", ge=1, le=168)] = 24
+    carbon_cny_per_kg: Annotated[float, Meta(description="price of carbon dioxide, CNY a kilogram", ge=0, le=1e3)] = 0.0
+    delay_cny_per_ms: Annotated[
+        float, Meta(description="what a millisecond of delay one way counts for each chip, CNY", ge=0, le=1e6)
+    ] = 0.0
+    weights: Annotated[
+        str, Meta(description="DOMAIN=WEIGHT, with commas between: how much more the work of owners counts")
+    ] = ""
+    figures: Figures = "typical"
+    packs: Packs = ""
+    time_limit_s: TimeLimit = 60.0
+    output: PlanOutput = ""
+    seed: Seed = 1
+
+
+DayPlan = Annotated[PathName, Meta(description="file of a plan that place wrote")]
+
+
+class PricesQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What chips, power, links and quotas are worth by the hour in a plan of a day, and so what to build."""
+
+    plan: DayPlan
+    network: Network
+    packs: Packs = ""
+    top: Annotated[int, Meta(description="rows of each table", ge=1, le=100_000)] = 12
+
+
+class ExplainQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job of a planned day is where it is, or nowhere; and what would start it sooner or make it fit."""
+
+    plan: DayPlan
+    network: Network
+    job: Annotated[str, Meta(description="id of the job; the dearest that does not run when empty")] = ""
+    packs: Packs = ""
+
+
+class ChipsQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The chips of the library or of a network: dense peaks, memory, links, power, each with its source."""
+
+    network: Annotated[PathName, Meta(description="folder of a network; the library's chips when empty")] = ""
+    least_confidence: Annotated[
+        Literal["S", "S2", "R", "C", "M", "D"], Meta(description="leave out rows that are more doubtful")
+    ] = "D"
+
+
+class EstimateQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model takes on chips: memory, time of a token, tokens a second, energy; and how it is known."""
+
+    model: Annotated[str, Meta(description="name of the model")]
+    chip: Annotated[str, Meta(description="name of the chip; all of them when empty")] = ""
+    kind: Annotated[Literal["online", "batch", "training"], Meta(description="what is done with it")] = "online"
+    chips: Annotated[int, Meta(description="chips that run it; as few as hold it when 0", ge=0, le=100_000)] = 0
+    requests: Annotated[int, Meta(description="requests at once; as usual when 0", ge=0, le=10_000_000)] = 0
+    tokens_in: Annotated[int, Meta(description="tokens of a prompt", ge=1, le=10_000_000)] = 1024
+    tokens_out: Annotated[int, Meta(description="tokens of an answer", ge=1, le=10_000_000)] = 256
+    measured: Annotated[
+        PathName,
+        Meta(description="CSV of what was measured: model, chip, chips, requests, tokens_in, tokens_out, token_ms"),
+    ] = ""
+    network: Annotated[PathName, Meta(description="folder of a network; the library when empty")] = ""
+
+
+class AssignQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest lawful place for one job within its longest delay, now: a plan that starts it there."""
 
     network: Network
     job: Annotated[str, Meta(description="id of the job; the first when empty")] = ""
@@ -763,6 +837,7 @@ class ReportQuestion(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     output: Annotated[PathName, Meta(description="HTML file to write")]
     record: Annotated[PathName, Meta(description="record of a run of the loop to tell of; none when empty")] = ""
+    day: Annotated[PathName, Meta(description="plan of a day, as place wrote it, to tell of; none when empty")] = ""
     budget_us: Budget = 1_000.0
     target_share: Share = 0.75
     redact: Annotated[bool, Meta(description="tell sums only: no map, no site, metropolis, job or run by name")] = False
@@ -793,7 +868,12 @@ OPERATIONS = {
         Operation("plan_check", "whether a plan still holds, and its proof", PlanCheckQuestion),
         Operation("plan_diff", "what one plan does that another does not", PlanDiffQuestion),
         Operation("order", "what to order for a plan, and by when", OrderQuestion, writes=True),
-        Operation("place", "where a job should run", PlaceQuestion, writes=True),
+        Operation("place", "where and when a day of jobs should run, proven", PlaceQuestion, writes=True),
+        Operation("prices", "what is scarce in a planned day, and what to build", PricesQuestion),
+        Operation("explain", "why a job runs there, and what would start it sooner", ExplainQuestion),
+        Operation("assign", "where one job should run, now", AssignQuestion, writes=True),
+        Operation("chips", "chips that are known, with their sources", ChipsQuestion),
+        Operation("estimate", "what a model takes on chips, and how sure", EstimateQuestion),
         Operation("policy_ask", "where a job's data may go, how, at what price", PolicyAskQuestion),
         Operation("policy_explain", "what decides whether data may go to a server", PolicyExplainQuestion),
         Operation("policy_test", "the tests of the rules on data", PolicyTestQuestion),

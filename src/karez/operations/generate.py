@@ -34,7 +34,7 @@ def run(question: GenerateQuestion) -> GenerateAnswer:
         InputError: the folder exists, cannot be written, or the numbers asked for cannot be.
     """
     refuse_existing(question.output)
-    intended = nation(stations=question.stations, sites=question.sites, seed=question.seed)
+    intended = nation(stations=question.stations, sites=question.sites, seed=question.seed, jobs=question.jobs)
     twin = initial_states(intended)
     note = f"generated: {question.stations} stations, {question.sites} compute sites"
     revision = store.save(

@@ -1,98 +1,247 @@
-"""The cheapest lawful place for a job, as a plan that starts it there."""
+"""A day of jobs placed: where and when each runs, at what cost, how far from the least possible, as a plan."""
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import msgspec
+import numpy as np
 
 from karez.errors import InputError
 from karez.operations import Answer, PlaceQuestion
+from karez.operations.day import hour, metro_of
 from karez.operations.networks import (
     DETAIL,
-    duration,
+    at_most,
+    counted,
     load_living,
     now_s,
     provenance,
     require_new_file,
+    share,
     write_new,
 )
-from karez.operations.policy import packs_of
-from karez.plan.place import place
-from karez.plan.plan import Alternative, Plan
+from karez.operations.policy import moment_s, packs_of
+from karez.plan.day.ask import Ask, weights_of
+from karez.plan.day.decide import Day, Run, any_way, decided, plan_of, runs, unserved
+from karez.plan.day.pose import effective_share
+from karez.plan.day.regions import Region, flows, regions
+from karez.plan.placing.machines import on_machines
+from karez.plan.placing.whole import Placed
+from karez.plan.plan import Plan
 from karez.twin import World
-from karez.twin.table import text
+from karez.twin.table import strings
+
+MWH = T = 1e3
+MACHINE_CHIPS = 8
+
+
+class PlacedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that runs: where, from which hour of the clock in China for how many hours, on how many chips."""
+
+    job: str
+    number: int
+    server: str
+    metro: str
+    start: str
+    hours: int
+    chips: int
+    mode: str
+    price_cny: float
+
+
+class Unserved(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that does not run, and what that costs; `nowhere`: no server may run it at all."""
+
+    job: str
+    number: int
+    kind: str
+    chips: int
+    cost_cny: float
+    nowhere: bool
 
 
 class PlaceAnswer(Answer, frozen=True, kw_only=True):
-    """Where the job runs, at what price and delay, under which protection of its data, and what was not taken."""
+    """What came of a day of jobs.
 
-    job: str
-    server: str
-    site: str
-    metro: str
-    price_cny: float
-    oneway_us: float
-    data_mode: str
-    duties: tuple[str, ...]
-    rules: tuple[str, ...]
-    candidates: int
-    alternatives: tuple[Alternative, ...]
+    Cost is money for what runs, with what not running the rest costs; `bound_cny` is what any plan costs at least.
+    `fit_machines_share` of the jobs fit onto machines of eight chips; training gets on in `effective_training_share` of
+    its time.
+    """
+
+    jobs: int
+    running: int
+    not_running: int
+    outside_hours: int
+    cost_cny: float
+    money_cny: float
+    bound_cny: float
+    gap_share: float
+    work_chip_h: float
+    energy_mwh: float
+    carbon_t: float
+    east_to_west_share: float | None
+    fit_machines_share: float | None
+    effective_training_share: float | None
+    begins: str
+    provinces: tuple[Region, ...]
+    placed: tuple[PlacedJob, ...]
+    unserved: tuple[Unserved, ...]
     output: str
     plan: Annotated[Plan, DETAIL]
 
 
 def run(question: PlaceQuestion) -> PlaceAnswer:
-    """The plan for the network's newest revision; it is written to `question.output` where that is given.
+    """The plan of the network's newest revision; it is written to `question.output` where that is given.
 
     Raises:
-        InputError: the network or the job is not there, or the file exists or cannot be written.
-        Refused: the job's data may go to none of the servers.
-        Infeasible: no server passes every filter.
+        InputError: the network cannot be read, its jobs make no sense together, or the file exists or cannot be
+            written.
     """
     if question.output:
         require_new_file(question.output)
     world, revision = load_living(question.network)
-    job = question.job or _first_job(world)
-    plan = place(world, job, at_s=now_s(), packs=packs_of(question.packs))
+    if not len(world["jobs"]):
+        raise InputError.of("jobs", "the network has no job to place", "add some to the table jobs")
+    ask = Ask(
+        at_s=_begins_s(world, question.at),
+        hours=question.hours,
+        carbon_cny_per_kg=question.carbon_cny_per_kg,
+        delay_cny_per_ms=question.delay_cny_per_ms,
+        weights=weights_of(question.weights),
+        figures=question.figures,
+    )
+    began_s = time.process_time()
+
+    def seconds() -> float:
+        return time.process_time() - began_s
+
+    day = decided(
+        world,
+        ask,
+        packs_of(question.packs),
+        limit_s=question.time_limit_s,
+        seconds=seconds,
+        seed=question.seed,
+    )
+    plan = plan_of(day, world.intended.digest)
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {provenance(revision)}")
     if question.output:
         write_new(question.output, msgspec.json.encode(plan))
-    return _answer(world, plan, job, question.output, synthetic=revision.synthetic)
+    return _answer(day, plan, question.output, synthetic=revision.synthetic)
 
 
-def _first_job(world: World) -> str:
-    if not len(world["jobs"]):
-        raise InputError.of("jobs", "the network has no job to place", "add one to the table jobs")
-    return text(world["jobs"].ids[0])
+def _begins_s(world: World, at: str) -> float:
+    """The moment given, or that at which the first job may begin, or now where jobs may begin at any time."""
+    if at:
+        return moment_s(at)
+    jobs = world["jobs"]
+    opens = jobs["opens_at_s"]
+    told = opens[np.isfinite(opens) & ~np.isin(jobs.ids, world["assignments"].ids)]
+    return float(told.min()) if len(told) else now_s()
 
 
-def _answer(world: World, plan: Plan, job: str, output: str, *, synthetic: bool) -> PlaceAnswer:
-    (server,) = plan.actions[0].blast_radius
-    shown = msgspec.to_builtins(plan.proof.certificate)
-    site = str(world["servers"].cell(server, "site"))
-    metro = str(world["sites"].cell(site, "metro"))
-    name = str(world["metros"].cell(metro, "name")) or metro
-    note = ", synthetic" if synthetic else ""
-    lawful = len(shown["servers"])
-    best = "the only lawful place that fits" if lawful == 1 else f"the cheapest of {lawful:,} lawful places that fit"
+def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswer:
+    world, ask = day.posed.world, day.posed.ask
+    rows, (left, number) = runs(day), unserved(day)
+    running = sum(one.number for one in rows)
+    jobs = running + int(number.sum())
+    flow, provinces = flows(day, rows), regions(day, rows)
+    money = sum(one.number * one.cny for one in rows)
     return PlaceAnswer(
-        headline=(
-            f"Job {job} runs on {server} in {name} for {plan.price_cny:,.0f} CNY, {duration(shown['oneway_us'])} away: "
-            f"{best} (proven{note})"
-        ),
+        headline=_headline(day, running, jobs, flow.share, synthetic=synthetic),
         citation=plan.citation,
-        job=job,
-        server=server,
-        site=site,
-        metro=metro,
-        price_cny=plan.price_cny,
-        oneway_us=shown["oneway_us"],
-        data_mode=shown["mode"],
-        duties=tuple(shown["duties"]),
-        rules=tuple(shown["rules"]),
-        candidates=lawful,
-        alternatives=plan.alternatives,
+        jobs=jobs,
+        running=running,
+        not_running=jobs - running,
+        outside_hours=int(world["jobs"]["number"][day.posed.later].sum()),
+        cost_cny=day.cny,
+        money_cny=money,
+        bound_cny=day.bound,
+        gap_share=day.gap_share,
+        work_chip_h=flow.chip_h,
+        energy_mwh=flow.kwh / MWH,
+        carbon_t=flow.kg / T,
+        east_to_west_share=flow.share,
+        fit_machines_share=_on_machines(day),
+        effective_training_share=_effective(day, rows),
+        begins=hour(ask, 0),
+        provinces=provinces,
+        placed=_placed(day, rows),
+        unserved=_unserved(day, left, number),
         output=output,
         plan=plan,
+    )
+
+
+def _on_machines(day: Day) -> float | None:
+    """The share of running jobs that fit onto machines with all their chips."""
+    posed, number = day.posed, day.placed.number
+    if not number.sum():
+        return None
+    cls = posed.of[np.searchsorted(posed.jobs, day.placed.job)]
+    each = (np.repeat(column, number) for column in (cls, day.placed.arm, day.placed.start))
+    return float(on_machines(posed.program, Placed(*each), MACHINE_CHIPS).mean())
+
+
+def _effective(day: Day, rows: list[Run]) -> float | None:
+    """The share of its chip-hours in which training gets on."""
+    table = day.posed.world["jobs"]
+    some = [one for one in rows if table["kind"][one.job] == b"training"]
+    if not some:
+        return None
+    weight = np.array([one.number * one.hours * sum(one.chips) for one in some], float)
+    return float(effective_share(day.posed.world.intended, np.array([one.job for one in some])) @ weight / weight.sum())
+
+
+def _headline(day: Day, running: int, jobs: int, west: float | None, *, synthetic: bool) -> str:
+    note = ", synthetic" if synthetic else ""
+    gap = f"at most {at_most(day.gap_share)} above the least possible"
+    if day.is_least and day.gap_share > 0:
+        gap = f"the least by an integer program, and {gap}"
+    moved = "" if west is None else f"; {share(west)} of the work of the east runs in the west"
+    return (
+        f"{running:,} of {counted(jobs, 'job')} run within {counted(day.posed.ask.hours, 'hour')} at a cost of "
+        f"{day.cny:,.0f} CNY, {gap} (proven{note}){moved}"
+    )
+
+
+def _placed(day: Day, rows: list[Run]) -> tuple[PlacedJob, ...]:
+    world = day.posed.world
+    jobs, servers = strings(world["jobs"].ids), strings(world["servers"].ids)
+    return tuple(
+        PlacedJob(
+            job=jobs[one.job],
+            number=one.number,
+            server=" ".join(servers[at] for at in one.servers),
+            metro=metro_of(world, one.servers[0]),
+            start=hour(day.posed.ask, one.start),
+            hours=one.hours,
+            chips=sum(one.chips),
+            mode=one.mode,
+            price_cny=one.cny,
+        )
+        for one in rows
+    )
+
+
+def _unserved(day: Day, left: np.ndarray, number: np.ndarray) -> tuple[Unserved, ...]:
+    """Those that do not run, what costs most first."""
+    posed, table = day.posed, day.posed.world["jobs"]
+    cls = posed.of[np.searchsorted(posed.jobs, left)]
+    cost = posed.program.jobs.unserved_cny[cls] * number
+    empty = [not any_way(posed, int(one)) for one in cls]
+    order = np.lexsort((left, -cost))
+    jobs, kinds = strings(table.ids[left]), strings(table["kind"][left])
+    return tuple(
+        Unserved(
+            job=jobs[at],
+            number=int(number[at]),
+            kind=kinds[at],
+            chips=int(table["chips"][left[at]]),
+            cost_cny=float(cost[at]),
+            nowhere=empty[at],
+        )
+        for at in order.tolist()
     )

@@ -20,14 +20,16 @@ from karez.measure import reach
 from karez.measure.circles import Circles, circles, compute_sites, delays_ns, movers, points
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import FIGURES, Figures
-from karez.operations import Answer, PlaceQuestion, ReportQuestion, SteerQuestion, networks
+from karez.operations import Answer, AssignQuestion, ReportQuestion, SteerQuestion, networks
 from karez.operations import run as run_operation
+from karez.operations.day import planned
 from karez.operations.heal import began_with, timeline, whole
 from karez.operations.leaving import require_reader_may_know
 from karez.operations.networks import at_most, counted
 from karez.operations.render import sections
 from karez.operations.render.cost import CostData
 from karez.operations.render.curve import CurveData, round_step
+from karez.operations.render.day_section import day_section
 from karez.operations.render.html import Figure, Note, ReportData, Section, html_report
 from karez.operations.render.map import compact, svg_map
 from karez.plan.coverage import Ask, Coverage, coverage, program_of
@@ -126,6 +128,7 @@ def _report(question: ReportQuestion, world: World, revision: Revision) -> Repor
             sections.provinces(twin, measured[0], outcome.after, outcome.plan, citation=cited),
             sections.planned(twin, outcome.found, outcome.why_not),
             *(_costs(question, world, revision) if counts else []),
+            *([day_section(planned(question.day, question.network, ""))] if question.day else []),
             *([_run(question)] if question.record else []),
             *_operations(question.network, twin),
         ),
@@ -302,7 +305,7 @@ def _operations(network: str, twin: Twin) -> list[Section]:
     """Where a first job would run and a first request would go, where the network has any."""
     asked: list[tuple[str, str, msgspec.Struct]] = []
     if len(twin["jobs"]):
-        asked.append(("A job placed", "place", PlaceQuestion(network=network)))
+        asked.append(("A job placed", "assign", AssignQuestion(network=network)))
     if len(twin["endpoints"]):
         asked.append(("A request steered", "steer", SteerQuestion(network=network)))
     return [_operation(title, name, question) for title, name, question in asked]

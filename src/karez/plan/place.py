@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 from scipy.sparse.csgraph import dijkstra
 
 from karez.errors import Infeasible, InputError, Refused
 from karez.measure import policy
+from karez.measure.chips import Kind, job_gb
 from karez.measure.delay import Figures, link_oneway_us
 from karez.plan.plan import Action, Alternative, NewRow, Plan, Proof
 from karez.plan.reads import Read
@@ -23,9 +25,6 @@ from karez.twin.schema import Value
 from karez.twin.table import Array, text
 from karez.units import NS_PER_US, S_PER_H
 
-BYTES_PER_PARAMETER = 2
-# What a model takes besides its parameters: activations and a small cache.
-MEMORY_FACTOR = 1.2
 W_PER_KW = 1_000.0
 EXPIRES_AFTER_S = 3_600.0
 UNREACHED = -9999
@@ -98,18 +97,25 @@ class _Data:
         return [int(alike[0]) for alike in self._facts.alike()]
 
 
-def transport(world: World, *, figures: Figures = "typical") -> Transport:
-    """The network between sites over links that are up and not drained, as intended and as observed.
+def usable_links(world: World, *, figures: Figures = "typical") -> tuple[Array, Array]:
+    """Links (rows) between sites that are up and not drained, as intended and as observed, and the delay (us) of each.
 
     Access rings of stations carry no transit.
     """
     intended, links, sites = world.intended, world["links"], len(world["sites"])
     a, b = intended.resolve("links", "a"), intended.resolve("links", "b")
     usable = (a >= 0) & (b >= 0) & (a < sites) & (b < sites) & links["up"] & ~links["drained"] & _seen_up(world)
-    oneway_us = np.where(usable, link_oneway_us(intended, figures=figures), np.inf)
-    whole, rows = graph(intended, oneway_us), np.flatnonzero(usable)
-    between = Graph(whole.forward[:sites, :sites], whole.backward[:sites, :sites], sites)
-    return Transport(between, rows, oneway_us[rows])
+    rows = np.flatnonzero(usable)
+    return rows, link_oneway_us(intended, figures=figures)[rows]
+
+
+def transport(world: World, *, figures: Figures = "typical") -> Transport:
+    """The network between sites over the links that can be used."""
+    rows, us = usable_links(world, figures=figures)
+    oneway_us = np.full(len(world["links"]), np.inf)
+    oneway_us[rows] = us
+    whole, sites = graph(world.intended, oneway_us), len(world["sites"])
+    return Transport(Graph(whole.forward[:sites, :sites], whole.backward[:sites, :sites], sites), rows, us)
 
 
 def main_sites(world: World) -> Array:
@@ -222,7 +228,7 @@ def _job(world: World, job_id: str) -> _Job:
         server = world["assignments"].cell(job_id, "server")
         raise Infeasible(f"job {job_id} already has a place: {server}; end it first")
     values: dict[str, Value] = {name: jobs.cell(job_id, name) for name in jobs.columns}
-    parameters_b = float(world["models"].cell(str(values["model"]), "parameters_b"))
+    model, kind = world["models"].rows([str(values["model"])]), cast(Kind, values["kind"])
     return _Job(
         id=job_id,
         model=str(values["model"]),
@@ -232,7 +238,7 @@ def _job(world: World, job_id: str) -> _Job:
         hours=float(values["hours"]),
         oneway_us=float(values["oneway_us"]),
         purpose=str(values["purpose"]),
-        memory_gb=parameters_b * BYTES_PER_PARAMETER * MEMORY_FACTOR,
+        memory_gb=float(job_gb(world.intended, model, kind, np.array([int(values["chips"])]))[0]),
     )
 
 
@@ -294,7 +300,7 @@ def _job_reads(world: World, job: _Job, delay_us: float) -> Iterable[Read]:
     """That the job is still what was placed, bears the delay, and has no place yet."""
     yield Read("assignments", job.id, op="gone")
     yield Read("jobs", job.id, "oneway_us", ">=", delay_us)
-    for column in ("model", "metro", "dataset", "chips", "hours", "purpose"):
+    for column in ("kind", "model", "metro", "dataset", "chips", "hours", "purpose"):
         yield _same(world, "jobs", job.id, column)
 
 

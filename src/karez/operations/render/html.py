@@ -14,6 +14,7 @@ import msgspec
 
 from karez.operations.render.cost import CostData, svg_cost
 from karez.operations.render.curve import CurveData, svg_curve
+from karez.operations.render.day import FlowsData, HoursData, svg_flows, svg_hours
 from karez.operations.render.map import MapData, escaped, legend, station_legend, svg_plot
 
 Cell = str | float | int | bool
@@ -61,6 +62,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     ranges: tuple[RangeData, ...] = ()
     curves: tuple[CurveData, ...] = ()
     costs: tuple[CostData, ...] = ()
+    flows: tuple[FlowsData, ...] = ()
+    hours: tuple[HoursData, ...] = ()
     tables: tuple[TableData, ...] = ()
     notes: tuple[Note, ...] = ()
     citation: str = ""
@@ -201,6 +204,8 @@ def _section(section: Section, number: int) -> str:
             f'<div class="ranges">{"".join(_range(item) for item in section.ranges)}</div>\n' if section.ranges else "",
             "".join(svg_curve(curve, label=escaped(curve.label)) for curve in section.curves),
             "".join(svg_cost(cost, label=escaped(cost.label)) for cost in section.costs),
+            "".join(svg_flows(flows) for flows in section.flows),
+            "".join(svg_hours(hours) for hours in section.hours),
             "".join(_table(table) for table in section.tables),
             _notes(section.notes),
             f'<p class="citation">{escaped(section.citation)}</p>\n' if section.citation else "",

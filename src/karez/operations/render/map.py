@@ -231,7 +231,7 @@ def _plot(data: MapData, frame: Frame, *, under: str = "") -> str:
     labels = "".join(_label_svg(label) for label in _hot_labels(data, frame, x, y, radius))
     return (
         f'<rect class="sea" width="{WIDTH:.0f}" height="{frame.height:.0f}" fill="{SEA}"/>'
-        f'<g class="pan"><path class="land" d="{_coast(frame)}" fill="{LAND}" stroke="{COAST}" stroke-width=".8" '
+        f'<g class="pan"><path class="land" d="{coast_path(frame)}" fill="{LAND}" stroke="{COAST}" stroke-width=".8" '
         f'stroke-linejoin="round"/>{under}<g class="metros" fill-opacity=".88" {RIM}>{circles}</g>'
         f"{_marks(data.existing, frame, 'existing', EXISTING, INK, PAPER)}"
         f"{_marks(data.planned, frame, 'planned', PLANNED, PLANNED_FILL, INK)}"
@@ -365,7 +365,8 @@ def coast_rings() -> tuple[Array, ...]:
     return tuple(np.array(ring, float) for ring in json.loads(file.read_text("utf-8"))["rings"])
 
 
-def _coast(frame: Frame) -> str:
+def coast_path(frame: Frame) -> str:
+    """The coast as the path of an SVG."""
     return "".join(_ring(frame, ring) for ring in coast_rings())
 
 

@@ -101,7 +101,7 @@ def coverage(measured: Sequence[Circles], *, target_share: float, movers: Sequen
 
 def by_budget(curve: CurveData, *, citation: str) -> Section:
     """The curve of coverage against the budget, and every tenth of its values as a table."""
-    columns = _columns(
+    columns = columns_of(
         ("budget, us", "number"), ("at high delays", "share"), ("typical", "share"), ("at low delays", "share")
     )
     return Section(
@@ -125,7 +125,7 @@ def provinces(twin: Twin, now: Circles, after: Circles | None, plan: Plan | None
         row = int(twin["provinces"].rows([region.id])[0])
         counts = (int(metros[row]), round(region.weight), there[row], coming[row])
         rows.append((region.name or region.id, *counts, region.covered_share, later.get(region.id, math.nan)))
-    columns = _columns(
+    columns = columns_of(
         ("province", "text"),
         ("metros", "count"),
         (WEIGHTS[now.weight], "count"),
@@ -305,7 +305,7 @@ def _rungs_table(found: Coverage) -> TableData:
         rows.append(
             (rung.name, RUNGS[rung.name], sites, min(least, sites), (sites - min(least, sites)) / max(sites, 1))
         )
-    columns = _columns(
+    columns = columns_of(
         ("rung", "text"),
         ("how", "text"),
         ("sites", "count"),
@@ -349,7 +349,7 @@ def _cost_table(chart: CostData) -> TableData:
         further = round((sites - counts[at]) / (100 * (share - shares[at])), 2)
         price = sites * price_of_site_cny()
         rows.append((share, sites, least, (sites - least) / max(sites, 1), further, price))
-    columns = _columns(
+    columns = columns_of(
         ("share to be covered", "share"),
         ("sites to build", "count"),
         ("no plan needs fewer than", "count"),
@@ -397,7 +397,7 @@ def _coverage_table(measured: Sequence[Circles]) -> TableData:
         rows.append((_name(found), *_row(found.shares)))
         if found.down:
             rows.append((f"{_name(found)}, down", *_row(found.down)))
-    columns = _columns(
+    columns = columns_of(
         ("share", "text"),
         ("at high delays", "share"),
         ("typical", "share"),
@@ -421,7 +421,7 @@ def _row(shares: Mapping[Figures, Shares]) -> list[Cell]:
 
 def _movers_table(movers: Sequence[Mover]) -> TableData:
     rows = [(m.constant, m.at_high_share, m.at_low_share, m.swing_share) for m in movers[:SHOWN_MOVERS]]
-    columns = _columns(("constant", "text"), ("at its high", "share"), ("at its low", "share"), ("swing", "share"))
+    columns = columns_of(("constant", "text"), ("at its high", "share"), ("at its low", "share"), ("swing", "share"))
     return TableData(caption="The constants that move the first share most, each alone", columns=columns, rows=rows)
 
 
@@ -440,13 +440,14 @@ def _marks(twin: Twin, rows: Array) -> Marks:
     return Marks(lon=sites["lon"][rows].tolist(), lat=sites["lat"][rows].tolist(), name=names)
 
 
-def _columns(*named: tuple[str, Form]) -> tuple[ColumnData, ...]:
+def columns_of(*named: tuple[str, Form]) -> tuple[ColumnData, ...]:
+    """Columns by name and form."""
     return tuple(ColumnData(name, form) for name, form in named)
 
 
 def _limited(caption: str, named: Sequence[tuple[str, Form]], rows: Sequence[Sequence[Cell]]) -> TableData:
     more = f"; the first {SHOWN_ROWS} of {len(rows):,}" if len(rows) > SHOWN_ROWS else ""
-    return TableData(caption=caption + more, columns=_columns(*named), rows=rows[:SHOWN_ROWS], sortable=True)
+    return TableData(caption=caption + more, columns=columns_of(*named), rows=rows[:SHOWN_ROWS], sortable=True)
 
 
 def _is_table(value: object) -> bool:

@@ -1,0 +1,268 @@
+"""What decides where a job may run: law, delay, data, chips. Jobs that are alike in it share a menu.
+
+All of it holds for every server of the twin, so that it can be told why one is on no menu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from karez.measure import policy
+from karez.measure.chips import Kind, job_gb, speeds, token_ms
+from karez.measure.policy import costs
+from karez.plan.day.ask import Ask
+from karez.plan.day.ways import Ways
+from karez.plan.place import value_at
+from karez.plan.placing.program import NONE
+from karez.twin import Twin, World
+from karez.twin.table import Array, strings, text
+from karez.units import S_PER_H
+
+KINDS: tuple[Kind, ...] = ("training", "batch", "online")
+PER_B = 1e9
+
+
+class Keys(NamedTuple):
+    """What a menu goes by, a value a menu (arrays of one length).
+
+    Rows of metros, works, laws, sources and models; whether it runs on after the planned hours (0 or 1); sites that it
+    may be split over; the delay that is borne (us), memory that a chip needs (GB), time of a token (ms), GB between
+    its user and a chip an hour.
+    """
+
+    metro: Array
+    work: Array
+    law: Array
+    source: Array
+    model: Array
+    runs_on: Array
+    sites: Array
+    oneway_us: Array
+    chip_gb: Array
+    token_ms: Array
+    gb_per_chip_h: Array
+
+
+ROWS = 7
+
+
+class Modes(NamedTuple):
+    """By mode (of MODES): GB that move of a GB of data, CNY to make it ready; the share that the work takes more."""
+
+    moved: Array
+    cny: Array
+    more: Array
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is known of each server (a column) for metros, works, laws and sources (rows).
+
+    `delay_us`: from the main site of each metro of the twin. `mode`: the number of the mode that data are worked on in
+    (NONE: unlawful). `source`: the province (row) that data come from (NONE: no way). `speed` against the chip that
+    the job names (0: not known) and `token_ms` at the high end.
+    """
+
+    delay_us: Array
+    mode: Array
+    source: Array
+    speed: Array
+    token_ms: Array
+    memory_gb: Array
+
+    def fails(self, keys: Keys) -> dict[str, Array]:
+        """By reason, which servers it forbids to each menu (rows)."""
+        speed, delay_us = self.speed[keys.work], self.delay_us[keys.metro]
+        with np.errstate(invalid="ignore"):
+            return {
+                "unlawful": self.mode[keys.law] < 0,
+                "too far": ~((delay_us <= keys.oneway_us[:, None]) & np.isfinite(delay_us)),
+                "no way for its data": self.source[keys.source] < 0,
+                "no figures of the chip": ~(speed > 0),
+                "too little memory": ~(self.memory_gb >= keys.chip_gb[:, None]),
+                "too slow": (keys.token_ms < np.inf)[:, None] & ~(self.token_ms[keys.work] <= keys.token_ms[:, None]),
+            }
+
+
+def modes() -> Modes:
+    """What each mode takes of a GB."""
+    known, one, none = costs.constants(), np.ones(1), np.zeros(1)
+    free = costs.Places(np.zeros((1, 1)), np.zeros((1, 1)), np.full((1, 1), np.inf))
+    data = costs.costs(costs.Work(one, none, none, none), free, free, known)
+    paid = costs.Places(np.ones((1, 1)), np.zeros((1, 1)), np.full((1, 1), np.inf))
+    work = costs.costs(costs.Work(none, one, one, none), paid, paid, known)
+    base = costs.costs(costs.Work(none, none, none, none), paid, paid, known)
+    moved = data.moved_gb[0, 0]
+    ready = data.cny[0, 0] - moved * known["transport_cny_per_gb"]
+    return Modes(moved, ready, work.cny[0, 0] - base.cny[0, 0] - 1.0)
+
+
+def rules_of(
+    world: World, ask: Ask, jobs: Array, runs_on: Array, network: Ways, starts: tuple[Array, Array],
+    packs: Sequence[policy.Pack] | None,
+) -> tuple[Rules, Keys]:  # fmt: skip
+    """The rules, and of each job (row) what it goes by; `starts` are the main sites of metros and of provinces."""
+    twin = world.intended
+    of_metros, of_provinces = starts
+    chip, site = (twin.resolve("servers", name) for name in ("chip", "site"))
+    to = np.searchsorted(network.to, np.maximum(site, 0))
+    columns = np.minimum(to, max(len(network.to) - 1, 0))
+
+    def us(start: Array) -> Array:
+        near = network.us(start)
+        found = near[:, columns] if len(network.to) else np.full((len(start), len(site)), np.inf)
+        return np.where((site >= 0)[None, :], found, np.inf)
+
+    speed, slowest_ms, work = _works(twin, jobs)
+    mode, law = _laws(world, ask, jobs, runs_on, packs)
+    source, sources = _sources(twin, jobs, us(of_provinces))
+    table = twin["jobs"]
+    kind = table["kind"][jobs]
+    memory_gb = value_at(twin["chips"]["memory_gb"], chip)
+    keys = Keys(
+        metro=twin.resolve("jobs", "metro")[jobs],
+        work=work,
+        law=law,
+        source=sources,
+        model=twin.resolve("jobs", "model")[jobs],
+        runs_on=runs_on.astype(int),
+        sites=np.where(kind == b"training", table["sites"][jobs], 1),
+        oneway_us=table["oneway_us"][jobs],
+        chip_gb=_next(_chip_gb(twin, jobs), np.unique(memory_gb[np.isfinite(memory_gb)])),
+        token_ms=np.where(kind == b"online", table["token_ms"][jobs], np.inf),
+        gb_per_chip_h=np.where(kind == b"online", table["gb_per_chip_h"][jobs], 0.0),
+    )
+    known = chip >= 0
+    return (
+        Rules(
+            delay_us=us(of_metros),
+            mode=mode,
+            source=source,
+            speed=np.where(known, speed[:, chip], 0.0) if speed.shape[1] else np.zeros((len(speed), len(chip))),
+            token_ms=np.where(known, slowest_ms[:, chip], np.nan)
+            if speed.shape[1]
+            else np.zeros((len(speed), len(chip))),
+            memory_gb=memory_gb,
+        ),
+        keys,
+    )
+
+
+def _works(twin: Twin, jobs: Array) -> tuple[Array, Array, Array]:
+    """Speed of each work on each chip of the twin, the time of a token (ms) there, and the work of each job.
+
+    A work is a model, a kind of job and the chip that it is told for.
+    """
+    table = twin["jobs"]
+    model, told = (twin.resolve("jobs", name)[jobs] for name in ("model", "chip"))
+    kind = np.searchsorted(np.array(sorted(KINDS), "S"), table["kind"][jobs])
+    rows, work = np.unique(np.stack([model, kind, told]), axis=1, return_inverse=True)
+    speed, slowest = np.ones((2, rows.shape[1], len(twin["chips"])))
+    for at, name in enumerate(sorted(KINDS)):
+        here = np.flatnonzero(rows[1] == at)
+        if len(here) and len(twin["chips"]):
+            models, back = np.unique(rows[0, here], return_inverse=True)
+            each = speeds(twin, models, name)[back]
+            reference = each[np.arange(len(here)), np.maximum(rows[2, here], 0)]
+            compared = np.nan_to_num(each / reference[:, None])
+            # The chip that is named is as fast as itself, figures or not; and where none is named, all are alike.
+            compared[np.arange(len(here)), np.maximum(rows[2, here], 0)] = 1.0
+            speed[here] = np.where((rows[2, here] >= 0)[:, None], compared, 1.0)
+            slowest[here] = token_ms(twin, models)[back]
+    return speed, slowest, work.ravel()
+
+
+def _laws(
+    world: World, ask: Ask, jobs: Array, runs_on: Array, packs: Sequence[policy.Pack] | None
+) -> tuple[Array, Array]:
+    """The mode (its number; NONE: unlawful) of each law at each server, and the law of each job.
+
+    A law is data and a purpose. Of lawful modes that one is taken which costs least; a trusted environment only where
+    nothing else will do, for it slows the work down.
+    """
+    twin = world.intended
+    table = twin["jobs"]
+    purposes = strings(table["purpose"][jobs])
+    words, word = np.unique(np.array(purposes, dtype=object).astype(str), return_inverse=True)
+    # Papers are to hold until all that is planned has ended, and for those that run on for twice as long as they take.
+    long_h = np.where(runs_on, np.ceil(2.0 * table["hours"][jobs]), ask.hours).astype(int)
+    asked_of = np.stack([twin.resolve("jobs", "dataset")[jobs], word, long_h])
+    rows, law = np.unique(asked_of, axis=1, return_inverse=True)
+    server = policy.recipients(twin)
+    pairs, of = np.unique(np.stack([server.domain, server.province]), axis=1, return_inverse=True)
+    rules, ledger = policy.law(packs, ask.at_s), world["person_budgets"]
+    lawful = np.zeros((rows.shape[1], pairs.shape[1]), np.uint8)
+    for hours in np.unique(rows[2]).tolist():
+        here = (rows[0] >= 0) & (rows[2] == hours)
+        purposes_here = [str(words[at]) for at in rows[1, here]]
+        asked = policy.Asked(rules, ask.at_s, purposes_here, ledger, ask.at_s + hours * S_PER_H)
+        if here.any():
+            lawful[here] = policy.lawful(twin, asked, rows[0, here], policy.Recipients(pairs[0], pairs[1]))
+    mode = _mode(lawful & policy.copied())
+    return mode[:, of.ravel()], law.ravel()
+
+
+def _mode(lawful: Array) -> Array:
+    """The number of the mode that costs least of the lawful ones (bits); NONE where there is none."""
+    each = modes()
+    known = costs.constants()
+    price = each.moved * known["transport_cny_per_gb"] + each.cny
+    order = sorted(
+        (policy.MODES.index(mode) for mode in policy.COPIED), key=lambda at: (each.more[at] > 0, price[at], at)
+    )
+    found = np.full(lawful.shape, NONE)
+    for at in reversed(order):
+        found[(lawful >> at & 1).astype(bool)] = at
+    return found
+
+
+def _sources(twin: Twin, jobs: Array, from_province_us: Array) -> tuple[Array, Array]:
+    """The province (row) that data come from to each server, by where copies lie, and the source of each job."""
+    dataset = twin.resolve("jobs", "dataset")[jobs]
+    rows, source = np.unique(dataset, return_inverse=True)
+    home, copies = twin.resolve("datasets", "province"), twin["datasets"]["copies"]
+    there = policy.recipients(twin).province
+    found = np.full((len(rows), len(there)), NONE)
+    alike = dict[tuple[int, ...], Array]()
+    for at, row in enumerate(rows.tolist()):
+        if row < 0:
+            continue
+        lies = tuple(sorted({int(home[row]), *_named(twin, text(copies[row]))} - {NONE}))
+        if lies not in alike:
+            alike[lies] = _nearest(np.array(lies, int), from_province_us, there)
+        found[at] = alike[lies]
+    return found, source.ravel()
+
+
+def _named(twin: Twin, words: str) -> list[int]:
+    """The provinces (rows) of these ids; one that is not there is none."""
+    provinces = twin["provinces"]
+    return [int(provinces.rows([word])[0]) for word in words.split() if provinces.has(word)]
+
+
+def _nearest(lies: Array, from_province_us: Array, there: Array) -> Array:
+    if not len(lies):
+        return np.full(len(there), NONE)
+    near = from_province_us[lies]
+    found = np.where(np.isfinite(near).any(axis=0), lies[np.argmin(near, axis=0)], NONE)
+    return np.where(np.isin(there, lies), there, found)
+
+
+def _chip_gb(twin: Twin, jobs: Array) -> Array:
+    """Memory (GB) that each job takes of each of its chips."""
+    table, found = twin["jobs"], np.zeros(len(jobs))
+    model = twin.resolve("jobs", "model")[jobs]
+    for kind in KINDS:
+        here = table["kind"][jobs] == kind.encode()
+        chips = table["chips"][jobs[here]]
+        found[here] = job_gb(twin, model[here], kind, chips) / chips
+    return found
+
+
+def _next(values: Array, steps: Array) -> Array:
+    """Each value raised to the next of the steps, so that what makes no difference is no difference; inf beyond."""
+    return np.concatenate([steps, [np.inf]])[np.searchsorted(steps, values)]
