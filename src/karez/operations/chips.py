@@ -45,10 +45,10 @@ def run(question: ChipsQuestion) -> ChipsAnswer:
     Raises:
         InputError: the network cannot be read.
     """
-    twin, where = catalogue(), "library chips.csv"
+    twin, where, aside = catalogue(), "library chips.csv", ""
     if question.network:
         world, revision = load(question.network)
-        twin, where = world.intended, provenance(revision)
+        twin, where, aside = world.intended, provenance(revision), " (synthetic network)" if revision.synthetic else ""
     table = twin["chips"]
     least = CONFIDENCE.index(question.least_confidence)
     known = strings(table["confidence"])
@@ -69,7 +69,7 @@ def run(question: ChipsQuestion) -> ChipsAnswer:
     return ChipsAnswer(
         headline=(
             f"{counted(len(chips), 'chip')}: serving is calibrated on {measured}, known by data sheet only for "
-            f"{sum(one.serving == 'data sheet only' for one in chips)}, unknown for the rest"
+            f"{sum(one.serving == 'data sheet only' for one in chips)}, unknown for the rest{aside}"
         ),
         citation=f"{where}; dense peaks; factors of serving fitted on {', '.join(serving()['chip'])}",
         chips=chips,

@@ -61,17 +61,17 @@ def run(question: EstimateQuestion) -> EstimateAnswer:
     Raises:
         InputError: there is no such model or chip, or the network or the measurements cannot be read.
     """
-    twin, where = catalogue(), "library chips.csv and models.csv"
+    twin, where, aside = catalogue(), "library chips.csv and models.csv", ""
     if question.network:
         world, revision = load(question.network)
-        twin, where = world.intended, provenance(revision)
+        twin, where, aside = world.intended, provenance(revision), " (synthetic network)" if revision.synthetic else ""
     model = _row(twin, "models", question.model)
     chips = [_row(twin, "chips", question.chip)] if question.chip else list(range(len(twin["chips"])))
     known = _measured(twin, question.measured) if question.measured else None
     rows = [_on_chip(twin, model, chip, question, known) for chip in chips]
     rows.sort(key=lambda one: (not one.fits, -_or_zero(one.tokens_per_s) / one.chips, one.chip))
     return EstimateAnswer(
-        headline=_headline(question, rows),
+        headline=f"{_headline(question, rows)}{aside}",
         citation=(
             f"{where}; calibrated roofline (library serving.csv) and shares of the peak (running.csv); 16 bits; "
             f"intervals hold nine in ten; power as rated"
