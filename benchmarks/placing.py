@@ -30,7 +30,7 @@ from karez.twin.table import Array
 NAME = "placing"
 SEEDS = (1, 2, 3)
 # The size, its limit (CPU s), and the bar of its gap.
-GAPS = (("jobs-100k", 30.0, 0.015), ("jobs-10k", 60.0, 0.04))
+GAPS = (("jobs-100k", 28.0, 0.015), ("jobs-10k", 60.0, 0.04))
 MEMORY_BAR_GB = 3.0
 HABIT_BARS = {"one at a time, cheapest": 0.10, "nearest first": 0.25}
 # Planning again: tries of exchange, and bars; jobs one by one: how many a call, and bars.

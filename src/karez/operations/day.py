@@ -1,24 +1,18 @@
-"""What operations on a day of jobs share: a plan read and understood, and words for hours and places."""
+"""What operations on a day of jobs share: a plan read and understood, and words for places."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from karez.errors import InputError
 from karez.operations.networks import load_living, read_plan
 from karez.operations.policy import packs_of
-from karez.plan.day.ask import HOURS_A_DAY, ZONE_H, Ask
 from karez.plan.day.certificate import Read, understood
 from karez.plan.day.decide import PLANNER, Day, Placed
 from karez.plan.plan import Plan
 from karez.twin import World
 from karez.twin.store import Revision
 from karez.twin.table import text
-from karez.units import S_PER_H
-
-S_PER_MIN = 60
 
 
 class Planned(NamedTuple):
@@ -58,14 +52,6 @@ def planned(plan: str, network: str, packs: str) -> Planned:
     return Planned(found, said, revision)
 
 
-def hour(ask: Ask, at: int) -> str:
-    """A planned hour as the clock shows it in China, with the day where it is not the first."""
-    first = int(ask.at_s // S_PER_H) + ZONE_H
-    days = (first + at) // HOURS_A_DAY - first // HOURS_A_DAY
-    minute = int(ask.at_s % S_PER_H) // S_PER_MIN
-    return f"{(first + at) % HOURS_A_DAY:02d}:{minute:02d}{f' +{days} d' if days else ''}"
-
-
 def metro_of(world: World, server: int) -> str:
     """The name of the metropolis that a server (row) stands in."""
     twin = world.intended
@@ -78,8 +64,3 @@ def site_metro(world: World, site: int) -> str:
     if metro < 0:
         return ""
     return text(world["metros"]["name"][metro]) or text(world["metros"].ids[metro])
-
-
-def hours_words(ask: Ask, hours: np.ndarray) -> str:
-    """Hours from the first to the last as the clock shows them."""
-    return f"{hour(ask, int(hours[0]))} to {hour(ask, int(hours[-1]) + 1)}" if len(hours) else ""

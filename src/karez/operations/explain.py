@@ -9,7 +9,7 @@ import numpy as np
 
 from karez.errors import InputError
 from karez.operations import Answer, ExplainQuestion
-from karez.operations.day import Planned, hour, metro_of, planned
+from karez.operations.day import Planned, metro_of, planned
 from karez.plan.day.decide import any_way
 from karez.plan.day.explain import Way, Why, why
 from karez.plan.day.scarce import OF, name_of
@@ -127,19 +127,19 @@ def _answer(asked: Planned, job: int, found: Why) -> ExplainAnswer:
         job=text(world["jobs"].ids[job]),
         server=" ".join(servers[at] for at in way.servers) if way else "",
         metro=metro_of(world, way.servers[0]) if way else "",
-        start=hour(ask, way.start) if way else "",
+        start=ask.clock(way.start) if way else "",
         hours=way.hours if way else 0,
         price_cny=way.cny if way else math.nan,
         keeps_others_cny=way.priced_cny - way.cny if way else math.nan,
-        earliest_start=hour(ask, found.starts[0]) if found.starts else "",
-        latest_start=hour(ask, found.starts[-1]) if found.starts else "",
+        earliest_start=ask.clock(found.starts[0]) if found.starts else "",
+        latest_start=ask.clock(found.starts[-1]) if found.starts else "",
         cheapest=_cheapest(asked, found.free),
         lacking=tuple(
             Lacking(
                 what=OF[one.of],
                 id=name_of(posed, one.of, one.row),
                 amount=one.amount,
-                hours=f"{hour(ask, one.first)} to {hour(ask, one.last + 1)}" if OF[one.of] != "quota" else "all",
+                hours=f"{ask.clock(one.first)} to {ask.clock(one.last + 1)}" if OF[one.of] != "quota" else "all",
                 worth_cny=one.cny,
             )
             for one in found.lacking
@@ -158,7 +158,7 @@ def _answer(asked: Planned, job: int, found: Why) -> ExplainAnswer:
                 change=one.what,
                 server=servers[one.server],
                 metro=metro_of(world, one.server),
-                start=hour(ask, one.start),
+                start=ask.clock(one.start),
                 cost_cny=one.cny,
             )
             for one in found.changes
@@ -171,7 +171,7 @@ def _cheapest(asked: Planned, way: Way | None) -> str:
         return ""
     posed = asked.said.posed
     servers = " and ".join(strings(posed.world["servers"].ids[list(way.servers)]))
-    return f"{servers} from {hour(posed.ask, way.start)} for {way.cny:,.0f} CNY"
+    return f"{servers} from {posed.ask.clock(way.start)} for {way.cny:,.0f} CNY"
 
 
 def _headline(asked: Planned, job: int, found: Why) -> str:
@@ -191,7 +191,7 @@ def _headline(asked: Planned, job: int, found: Why) -> str:
             why_not = "what it takes is worth more to others"
         return f"Job {name} does not run: {why_not}{helps}{asked.aside}"
     where = f"{strings(posed.world['servers'].ids[[way.servers[0]]])[0]} in {metro_of(posed.world, way.servers[0])}"
-    begins = f"from {hour(posed.ask, way.start)} for {way.hours} h"
+    begins = f"from {posed.ask.clock(way.start)} for {way.hours} h"
     if found.free is not None and found.free.cny < way.cny - 1e-6:
         more = f"{way.cny - found.free.cny:,.0f} CNY above its cheapest place, which others need more"
     else:

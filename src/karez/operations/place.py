@@ -10,7 +10,7 @@ import numpy as np
 
 from karez.errors import InputError
 from karez.operations import Answer, PlaceQuestion
-from karez.operations.day import hour, metro_of
+from karez.operations.day import metro_of
 from karez.operations.networks import (
     DETAIL,
     at_most,
@@ -166,7 +166,7 @@ def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswe
         east_to_west_share=flow.share,
         fit_machines_share=_on_machines(day),
         effective_training_share=_effective(day, rows),
-        begins=hour(ask, 0),
+        begins=ask.clock(0),
         provinces=provinces,
         placed=_placed(day, rows),
         unserved=_unserved(day, left, number),
@@ -216,7 +216,7 @@ def _placed(day: Day, rows: list[Run]) -> tuple[PlacedJob, ...]:
             number=one.number,
             server=" ".join(servers[at] for at in one.servers),
             metro=metro_of(world, one.servers[0]),
-            start=hour(day.posed.ask, one.start),
+            start=day.posed.ask.clock(one.start),
             hours=one.hours,
             chips=sum(one.chips),
             mode=one.mode,

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from karez.operations import Answer, PricesQuestion
-from karez.operations.day import Planned, hour, metro_of, planned, site_metro
+from karez.operations.day import Planned, metro_of, planned, site_metro
 from karez.operations.networks import counted
 from karez.plan.day.scarce import OF, UNITS, by_hour, limits, name_of, rows_of
 from karez.twin.table import Array, text
@@ -114,7 +114,7 @@ def _scarce(asked: Planned) -> list[Scarce]:
                     place=metro_of(world, row) if of == 0 else site_metro(world, row) if of in (1, 2) else "",
                     unit=UNITS[of],
                     worth_cny=float(worth[at]),
-                    dearest=hour(posed.ask, best) if OF[of] != "quota" else "",
+                    dearest=posed.ask.clock(best) if OF[of] != "quota" else "",
                     dearest_cny=float(flat[at, best]),
                     there=float(left[at].max()),
                 )
@@ -136,7 +136,7 @@ def _by_hour(asked: Planned) -> tuple[HourPrice, ...]:
     mean = ((chip + power) * chips).sum(axis=0) / total
     scarce = (((chip + power) > 0) * chips).sum(axis=0) / total
     return tuple(
-        HourPrice(hour=hour(posed.ask, at), chip_cny=float(mean[at]), scarce_chips_share=float(scarce[at]))
+        HourPrice(hour=posed.ask.clock(at), chip_cny=float(mean[at]), scarce_chips_share=float(scarce[at]))
         for at in range(posed.ask.hours)
     )
 

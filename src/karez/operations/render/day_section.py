@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from karez.operations.day import Planned, hour
+from karez.operations.day import Planned
 from karez.operations.networks import at_most, counted, share
 from karez.operations.render.day import FlowsData, HoursData
 from karez.operations.render.html import Note, Section, TableData
@@ -36,7 +36,7 @@ def day_section(asked: Planned) -> Section:
             HoursData(
                 label="What one more chip would save in each hour, its power included",
                 unit="CNY, mean of all chips",
-                hours=[hour(posed.ask, at) for at in range(posed.ask.hours)],
+                hours=[posed.ask.clock(at) for at in range(posed.ask.hours)],
                 values=by_hour.tolist(),
             ),
         ),

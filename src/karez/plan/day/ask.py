@@ -14,7 +14,7 @@ from karez.twin.schema import Value
 from karez.twin.table import Array
 from karez.units import S_PER_H
 
-HOURS_A_DAY = 24
+HOURS_A_DAY, S_PER_MIN = 24, 60
 # Hours of the day are China's.
 ZONE_H = 8
 MOST_HOURS = 168
@@ -44,6 +44,12 @@ class Ask(NamedTuple):
         """The hour of the day (0 to 23) that each planned hour begins in."""
         first = math.floor(self.at_s / S_PER_H) + ZONE_H
         return np.asarray((first + np.arange(self.hours)) % HOURS_A_DAY)
+
+    def clock(self, hour: int) -> str:
+        """When a planned hour begins as the clock shows it in China, with the day where it is not the first."""
+        first, minute = math.floor(self.at_s / S_PER_H) + ZONE_H, math.floor(self.at_s % S_PER_H / S_PER_MIN)
+        days = (first + hour) // HOURS_A_DAY - first // HOURS_A_DAY
+        return f"{(first + hour) % HOURS_A_DAY:02d}:{minute:02d}{f' +{days} d' if days else ''}"
 
 
 def written(ask: Ask) -> dict[str, Value]:

@@ -199,10 +199,10 @@ def _sooner(
 
 def _words(posed: Posed, lack: Lack) -> str:
     name = name_of(posed, lack.of, lack.row)
-    hours = f"hours {lack.first} to {lack.last}" if lack.last > lack.first else f"hour {lack.first}"
+    hours = f"from {posed.ask.clock(lack.first)} to {posed.ask.clock(lack.last + 1)}"
     amount = np.ceil(lack.amount) if OF[lack.of] in ("chips", "quota") else lack.amount
     unit = UNITS[lack.of].replace("chip and hour", "chips").replace("kWh", "kW")
-    when = "" if OF[lack.of] == "quota" else f" in {hours}"
+    when = "" if OF[lack.of] == "quota" else f" {hours}"
     return (
         f"{amount:,.4g} {unit} more of {OF[lack.of]} {name}{when}"
         if OF[lack.of] != "chips"
