@@ -30,7 +30,8 @@ from karez.twin.table import Array
 NAME = "placing"
 SEEDS = (1, 2, 3)
 # The size, its limit (CPU s), and the bar of its gap.
-GAPS = (("jobs-100k", 28.0, 0.015), ("jobs-10k", 60.0, 0.04))
+# A look at the clock comes after each pass, so the limit is a little below the bar.
+GAPS, CPU_BAR_S = (("jobs-100k", 28.0, 0.015), ("jobs-10k", 28.0, 0.04)), 30.0
 MEMORY_BAR_GB = 3.0
 HABIT_BARS = {"one at a time, cheapest": 0.10, "nearest first": 0.25}
 # Planning again: tries of exchange, and bars; jobs one by one: how many a call, and bars.
@@ -82,7 +83,7 @@ def _run(name: str, seed: int, limit_s: float) -> Run:
 def _gap_figures(name: str, limit_s: float, bar: float, runs: list[Run]) -> Iterator[Figure]:
     worst = max((one.checked.cny - one.bound) / one.bound for one in runs)
     yield figure(f"{name}: proven gap, the worst of {len(runs)} seeds", worst, "share", bar)
-    yield figure(f"{name}: CPU to plan and bound, the longest", max(one.solve_s for one in runs), "s", limit_s)
+    yield figure(f"{name}: CPU to plan and bound, the longest", max(one.solve_s for one in runs), "s", CPU_BAR_S)
     yield figure(f"{name}: CPU to build the instance, the longest", max(one.build_s for one in runs), "s")
     problems = sum(len(one.checked.problems) for one in runs)
     yield figure(f"{name}: limits passed, by the checker", problems, "", 0.0)
