@@ -17,7 +17,7 @@ from karez.plan.day.scarce import OF, UNITS, by_hour, name_of, rows_of
 from karez.plan.placing.check import Using, hours_and_chips, load_shares
 from karez.plan.placing.pricing import cny_of, sums_of
 from karez.plan.placing.program import WHOLE, Chosen, Used, available, nothing
-from karez.twin.table import Array, strings
+from karez.twin.table import Array
 from karez.units import US_PER_MS
 
 # What is lacking by less is rounding.
@@ -296,9 +296,3 @@ def _distinct(changes: list[Change]) -> tuple[Change, ...]:
     for one in changes:
         found.setdefault(one.server, one)
     return tuple(list(found.values())[:MOST_CHANGES])
-
-
-def names(posed: Posed, servers: tuple[int, ...]) -> str:
-    """Servers by id."""
-    ids = strings(posed.world["servers"].ids)
-    return " and ".join(ids[server] for server in servers)

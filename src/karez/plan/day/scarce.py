@@ -84,11 +84,6 @@ def used(posed: Posed, columns: dict[str, tuple[Value, ...]]) -> Used:
     return found
 
 
-def worth(posed: Posed, prices: Used) -> tuple[Array, ...]:
-    """What one more of each would have saved over all planned hours (CNY), in the order of the program."""
-    return tuple(by_hour(values).sum(axis=1) for values in prices)
-
-
 def chip_worth(posed: Posed, prices: Used) -> Array:
     """What one more chip of each pool is worth with the power it takes (CNY), shape (pools, hours)."""
     pools = posed.program.pools
