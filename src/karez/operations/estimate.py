@@ -93,7 +93,7 @@ def _headline(question: EstimateQuestion, rows: list[OnChip]) -> str:
         why = "does not fit" if any(math.isfinite(one.tokens_per_s) for one in rows) else "has no figures"
         return f"{question.model} on {which}: nothing can be told, for it {why}"
     sure = f"{best.token_ms_low:.3g} to {best.token_ms_high:.3g} ms a token ({best.known_by})"
-    first = "" if question.chip else f"best of {len(rows)} chips a chip: "
+    first = "" if question.chip else f"of {len(rows)} chips those with most tokens each: "
     each = "training" if question.kind == "training" else f"{question.kind} service"
     return (
         f"{question.model}, {each}: {first}{best.chips} x {best.chip} do {best.tokens_per_s:,.0f} tokens/s, {sure}, "
