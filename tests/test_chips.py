@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from karez.errors import InputError
 from karez.importers.generate import nation
 from karez.measure import chips, compute
-from karez.measure.chips import Load, estimates, learned_from, needed_gb, speeds
+from karez.measure.chips import Load, estimates, in_groups, learned_from, needed_gb
 from karez.measure.health import checkpoint_h, health
+from karez.operations import EstimateQuestion, run
+from karez.operations.estimate import EstimateAnswer
+from karez.plan.day.pose import LEAST_LOAD
 from karez.twin import Twin
 from karez.twin.catalogue import catalogue
+from karez.twin.facts import library
 
 
 def _pair(twin: Twin, model: str, chip: str) -> tuple[np.ndarray, np.ndarray]:
@@ -47,9 +54,8 @@ def test_a_chip_without_figures_is_unknown_and_never_guessed() -> None:
     said = estimates(twin, *_pair(twin, "Qwen2.5 7B", "Kunlun P800"), "online", Load(chips=1))
     assert chips.TIERS[said.tier[0]] == "unknown"
     assert np.isnan(said.s[0])
-    assert np.isnan(
-        speeds(twin, twin["models"].rows(["Qwen2.5 7B"]), "online")[0, twin["chips"].rows(["Kunlun P800"])[0]]
-    )
+    groups = in_groups(twin, twin["models"].rows(["Qwen2.5 7B"]), "online")
+    assert np.isnan(groups.tokens_per_s[0, twin["chips"].rows(["Kunlun P800"])[0]])
 
 
 def test_training_takes_the_memory_of_adam_and_six_operations_a_parameter() -> None:
@@ -65,14 +71,14 @@ def test_speeds_put_a_larger_chip_first_and_a_group_holds_the_model() -> None:
     twin = catalogue()
     h100, l40s = (twin["chips"].rows([name])[0] for name in ("H100 SXM", "L40S"))
     for kind in ("training", "batch", "online"):
-        speed = speeds(twin, twin["models"].rows(["Llama 3 70B"]), kind)[0]
+        speed = in_groups(twin, twin["models"].rows(["Llama 3 70B"]), kind).tokens_per_s[0]
         assert speed[h100] > speed[l40s] > 0
 
 
 def test_the_network_that_is_generated_has_figures_of_every_chip_it_offers() -> None:
     twin = nation(stations=20_000, sites=20, seed=1)
     offered = np.unique(twin.resolve("servers", "chip"))
-    assert np.isfinite(speeds(twin, twin["models"].rows(["Qwen2.5 7B"]), "batch")[0, offered]).all()
+    assert np.isfinite(in_groups(twin, twin["models"].rows(["Qwen2.5 7B"]), "batch").tokens_per_s[0, offered]).all()
 
 
 def test_checkpoints_come_as_often_as_loses_least() -> None:
@@ -94,3 +100,23 @@ def test_a_larger_gang_loses_more_to_failures() -> None:
     share = health(gangs, write, failures_per_chip_h=2e-5, restart_h=0.17).effective_share
     assert (np.diff(share) < 0).all()
     assert 0.8 < share[2] < share[0] <= 1.0
+
+
+def test_loads_of_the_library_are_never_lower_than_the_bound_of_traffic_takes_them_to_be() -> None:
+    shares = [float(row["share"]) for row in library("loads")]
+    assert min(share for share in shares if share > 0) >= LEAST_LOAD
+
+
+def test_an_estimate_goes_by_a_file_of_measurements_and_names_what_is_wrong_in_it(tmp_path: Path) -> None:
+    head, file = "model,chip,chips,requests,tokens_in,tokens_out,token_ms", tmp_path / "measured.csv"
+    file.write_text(f"{head}\nQwen2.5 7B,H20,1,4,1024,256,40\n", "utf-8")
+    question = EstimateQuestion(model="Qwen2.5 7B", chip="H20", chips=1, measured=str(file))
+    answer = run("estimate", question)
+    assert isinstance(answer, EstimateAnswer)
+    (one,) = answer.estimates
+    assert one.known_by == "measured"
+    assert 25 < one.token_ms < 41
+    file.write_text(f"{head}\nQwen2.5 7B,H99,1,4,1024,256,40\nQwen2.5 7B,H20,1,4,1024,256,-1\n", "utf-8")
+    with pytest.raises(InputError, match="'H99' is not known") as wrong:
+        run("estimate", question)
+    assert len(wrong.value.problems) == 2

@@ -23,7 +23,7 @@ from karez.twin.table import Array, strings
 Kind = Literal["training", "batch", "online"]
 Tier = Literal["measured", "calibrated", "data sheet only", "unknown"]
 TIERS: tuple[Tier, ...] = ("measured", "calibrated", "data sheet only", "unknown")
-PER_B, GB, KB, TERA = 1e9, 1e9, 1e3, 1e12
+PER_B, GB, KB, TERA, MS = 1e9, 1e9, 1e3, 1e12, 1e3
 # Bytes of a parameter and of a value of the cache in 16 bits; of a parameter in training with Adam in mixed precision
 # (weights and gradients in 16 bits; weights, mean and variance in 32). Source: Rajbhandari et al., "ZeRO" (2020).
 PARAMETER_BYTES, CACHE_BYTES, TRAINED_BYTES = 2.0, 2.0, 16.0
@@ -127,39 +127,32 @@ def estimates(
     return Estimates(low, s, high, tokens_per_s, needed, memory, watts / tokens_per_s, tier)
 
 
-def speeds(twin: Twin, models: Array, kind: Kind) -> Array:
-    """Tokens a second of one chip, each model (row) by each chip of the twin (column); nan where a figure is missing.
+class Groups(NamedTuple):
+    """Groups of chips as small a power of two as hold a model, each model (row) by each chip of the twin (column).
 
-    A group is as small a power of two of chips as holds the model.
+    Tokens a second of one chip, and the time of a token at the high end (ms), which objectives are held to; nan where a
+    figure is missing, or no group holds it.
     """
+
+    tokens_per_s: Array
+    high_ms: Array
+
+
+def in_groups(twin: Twin, models: Array, kind: Kind) -> Groups:
+    """What models (rows) do in groups; training is spread over as many chips as it takes, so one counts."""
     count = len(twin["chips"])
     of_model, of_chip = np.repeat(models, count), np.tile(np.arange(count), len(models))
-    found, left = np.full(len(of_model), np.nan), np.ones(len(of_model), bool)
+    found, left = np.full((2, len(of_model)), np.nan), np.ones(len(of_model), bool)
     chips = 1
     while chips <= LARGEST_GROUP and left.any():
         load = Load(chips=chips, requests=max(REQUESTS_A_CHIP[kind] * chips, 1))
         rows = np.flatnonzero(left)
         said = estimates(twin, of_model[rows], of_chip[rows], kind, load)
         fits = said.fits if kind != "training" else np.ones(len(rows), bool)
-        found[rows[fits]] = said.tokens_per_s[fits] / chips
+        found[:, rows[fits]] = said.tokens_per_s[fits] / chips, said.high_s[fits] * MS
         left[rows[fits]] = False
         chips *= 2
-    return found.reshape(len(models), count)
-
-
-def token_ms(twin: Twin, models: Array, kind: Kind = "online") -> Array:
-    """The time of a token (ms) at the high end, each model (row) by each chip (column): what objectives are held to."""
-    count = len(twin["chips"])
-    of_model, of_chip = np.repeat(models, count), np.tile(np.arange(count), len(models))
-    best = np.full(len(of_model), np.nan)
-    chips = 1
-    while chips <= LARGEST_GROUP:
-        said = estimates(
-            twin, of_model, of_chip, kind, Load(chips=chips, requests=max(REQUESTS_A_CHIP[kind] * chips, 1))
-        )
-        best = np.where(np.isnan(best) & said.fits, said.high_s * 1e3, best)
-        chips *= 2
-    return best.reshape(len(models), count)
+    return Groups(*found.reshape(2, len(models), count))
 
 
 def tiers(names: Array) -> Array:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from karez.twin.table import Array
+from karez.units import S_PER_H
 
 # Bytes kept of a parameter: the weights in 16 bits and what Adam needs in 32. Source: as `chips.TRAINED_BYTES`, without
 # gradients.
 KEPT_BYTES = 14.0
 GB = 1e9
-S_PER_H = 3_600.0
 # No gang gets less on; where failures come faster than restarts, nothing would ever end.
 LEAST_SHARE = 0.01
 

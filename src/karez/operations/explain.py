@@ -10,7 +10,7 @@ import numpy as np
 from karez.errors import InputError
 from karez.operations import Answer, ExplainQuestion
 from karez.operations.day import Planned, metro_of, planned
-from karez.plan.day.decide import any_way
+from karez.plan.day.decide import is_able
 from karez.plan.day.explain import Way, Why, why
 from karez.plan.day.scarce import OF, name_of
 from karez.twin.table import strings, text
@@ -103,9 +103,9 @@ def _job(asked: Planned, name: str) -> int:
     if not len(posed.jobs):
         raise InputError.of("job", "no job is planned", "plan some hours in which jobs may run")
     idle = np.setdiff1d(posed.jobs, asked.said.job)
-    cls = posed.of[np.searchsorted(posed.jobs, idle)]
+    cls = posed.class_of(idle)
     dear = np.argsort(-posed.program.jobs.unserved_cny[cls], kind="stable").tolist()
-    could = next((int(idle[at]) for at in dear if any_way(posed, int(cls[at]))), None)
+    could = next((int(idle[at]) for at in dear if is_able(posed, int(cls[at]))), None)
     return could if could is not None else int(idle[0] if len(idle) else posed.jobs[0])
 
 
@@ -183,7 +183,7 @@ def _headline(asked: Planned, job: int, found: Why) -> str:
             reasons = {one.reason.split(":")[0] for one in found.rejected}
             near = f": {', '.join(sorted(reasons))}" if reasons else ""
             return f"Job {name} runs nowhere: no server may run it{near}{helps}{asked.aside}"
-        cls = int(posed.of[np.searchsorted(posed.jobs, job)])
+        cls = int(posed.class_of([job])[0])
         why_not = " and ".join(dict.fromkeys(SHORT[OF[one.of]] for one in found.lacking))
         if found.free.cny >= posed.program.jobs.unserved_cny[cls]:
             why_not = "running it costs more than not running it"

@@ -24,9 +24,9 @@ from karez.operations.networks import (
 )
 from karez.operations.policy import moment_s, packs_of
 from karez.plan.day.ask import Ask, weights_of
-from karez.plan.day.decide import Day, Run, any_way, decided, plan_of, runs, unserved
+from karez.plan.day.decide import Day, Run, chosen_of, decided, is_able, plan_of, runs, unserved
 from karez.plan.day.pose import effective_share
-from karez.plan.day.regions import Region, flows, regions
+from karez.plan.day.regions import Region, flow_of, regions, work
 from karez.plan.placing.machines import on_machines
 from karez.plan.placing.whole import Placed
 from karez.plan.plan import Plan
@@ -147,7 +147,8 @@ def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswe
     rows, (left, number) = runs(day), unserved(day)
     running = sum(one.number for one in rows)
     jobs = running + int(number.sum())
-    flow, provinces = flows(day, rows), regions(day, rows)
+    done = work(day, rows)
+    flow = flow_of(day, done)
     money = sum(one.number * one.cny for one in rows)
     return PlaceAnswer(
         headline=_headline(day, running, jobs, flow.share, synthetic=synthetic),
@@ -167,7 +168,7 @@ def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswe
         fit_machines_share=_on_machines(day),
         effective_training_share=_effective(day, rows),
         begins=ask.clock(0),
-        provinces=provinces,
+        provinces=regions(day, done),
         placed=_placed(day, rows),
         unserved=_unserved(day, left, number),
         output=output,
@@ -177,12 +178,11 @@ def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswe
 
 def _on_machines(day: Day) -> float | None:
     """The share of running jobs that fit onto machines with all their chips."""
-    posed, number = day.posed, day.placed.number
+    *options, number = chosen_of(day.posed, day.placed)
     if not number.sum():
         return None
-    cls = posed.of[np.searchsorted(posed.jobs, day.placed.job)]
-    each = (np.repeat(column, number) for column in (cls, day.placed.arm, day.placed.start))
-    return float(on_machines(posed.program, Placed(*each), MACHINE_CHIPS).mean())
+    each = Placed(*(np.repeat(column, number) for column in options))
+    return float(on_machines(day.posed.program, each, MACHINE_CHIPS).mean())
 
 
 def _effective(day: Day, rows: list[Run]) -> float | None:
@@ -229,9 +229,9 @@ def _placed(day: Day, rows: list[Run]) -> tuple[PlacedJob, ...]:
 def _unserved(day: Day, left: np.ndarray, number: np.ndarray) -> tuple[Unserved, ...]:
     """Those that do not run, what costs most first."""
     posed, table = day.posed, day.posed.world["jobs"]
-    cls = posed.of[np.searchsorted(posed.jobs, left)]
+    cls = posed.class_of(left)
     cost = posed.program.jobs.unserved_cny[cls] * number
-    empty = [not any_way(posed, int(one)) for one in cls]
+    nowhere = [not is_able(posed, int(one)) for one in cls]
     order = np.lexsort((left, -cost))
     jobs, kinds = strings(table.ids[left]), strings(table["kind"][left])
     return tuple(
@@ -241,7 +241,7 @@ def _unserved(day: Day, left: np.ndarray, number: np.ndarray) -> tuple[Unserved,
             kind=kinds[at],
             chips=int(table["chips"][left[at]]),
             cost_cny=float(cost[at]),
-            nowhere=empty[at],
+            nowhere=nowhere[at],
         )
         for at in order.tolist()
     )

@@ -8,8 +8,8 @@ import numpy as np
 from karez.operations import Answer, PricesQuestion
 from karez.operations.day import Planned, metro_of, planned, site_metro
 from karez.operations.networks import counted
-from karez.plan.day.scarce import OF, UNITS, by_hour, limits, name_of, rows_of
-from karez.twin.table import Array, text
+from karez.plan.day.scarce import OF, UNITS, by_hour, chip_worth, limits, mean_over_chips, name_of, rows_of
+from karez.twin.table import text
 
 DAYS_A_YEAR = 365.0
 HOURS_A_YEAR = 8_760.0
@@ -37,7 +37,7 @@ class Scarce(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HourPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """An hour: what a chip is worth on average over all chips, with its power, and the share of chips in use."""
+    """An hour: what one more chip is worth on average, with its power, and for which share of chips it is anything."""
 
     hour: str
     chip_cny: float
@@ -122,19 +122,10 @@ def _scarce(asked: Planned) -> list[Scarce]:
     return sorted(found, key=lambda one: (-one.worth_cny, one.what, one.id))
 
 
-def _of_chips(asked: Planned) -> tuple[Array, Array]:
-    """What a chip of each pool is worth by the hour: itself, and its power; shape (pools, hours)."""
-    posed, prices = asked.said.posed, asked.said.prices
-    pools = posed.program.pools
-    return prices.chips, pools.kw[:, None] * prices.kw[pools.site]
-
-
 def _by_hour(asked: Planned) -> tuple[HourPrice, ...]:
-    posed, (chip, power) = asked.said.posed, _of_chips(asked)
-    chips = posed.program.pools.chips
-    total = np.maximum(chips.sum(axis=0), 1.0)
-    mean = ((chip + power) * chips).sum(axis=0) / total
-    scarce = (((chip + power) > 0) * chips).sum(axis=0) / total
+    posed = asked.said.posed
+    chip, power = chip_worth(posed, asked.said.prices)
+    mean, scarce = (mean_over_chips(posed, values) for values in (chip + power, chip + power > 0))
     return tuple(
         HourPrice(hour=posed.ask.clock(at), chip_cny=float(mean[at]), scarce_chips_share=float(scarce[at]))
         for at in range(posed.ask.hours)
@@ -143,8 +134,8 @@ def _by_hour(asked: Planned) -> tuple[HourPrice, ...]:
 
 def _build(asked: Planned) -> tuple[Build, ...]:
     """Where one more chip would save most, its rent and electricity taken off."""
-    posed, (chip, power) = asked.said.posed, _of_chips(asked)
-    world = posed.world
+    posed, world = asked.said.posed, asked.said.posed.world
+    chip, power = chip_worth(posed, asked.said.prices)
     days = posed.ask.hours / 24.0
     year = DAYS_A_YEAR / days
     rent = world["servers"]["price_cny_per_chip_h"][posed.pools]

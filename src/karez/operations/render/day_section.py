@@ -10,8 +10,8 @@ from karez.operations.render.day import FlowsData, HoursData
 from karez.operations.render.html import Note, Section, TableData
 from karez.operations.render.sections import columns_of
 from karez.plan.day.decide import runs, unserved
-from karez.plan.day.regions import between, flows, regions
-from karez.plan.day.scarce import chip_worth
+from karez.plan.day.regions import between, flow_of, regions, work
+from karez.plan.day.scarce import chip_worth, mean_over_chips
 from karez.twin.table import Array, strings, text
 
 
@@ -19,11 +19,10 @@ def day_section(asked: Planned) -> Section:
     """The chapter on a plan of a day."""
     day = asked.day
     posed, rows = day.posed, runs(day)
-    flow, places = flows(day, rows), regions(day, rows)
+    done = work(day, rows)
+    flow, places = flow_of(day, done), regions(day, done)
     running, left = sum(one.number for one in rows), int(unserved(day)[1].sum())
-    worth = chip_worth(posed, day.prices)
-    chips = posed.program.pools.chips
-    by_hour = (worth * chips).sum(axis=0) / np.maximum(chips.sum(axis=0), 1.0)
+    by_hour = mean_over_chips(posed, np.add(*chip_worth(posed, day.prices)))
     moved = "" if flow.share is None else f", and {share(flow.share)} of the work of the east runs in the west"
     return Section(
         title="A day of jobs",
@@ -31,7 +30,7 @@ def day_section(asked: Planned) -> Section:
             f"{running:,} of {counted(running + left, 'job')} run within {counted(posed.ask.hours, 'hour')} at a cost "
             f"of {day.cny:,.0f} CNY, at most {at_most(day.gap_share)} above the least possible{moved}."
         ),
-        flows=(_flows(asked, between(day, rows)),),
+        flows=(_flows(asked, between(day, done)),),
         hours=(
             HoursData(
                 label="What one more chip would save in each hour, its power included",

@@ -1,12 +1,12 @@
 """A plan for a day of jobs: who runs where and when, what it costs, and what any plan would cost at least.
 
-What may start at once is what the plan does; the rest of the day is why. An hour later it is made anew.
+The plan is its own proof, and orders nothing yet: what is to start is read from it. An hour later it is made anew.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -107,7 +107,7 @@ def _in_order(asked: Posed, placed: Placed) -> Placed:
 
 def chosen_of(asked: Posed, placed: Placed) -> Chosen:
     """Who runs as options of classes."""
-    return Chosen(asked.of[np.searchsorted(asked.jobs, placed.job)], placed.arm, placed.start, placed.number)
+    return Chosen(asked.class_of(placed.job), placed.arm, placed.start, placed.number)
 
 
 def spread(asked: Posed, chosen: Chosen) -> Placed:
@@ -150,12 +150,11 @@ def runs(day: Day) -> list[Run]:
     """How each job runs that does, in the order of jobs."""
     asked, placed = day.posed, day.placed
     program = asked.program
-    cls = asked.of[np.searchsorted(asked.jobs, placed.job)]
-    chosen = Chosen(cls, placed.arm, placed.start, np.ones(len(cls)))
+    chosen = chosen_of(asked, placed)
     cny = cny_of(program, chosen, sums_of(program, nothing(program)))
     found = []
     for at, (job, arm, start, number) in enumerate(zip(*(column.tolist() for column in placed), strict=True)):
-        hours, chips = hours_and_chips(program, int(cls[at]), arm)
+        hours, chips = hours_and_chips(program, int(chosen.job[at]), arm)
         halves = legs_of(asked, arm, chips)
         mode = policy.MODES[int(asked.mode[arm])]
         servers, parts = tuple(half[0] for half in halves), tuple(half[1] for half in halves)
@@ -174,8 +173,8 @@ def legs_of(asked: Posed, arm: int, chips: int) -> list[tuple[int, int]]:
     return found
 
 
-def any_way(asked: Posed, cls: int) -> bool:
-    """Whether a class could run anywhere if all were empty."""
+def able(asked: Posed, cls: int) -> Iterator[tuple[int, int, int]]:
+    """The arms by which a class could run if all were empty, and the hours and chips it takes by each."""
     program, jobs = asked.program, asked.program.jobs
     most = dict(zip(asked.pools.tolist(), program.pools.chips.max(axis=1, initial=0.0).tolist(), strict=True))
     for arm in range(int(program.menus[jobs.menu[cls]]), int(program.menus[jobs.menu[cls] + 1])):
@@ -183,8 +182,12 @@ def any_way(asked: Posed, cls: int) -> bool:
         peak = load_shares(program, cls, int(jobs.opens[cls]), hours).max(initial=0.0) if jobs.load[cls] >= 0 else 1.0
         enough = all(np.ceil(part * peak - WHOLE) <= most[server] for server, part in legs_of(asked, arm, chips))
         if enough and hours <= int(jobs.closes[cls] - jobs.opens[cls]):
-            return True
-    return False
+            yield arm, hours, chips
+
+
+def is_able(asked: Posed, cls: int) -> bool:
+    """Whether a class could run anywhere if all were empty."""
+    return next(able(asked, cls), None) is not None
 
 
 def unserved(day: Day) -> tuple[Array, Array]:
@@ -197,7 +200,7 @@ def unserved(day: Day) -> tuple[Array, Array]:
 
 
 def plan_of(day: Day, revision: str) -> Plan:
-    """The day as a plan: what may start at once is what it does, all of it is the proof of its price."""
+    """The day as a plan without actions: all of it is the proof of its price."""
     asked, ask = day.posed, day.posed.ask
     return Plan(
         planner=PLANNER,

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from karez.plan.day.decide import legs_of
+from karez.plan.day.decide import able, legs_of
 from karez.plan.day.pose import Posed
 from karez.plan.day.scarce import OF, UNITS, by_hour, name_of, rows_of
-from karez.plan.placing.check import Using, hours_and_chips, load_shares
+from karez.plan.placing.check import Using
 from karez.plan.placing.pricing import cny_of, sums_of
-from karez.plan.placing.program import WHOLE, Chosen, Used, available, nothing
+from karez.plan.placing.program import Chosen, Used, available, nothing
 from karez.twin.table import Array
 from karez.units import US_PER_MS
 
@@ -88,7 +88,7 @@ class Why(NamedTuple):
 
 def why(posed: Posed, chosen: Chosen, prices: Used, job: int, mine: Array) -> Why:
     """Why a job (row of the twin, planned) is where a plan has it; `mine` are the rows of `chosen` that are its own."""
-    cls = int(posed.of[np.searchsorted(posed.jobs, job)])
+    cls = int(posed.class_of([job])[0])
     room = _room(posed, chosen, int(mine[0]) if len(mine) else None)
     ways = list(_ways(posed, cls, prices))
     lacks = [tuple(_lacking(posed, cls, way, room, prices)) for way in ways]
@@ -120,23 +120,19 @@ def _room(posed: Posed, chosen: Chosen, mine: int | None) -> Used:
 def _ways(posed: Posed, cls: int, prices: Used) -> Iterator[Way]:
     """All ways of a class, with their money."""
     program, jobs = posed.program, posed.program.jobs
-    menu, options = int(jobs.menu[cls]), list[tuple[int, int]]()
-    most = dict(zip(posed.pools.tolist(), program.pools.chips.max(axis=1, initial=0.0).tolist(), strict=True))
-    for arm in range(int(program.menus[menu]), int(program.menus[menu + 1])):
-        hours, chips = hours_and_chips(program, cls, arm)
-        peak = load_shares(program, cls, int(jobs.opens[cls]), hours).max(initial=0.0) if jobs.load[cls] >= 0 else 1.0
-        if all(np.ceil(part * peak - WHOLE) <= most[server] for server, part in legs_of(posed, arm, chips)):
-            options += [(arm, start) for start in range(int(jobs.opens[cls]), int(jobs.closes[cls]) - hours + 1)]
+    options = [
+        (arm, start, hours, legs_of(posed, arm, chips))
+        for arm, hours, chips in able(posed, cls)
+        for start in range(int(jobs.opens[cls]), int(jobs.closes[cls]) - hours + 1)
+    ]
     if not options:
         return
-    arm, start = np.array(options).T
-    all_of = Chosen(np.full(len(arm), cls), arm, start, np.ones(len(arm)))
+    arms, starts = (np.array([option[at] for option in options]) for at in (0, 1))
+    all_of = Chosen(np.full(len(options), cls), arms, starts, np.ones(len(options)))
     money = cny_of(program, all_of, sums_of(program, nothing(program)))
     priced = cny_of(program, all_of, sums_of(program, prices))
-    for at, (one, first) in enumerate(options):
-        hours, chips = hours_and_chips(program, cls, one)
-        servers = tuple(server for server, _ in legs_of(posed, one, chips))
-        yield Way(one, servers, first, hours, float(money[at]), float(priced[at]))
+    for at, (arm, start, hours, legs) in enumerate(options):
+        yield Way(arm, tuple(server for server, _ in legs), start, hours, float(money[at]), float(priced[at]))
 
 
 def _lacking(posed: Posed, cls: int, way: Way, room: Used, prices: Used) -> Iterator[Lack]:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from karez.measure import policy
-from karez.measure.chips import constants
+from karez.measure.chips import PER_B, constants
 from karez.measure.policy import costs
 from karez.plan.day.ask import Ask
 from karez.plan.day.pools import Offer, blocks, gb_over
-from karez.plan.day.rules import PER_B, Keys, Rules, modes
+from karez.plan.day.rules import Keys, Rules, modes
 from karez.plan.day.ways import Ways
 from karez.plan.placing.program import NONE, Routes, arms_of
 from karez.twin import Twin, World
@@ -24,7 +24,6 @@ from karez.units import S_PER_H, US_PER_MS
 CELLS_AT_ONCE = 1 << 22
 # Pairs of sites that a job that may be split is offered at most.
 MOST_PAIRS = 60
-WEIGHT_BYTES, GB = 2.0, 1e9
 
 
 class Built(NamedTuple):
@@ -170,15 +169,17 @@ def _money(
     twin, known = world.intended, constants()
     cny_per_gb, each = costs.constants()["transport_cny_per_gb"], modes()
     model, split = keys.model[found.menu], found.other >= 0
-    weights_gb = np.where(model >= 0, twin["models"]["parameters_b"][model] * PER_B * WEIGHT_BYTES / GB, 0.0)
+    weights_gb = np.where(
+        model >= 0, twin["models"]["parameters_b"][model] * PER_B * costs.BYTES_PER_PARAMETER / costs.GB, 0.0
+    )
     starting_h = weights_gb / known["load_gb_per_s_chip"] / S_PER_H
-    money = np.zeros((3, len(found.menu)))
+    money, held = np.zeros((3, len(found.menu))), _holds(twin)
     # Each half of an arm that is split moves half of the data, and starts by itself.
     halves = (found.pool, np.where(split, 0.5, 1.0)), (np.maximum(found.other, 0), np.where(split, 0.5, 0.0))
     for pool, share in halves:
         server = offered.servers[pool]
         there = rules.source[keys.source[found.menu], server] != policy.recipients(twin).province[server]
-        cold = ~_holds(twin)[model, twin.resolve("servers", "site")[server]] & (share > 0)
+        cold = ~held[model, twin.resolve("servers", "site")[server]] & (share > 0)
         money[0] += share * (each.cny[mode] + each.moved[mode] * cny_per_gb * there)
         money[1] += cold * (weights_gb * cny_per_gb + starting_h * offered.pools.cny.mean(axis=1)[pool])
         money[2] += share * ask.delay_cny_per_ms * rules.delay_us[keys.metro[found.menu], server] / US_PER_MS

@@ -10,6 +10,7 @@ import numpy as np
 from karez.errors import Problem
 from karez.measure import policy
 from karez.measure.chips import constants
+from karez.measure.policy import costs
 from karez.plan.day.ask import HOURS_A_DAY, Ask
 from karez.plan.place import chip_costs
 from karez.plan.placing.program import Pools
@@ -17,7 +18,6 @@ from karez.twin import Twin, World
 from karez.twin.table import Array, strings
 from karez.units import S_PER_H
 
-BITS_PER_BYTE = 8.0
 # Share of a link's capacity that jobs and the traffic of today may fill together. Assumption.
 LINK_SHARE = 0.8
 
@@ -93,7 +93,7 @@ def _stands(world: World, ask: Ask) -> Array:
     at = world.intended.resolve("servers", "site")
     until_s = np.where(at >= 0, world["sites"]["valid_to_s"][at] if len(world["sites"]) else np.inf, np.inf)
     there = ends[None, :] <= np.minimum(servers["valid_to_s"], until_s)[:, None]
-    site = world["sites"].ids[np.maximum(world.intended.resolve("servers", "site"), 0)] if len(world["sites"]) else []
+    site = world["sites"].ids[np.maximum(at, 0)] if len(world["sites"]) else []
     for subject, from_s, to_s in zip(works["subject"], works["from_s"], works["to_s"], strict=True):
         hit = np.asarray(site == subject)
         if hit.any():
@@ -118,7 +118,7 @@ def _cny(world: World, ask: Ask) -> tuple[Array, Array]:
 
 def gb_in(twin: Twin, hours: int) -> Array:
     """GB an hour that may enter each site, shape (sites, hours); inf where nobody told."""
-    gb = twin["sites"]["ingress_gbps"] * S_PER_H / BITS_PER_BYTE
+    gb = twin["sites"]["ingress_gbps"] * S_PER_H / costs.BITS_PER_BYTE
     return np.repeat(gb[:, None], hours, axis=1)
 
 
@@ -131,7 +131,7 @@ def gb_over(world: World, links: Array, hours: int) -> Array:
     load = np.zeros(len(world["links"]))
     load[seen[seen >= 0]] = states["load_gbps"][seen >= 0]
     left = np.maximum(capacity * LINK_SHARE - load[links], 0.0)
-    return np.asarray(np.repeat((left * S_PER_H / BITS_PER_BYTE)[:, None], hours, axis=1))
+    return np.asarray(np.repeat((left * S_PER_H / costs.BITS_PER_BYTE)[:, None], hours, axis=1))
 
 
 def kg_per_kwh(world: World) -> Array:

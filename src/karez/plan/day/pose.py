@@ -22,13 +22,13 @@ import numpy as np
 
 from karez.errors import InputError, Problem
 from karez.measure import policy
-from karez.measure.chips import constants
+from karez.measure.chips import PER_B, constants
 from karez.measure.health import checkpoint_h, health
 from karez.plan.day import hours as when
 from karez.plan.day.ask import Ask
 from karez.plan.day.menus import menus_of
 from karez.plan.day.pools import Offer, gb_in, gb_over, offer, tariffs_wrong
-from karez.plan.day.rules import PER_B, ROWS, Keys, Rules, modes, rules_of
+from karez.plan.day.rules import ROWS, Keys, Rules, modes, rules_of
 from karez.plan.day.ways import Ways, ways
 from karez.plan.place import main_sites
 from karez.plan.placing.check import load_shares
@@ -41,12 +41,12 @@ from karez.units import S_PER_H
 MOST_JOBS = 5_000_000
 # The least share of its peak that a load of the library has in any hour.
 LEAST_LOAD = 0.1
-# Why a server is on no menu of a job, in the order in which it is told.
+# Why a server that the rules allow is on no menu of a job all the same.
 TOO_FEW, UNPRICED = "too few chips", "unknown price"
 
 
 class Limited(NamedTuple):
-    """The rows of the twin that limits are of: sites, links, quotas."""
+    """What limits are of: sites (rows of the twin), and links in a direction (as `Ways.links`)."""
 
     sites: Array
     links: Array
@@ -77,11 +77,14 @@ class Posed:
     key_of: Array
     mode: Array
     unpriced: Array
-    network: Ways
+
+    def class_of(self, jobs: Array | Sequence[int]) -> Array:
+        """The class of each of these jobs (rows of the twin that are planned)."""
+        return np.asarray(self.of[np.searchsorted(self.jobs, np.asarray(jobs, np.int64))])
 
     def fails(self, job: int) -> dict[str, Array]:
         """By reason, which servers of the twin it forbids to a job (a row that is planned), a bool each."""
-        cls = int(self.of[np.flatnonzero(self.jobs == job)[0]])
+        (cls,) = self.class_of([job])
         jobs = self.program.jobs
         keys = Keys(*(column[[self.key_of[cls]]] for column in self.keys))
         most = np.zeros(len(self.unpriced))
@@ -109,16 +112,19 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
     problems += [*_loads_wrong(twin), *_weights_wrong(twin, ask)]
     if problems:
         raise InputError(problems)
-    jobs, later, before = _planned(world, ask, for_)
+    every = np.arange(len(twin["jobs"]))
+    own, takes_h = when.windows(twin, ask, every), _hours(twin, every)
+    runs_on = _runs_on(twin, ask, takes_h, own)
+    jobs, later, before = _planned(world, own, runs_on, for_)
+    own, takes_h, runs_on = when.Windows(own.opens[jobs], own.closes[jobs]), takes_h[jobs], runs_on[jobs]
     offered = offer(world, ask)
     network, starts = _network(world, ask)
-    own, takes_h = when.windows(twin, ask, jobs), _hours(twin, jobs)
-    runs_on = _runs_on(twin, ask, jobs, takes_h, own)
     rules, keys = rules_of(world, ask, jobs, runs_on, network, starts, packs)
     narrow, wide = _ordered(before, takes_h, own, rules, keys, ask.hours)
     rows, menu_of = np.unique(np.column_stack([np.asarray(c, float) for c in keys]), axis=0, return_inverse=True)
     menus = Keys(*(rows[:, at].astype(int) if at < ROWS else rows[:, at] for at in range(len(Keys._fields))))
-    table = _table(world, ask, jobs, np.where(runs_on, narrow.closes - narrow.opens, takes_h), narrow, wide)
+    names, loads = _loads(twin, ask)
+    table = _table(world, ask, jobs, np.where(runs_on, narrow.closes - narrow.opens, takes_h), narrow, wide, names)
     table["menu"] = menu_of.ravel()
     classes, of, number = _classes(table, twin["jobs"]["number"][jobs])
     most_gb = _most_gb(classes, number, menus, rules)
@@ -132,7 +138,7 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
         # The last menu is empty: that of jobs without hours.
         menus=np.append(built.menus, built.menus[-1]),
         arms=built.arms,
-        loads=_loads(twin, ask)[1],
+        loads=loads,
     )
     at_best = _jobs(classes, number, "first", "last", len(menus.metro))
     return Posed(
@@ -151,22 +157,20 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
         key_of=classes["menu"].astype(int),
         mode=built.mode,
         unpriced=offered.unpriced,
-        network=network,
     )
 
 
-def _planned(world: World, ask: Ask, for_: list[list[int]]) -> tuple[Array, Array, list[list[int]]]:
+def _planned(
+    world: World, own: when.Windows, runs_on: Array, for_: list[list[int]]
+) -> tuple[Array, Array, list[list[int]]]:
     """The jobs (rows) that are planned, those that cannot run within the hours, and whom each planned one waits for.
 
     Who waits for one that cannot be done within the hours cannot run either: one that is out of them, one that holds a
     place (nobody knows until when), or one that runs on after them.
     """
-    twin = world.intended
-    own = when.windows(twin, ask, np.arange(len(for_)))
-    waiting = ~np.isin(twin["jobs"].ids, world["assignments"].ids)
+    waiting = ~np.isin(world["jobs"].ids, world["assignments"].ids)
     can = waiting & (own.closes > own.opens)
-    every = np.arange(len(for_))
-    done = can & ~_runs_on(twin, ask, every, _hours(twin, every), own)
+    done = can & ~runs_on
     for row in when.in_order(for_):
         can[row] &= all(done[one] for one in for_[row])
         done[row] &= can[row]
@@ -212,11 +216,11 @@ def effective_share(twin: Twin, jobs: Array) -> Array:
     ).effective_share
 
 
-def _runs_on(twin: Twin, ask: Ask, jobs: Array, takes_h: Array, own: when.Windows) -> Array:
-    """Whether each job is longer than its hours, and has time to be done after the last that is planned."""
+def _runs_on(twin: Twin, ask: Ask, takes_h: Array, own: when.Windows) -> Array:
+    """Whether each job of the twin is longer than its hours, and has time to be done after the last that is planned."""
     table = twin["jobs"]
-    in_time = table["closes_at_s"][jobs] >= ask.at_s + (own.opens + takes_h) * S_PER_H
-    return np.asarray((table["kind"][jobs] != b"online") & in_time & (takes_h > own.closes - own.opens))
+    in_time = table["closes_at_s"] >= ask.at_s + (own.opens + takes_h) * S_PER_H
+    return np.asarray((table["kind"] != b"online") & in_time & (takes_h > own.closes - own.opens))
 
 
 def _ordered(
@@ -232,9 +236,9 @@ def _ordered(
 
 
 def _table(
-    world: World, ask: Ask, jobs: Array, takes_h: Array, narrow: when.Windows, wide: when.Windows
+    world: World, ask: Ask, jobs: Array, takes_h: Array, narrow: when.Windows, wide: when.Windows, loads: dict[str, int]
 ) -> dict[str, Array]:
-    """What jobs are besides their menus, a value each."""
+    """What jobs are besides their menus, a value each; `loads` has the row of each load by the hour."""
     twin = world.intended
     table = twin["jobs"]
     chips, elastic = table["chips"][jobs].astype(float), table["kind"][jobs] == b"online"
@@ -247,7 +251,6 @@ def _table(
     for name, value in ask.weights.items():
         weight[twin["domains"].rows([name])] = value
     size = twin["datasets"]["size_gb"][data] if len(twin["datasets"]) else np.zeros(len(jobs))
-    names = _loads(twin, ask)[0]
     return {
         "unserved_cny": np.where(np.isnan(told), work * constants()["unserved_cny_per_chip_h"], told) * weight[owner],
         "opens": narrow.opens,
@@ -258,7 +261,7 @@ def _table(
         "chips": chips,
         "hours": hours,
         "gb": np.nan_to_num(np.where(data >= 0, size, 0.0)),
-        "load": np.array([names.get(name, NONE) for name in strings(table["load"][jobs])], int).reshape(len(jobs)),
+        "load": np.array([loads.get(name, NONE) for name in strings(table["load"][jobs])], int).reshape(len(jobs)),
         "quota": twin.resolve("jobs", "quota")[jobs],
     }
 

@@ -12,6 +12,7 @@ from karez.plan.day.decide import Day, Run
 from karez.plan.day.pools import kg_per_kwh
 from karez.plan.day.scarce import chip_worth
 from karez.plan.placing.check import load_shares
+from karez.plan.placing.program import WHOLE
 from karez.twin.table import Array, strings, text
 
 
@@ -40,42 +41,59 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     price_cny_per_chip_h: float
 
 
-def work(day: Day, rows: list[Run]) -> tuple[Array, Array, Array]:
-    """Of each half of each run: its place among rows, the server (row), and chip-hours of all jobs it stands for."""
+class Work(NamedTuple):
+    """Of each half of each run: provinces (rows) of the user and of the chips, chip-hours, kWh, kg of carbon, CNY."""
+
+    of: Array
+    there: Array
+    chip_h: Array
+    kwh: Array
+    kg: Array
+    cny: Array
+
+
+def work(day: Day, rows: list[Run]) -> Work:
+    """What runs, of all jobs that each run stands for."""
+    at, server, chip_h = _halves(day, rows)
+    kwh, kg = _energy(day, server, chip_h)
+    cny = np.array([one.cny * one.number / len(one.servers) for one in rows])[at] if rows else np.zeros(0)
+    return Work(*_provinces(day, rows, at, server), chip_h, kwh, kg, cny)
+
+
+def _halves(day: Day, rows: list[Run]) -> tuple[Array, Array, Array]:
+    """Of each half of each run: its place among rows, the server (row), and chip-hours."""
     posed = day.posed
-    cls = posed.of[np.searchsorted(posed.jobs, [one.job for one in rows])] if rows else np.zeros(0, int)
+    cls = posed.class_of([one.job for one in rows])
     found = list[tuple[int, int, float]]()
     for at, one in enumerate(rows):
         shares = load_shares(posed.program, int(cls[at]), one.start, one.hours)
         for server, chips in zip(one.servers, one.chips, strict=True):
-            hours = float(np.ceil(chips * shares - 1e-9).sum())
+            hours = float(np.ceil(chips * shares - WHOLE).sum())
             found.append((at, server, one.number * hours))
     rows_, servers, hours_ = np.array(found).reshape(-1, 3).T
     return rows_.astype(int), servers.astype(int), hours_
 
 
-def flows(day: Day, rows: list[Run]) -> Flow:
+def flow_of(day: Day, done: Work) -> Flow:
     """What runs in all."""
-    at, server, chip_h = work(day, rows)
-    kwh, kg = _energy(day, server, chip_h)
-    of, there = _provinces(day, rows, at, server)
     side = day.posed.world["provinces"]["side"]
-    east = chip_h[side[of] == b"east"].sum() if len(side) else 0.0
-    moved = chip_h[(side[of] == b"east") & (side[there] == b"west")].sum() if len(side) else 0.0
-    return Flow(float(chip_h.sum()), float(kwh.sum()), float(kg.sum()), float(moved / east) if east else None)
+    east = done.chip_h[side[done.of] == b"east"].sum() if len(side) else 0.0
+    moved = done.chip_h[(side[done.of] == b"east") & (side[done.there] == b"west")].sum() if len(side) else 0.0
+    chip_h, kwh, kg = (float(values.sum()) for values in (done.chip_h, done.kwh, done.kg))
+    return Flow(chip_h, kwh, kg, float(moved / east) if east else None)
 
 
-def regions(day: Day, rows: list[Run]) -> tuple[Region, ...]:
+def regions(day: Day, work: Work) -> tuple[Region, ...]:
     """Each province that asks for work or does some, the one that does most first."""
-    world, (at, server, chip_h) = day.posed.world, work(day, rows)
-    of, there = _provinces(day, rows, at, server)
-    kwh, kg = _energy(day, server, chip_h)
-    cny = np.array([one.cny * one.number / len(one.servers) for one in rows])[at] if rows else np.zeros(0)
+    world = day.posed.world
     count = len(world["provinces"])
     asked, done, energy, carbon, money = (
         np.bincount(where, values, minlength=count)
-        for where, values in ((of, chip_h), (there, chip_h), (there, kwh), (there, kg), (there, cny))
-    )
+        for where, values in (
+            (work.of, work.chip_h), (work.there, work.chip_h), (work.there, work.kwh), (work.there, work.kg),
+            (work.there, work.cny),
+        )
+    )  # fmt: skip
     worth = _worth(day)
     names, sides = world["provinces"]["name"], strings(world["provinces"]["side"])
     ids = world["provinces"].ids
@@ -96,12 +114,10 @@ def regions(day: Day, rows: list[Run]) -> tuple[Region, ...]:
     )
 
 
-def between(day: Day, rows: list[Run]) -> Array:
+def between(day: Day, done: Work) -> Array:
     """Chip-hours by the province of the user (row) and that of the chips (column)."""
-    at, server, chip_h = work(day, rows)
-    of, there = _provinces(day, rows, at, server)
     found = np.zeros((len(day.posed.world["provinces"]),) * 2)
-    np.add.at(found, (of, there), chip_h)
+    np.add.at(found, (done.of, done.there), done.chip_h)
     return found
 
 
@@ -125,7 +141,7 @@ def _energy(day: Day, server: Array, chip_h: Array) -> tuple[Array, Array]:
 def _worth(day: Day) -> Array:
     """What a chip-hour is worth in each province: the mean of the prices of its chips, with that of their power."""
     posed, pools = day.posed, day.posed.program.pools
-    each = chip_worth(posed, day.prices).mean(axis=1)
+    each = np.add(*chip_worth(posed, day.prices)).mean(axis=1)
     province = policy.recipients(posed.world.intended).province[posed.pools]
     chips = pools.chips.mean(axis=1)
     count = len(posed.world["provinces"])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from karez.measure import policy
-from karez.measure.chips import Kind, job_gb, speeds, token_ms
+from karez.measure.chips import Kind, in_groups, job_gb
 from karez.measure.policy import costs
 from karez.plan.day.ask import Ask
 from karez.plan.day.ways import Ways
@@ -23,7 +23,6 @@ from karez.twin.table import Array, strings, text
 from karez.units import S_PER_H
 
 KINDS: tuple[Kind, ...] = ("training", "batch", "online")
-PER_B = 1e9
 
 
 class Keys(NamedTuple):
@@ -136,20 +135,15 @@ def rules_of(
         token_ms=np.where(kind == b"online", table["token_ms"][jobs], np.inf),
         gb_per_chip_h=np.where(kind == b"online", table["gb_per_chip_h"][jobs], 0.0),
     )
-    known = chip >= 0
-    return (
-        Rules(
-            delay_us=us(of_metros),
-            mode=mode,
-            source=source,
-            speed=np.where(known, speed[:, chip], 0.0) if speed.shape[1] else np.zeros((len(speed), len(chip))),
-            token_ms=np.where(known, slowest_ms[:, chip], np.nan)
-            if speed.shape[1]
-            else np.zeros((len(speed), len(chip))),
-            memory_gb=memory_gb,
-        ),
-        keys,
-    )
+    speed, slowest_ms = (_of_servers(values, chip) for values in (speed, slowest_ms))
+    return Rules(us(of_metros), mode, source, speed, slowest_ms, memory_gb), keys
+
+
+def _of_servers(of_chips: Array, chip: Array) -> Array:
+    """Values by chip (columns) as values by server; nan where its chip is not known."""
+    if not of_chips.shape[1]:
+        return np.full((len(of_chips), len(chip)), np.nan)
+    return np.where(chip >= 0, of_chips[:, chip], np.nan)
 
 
 def _works(twin: Twin, jobs: Array) -> tuple[Array, Array, Array]:
@@ -166,13 +160,14 @@ def _works(twin: Twin, jobs: Array) -> tuple[Array, Array, Array]:
         here = np.flatnonzero(rows[1] == at)
         if len(here) and len(twin["chips"]):
             models, back = np.unique(rows[0, here], return_inverse=True)
-            each = speeds(twin, models, name)[back]
+            found = in_groups(twin, models, name)
+            each = found.tokens_per_s[back]
             reference = each[np.arange(len(here)), np.maximum(rows[2, here], 0)]
             compared = np.nan_to_num(each / reference[:, None])
             # The chip that is named is as fast as itself, figures or not; and where none is named, all are alike.
             compared[np.arange(len(here)), np.maximum(rows[2, here], 0)] = 1.0
             speed[here] = np.where((rows[2, here] >= 0)[:, None], compared, 1.0)
-            slowest[here] = token_ms(twin, models)[back]
+            slowest[here] = found.high_ms[back]
     return speed, slowest, work.ravel()
 
 

@@ -84,10 +84,16 @@ def used(posed: Posed, columns: dict[str, tuple[Value, ...]]) -> Used:
     return found
 
 
-def chip_worth(posed: Posed, prices: Used) -> Array:
-    """What one more chip of each pool is worth with the power it takes (CNY), shape (pools, hours)."""
+def chip_worth(posed: Posed, prices: Used) -> tuple[Array, Array]:
+    """What one more chip of each pool is worth, and the power for it (CNY), each of shape (pools, hours)."""
     pools = posed.program.pools
-    return np.asarray(prices.chips + pools.kw[:, None] * prices.kw[pools.site])
+    return prices.chips, pools.kw[:, None] * prices.kw[pools.site]
+
+
+def mean_over_chips(posed: Posed, values: Array) -> Array:
+    """The mean over all chips of values of shape (pools, hours), by hour."""
+    chips = posed.program.pools.chips
+    return np.asarray((values * chips).sum(axis=0) / np.maximum(chips.sum(axis=0), 1.0))
 
 
 def limits(posed: Posed) -> Used:
