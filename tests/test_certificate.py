@@ -302,6 +302,7 @@ class Case:
                     "money_dual": money_dual,
                     "cuts_row": (),
                     "cuts_site": (),
+                    "cuts_other": (),
                     "cuts_dual": (),
                     "bound_exact": self.bound(group_dual, money_dual),
                     **UNLIMITED,
@@ -961,14 +962,16 @@ def test_every_dual_of_the_planner_that_was_changed_is_refused(kind: str) -> Non
     tried: list[str] = []
     for name in ("rows_dual", "cuts_dual", "groups_dual", "money_dual"):
         values = np.atleast_1d(np.array(certificate[name], float))
-        for at, times in product(rng.permutation(np.flatnonzero(values > 0))[:8].tolist(), (0.0, 0.5, 1.5)):
+        # Fen of billions are rounding.
+        large = np.flatnonzero(values > 1e-6 * values.max(initial=0.0))
+        for at, times in product(rng.permutation(large)[:8].tolist(), (0.0, 0.5, 1.5)):
             changed = _with_dual(plan, name, at, times)
             # The dual of a metro that nobody counts on, as others come cheaper, does not matter; nor does what a row
-            # pays to one choice alone that pays with money anyway. What proves the same is no lie.
+            # pays to choices alone that pay anyway. What proves the same is no lie.
             may_prove_the_same = (kind == "some" and name == "groups_dual" and times == 1.5) or (
-                kind == "money" and name == "rows_dual" and times < 1.0
+                kind in ("money", "spare") and name == "rows_dual" and times < 1.0
             )
-            if may_prove_the_same and exact_bound(changed, world) == exact_bound(plan, world):
+            if may_prove_the_same and exact_bound(changed, world) == pytest.approx(exact_bound(plan, world), rel=1e-12):
                 continue
             tried.append(name)
             said = "\n".join(map(str, check_certificate(changed, world)))
@@ -1023,6 +1026,7 @@ def _of_money(twin: Twin, weight: Weight, free: Array, chosen: Array) -> Plan:
         "money_dual": 0.0,
         "cuts_row": (),
         "cuts_site": (),
+        "cuts_other": (),
         "cuts_dual": (),
         **UNLIMITED,
     }

@@ -244,7 +244,7 @@ def test_cover_that_survives_the_loss_of_a_site_is_covered_twice_and_its_cuts_pr
     twin = world().intended
     chosen = [action.subject for action in found.plan.actions]
     assert covered(twin, chosen, 800.0, 1).sum() >= 0.6 * total(twin).sum() - 1e-9
-    bare = _with_certificate(found.plan, cuts_row=(), cuts_site=(), cuts_dual=())
+    bare = _with_certificate(found.plan, cuts_row=(), cuts_site=(), cuts_other=(), cuts_dual=())
     assert proven(bare, world()) < found.plan.proof.bound <= proven(found.plan, world()) + 1e-6
 
 
@@ -255,6 +255,14 @@ def test_a_cut_that_leaves_out_what_does_not_reach_its_row_is_found_out() -> Non
     # The next of them reaches another row.
     moved = _with_certificate(plan, cuts_site=(*sites[1:], sites[0]))
     assert any("cuts" in problem.what for problem in check_certificate(moved, world()))
+    others = plan.proof.certificate["cuts_other"]
+    assert isinstance(others, tuple)
+    assert min(others) < max(others)
+    exchanged = _with_certificate(plan, cuts_other=(*others[1:], others[0]))
+    said = [problem.what for problem in check_certificate(exchanged, world())]
+    assert any("exact bound" in what or "pay more" in what for what in said)
+    outside = _with_certificate(plan, cuts_other=(1e6, *others[1:]))
+    assert any("cuts_other" in problem.what for problem in check_certificate(outside, world()))
     unknown = _with_certificate(plan, cuts_site=("nowhere", *sites[1:]))
     assert any("no candidates" in problem.what for problem in check_certificate(unknown, world()))
 

@@ -9,7 +9,8 @@ import highspy
 import numpy as np
 import pytest
 
-from karez.plan.covering import clusters, ladder, relax, search
+from karez.plan.covering import cuts, ladder, relax, search
+from karez.plan.covering.cuts import Cuts
 from karez.plan.covering.ladder import EFFORTS, Climb, climb, is_closed
 from karez.plan.covering.program import Program, fixed, merged, only, parts, undominated
 from karez.plan.covering.relax import Duals, bound_of
@@ -236,43 +237,97 @@ def test_any_duals_prove_no_more_than_is_so(kind: str, proof: bool, turning_seed
             assert bound_of(program, valid)[0] == pytest.approx(bound)
 
 
-def _proven_by_clusters(made: Climb, most: int, most_rows: int) -> tuple[float, float]:
-    """The bound of clusters with so many choices at home and rows in whole numbers, and that of their duals alone."""
-    program, chosen = made.program, np.isin(np.arange(len(made.program.price)), made.chosen)
-    share = clusters.shares(program, made.duals, made.reduced)
-    home, by_duals, proved = clusters.homes(program, share.entry, made.partly | chosen, most), [], []
-    for each in clusters.clusters(program, share, home):
-        room = clusters.value_of(program, share, each, chosen) - each.least
-        by_duals.append(each.least)
-        proved.append(clusters.least_of(program, share, each, room=room, most_rows=most_rows, enough=lambda: False)[0])
-    least_of_all = min(made.bound, share.demands + sum(by_duals))
-    return least_of_all + clusters.gained(np.array(proved), np.array(by_duals)), least_of_all
+def _any_cuts(program: Program, random: np.random.Generator, number: int) -> Cuts:
+    """Cuts that hold: of rows drawn, with or without a choice, beside rows that need as many or more."""
+    there = np.flatnonzero(np.diff(program.bounds) > 0)
+    found = []
+    for row in random.choice(there, number).tolist():
+        mine = program.choices[program.bounds[row] : program.bounds[row + 1]]
+        choice = int(random.choice(mine)) if random.random() < 0.8 else -1
+        beside = np.flatnonzero(program.need >= program.need[row] - (choice >= 0))
+        found.append((row, choice, int(random.choice(beside)) if random.random() < 0.8 else -1))
+    row, choice, other = np.array(found).T
+    return Cuts(row, choice, other, random.random(number))
 
 
-@pytest.mark.parametrize("kind", ["one group", "several groups", "two of each", "several budgets"])
-@pytest.mark.parametrize(("most", "most_rows"), [(1, 100), (3, 4), (100, 100)])
-def test_clusters_never_prove_too_much_and_no_less_than_the_duals(
-    kind: str, most: int, most_rows: int, proof: bool, turning_seed: int
-) -> None:
-    for program, best in _programs(kind, turning_seed, EACH[proof]):
-        found = climb(program, effort="relaxed")
-        bound, least = _proven_by_clusters(found, most, most_rows)
-        allowed = 1e-9 * (program.price.sum() + abs(bound)) + 1e-6
-        assert least == pytest.approx(found.bound, rel=1e-6, abs=1e-3)
-        assert least <= bound + allowed
-        assert bound <= best + allowed
+def test_cuts_hold_for_every_choice_there_is(proof: bool, turning_seed: int) -> None:
+    for program, _ in _programs("two of each", turning_seed, EACH[proof]):
+        program = replace(program, need=np.random.default_rng(turning_seed).integers(1, 4, len(program.need)))
+        found = _any_cuts(program, np.random.default_rng(turning_seed), 60)
+        cut, choice = cuts.members(program, found)
+        once, then = cuts.counts(program, found)
+        sets = [set(each) for each in sets_of(program)]
+        for at, (row, left_out, other) in enumerate(zip(found.row, found.choice, found.other, strict=True)):
+            assert set(choice[cut == at]) == (sets[row] - {left_out}) | (sets[other] if other >= 0 else set())
+        picked = (np.arange(2 ** len(program.price))[:, None] >> np.arange(len(program.price))) & 1
+        counted = (picked @ program.matrix.T.toarray()) >= program.need
+        inside = np.zeros((len(found.row), len(program.price)))
+        inside[cut, choice] = 1.0
+        least = once * counted[:, found.row] + then * np.where(found.other >= 0, counted[:, found.other], 0)
+        assert (picked @ inside.T >= least).all()
 
 
-def test_a_cluster_in_whole_numbers_proves_what_no_duals_do() -> None:
-    # Any three of four reach four rows twice; two thirds of each of the four are enough for the linear program. Two
-    # more choices, which are dearer, reach a row each, so that a row is worth as much as they cost.
-    rows = [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3], [4], [5]]
-    price, need = np.array([30, 30, 30, 30, 25, 25]), np.array([2, 2, 2, 2, 1, 1])
-    program = made(rows, weight=np.ones(6), price=price, demand=np.array([5]), need=need)
-    bound, least = _proven_by_clusters(climb(program, effort="relaxed"), 4, 6)
-    assert best_of_all(program) == 115
-    assert least == pytest.approx(105)
-    assert bound == pytest.approx(115, rel=0.01)
+def test_the_cut_that_is_broken_most_beside_each_row_is_found(proof: bool, turning_seed: int) -> None:
+    tried, random = 0, np.random.default_rng(turning_seed)
+    for _ in range(4 * EACH[proof]):
+        program = drawn("two of each", random)
+        program = replace(program, weight=np.maximum(program.weight, 1))
+        choice = random.choice([0.0, 0.25, 0.5, 0.75, 1.0], len(program.price))
+        reached = program.matrix @ choice
+        most = np.array([max([choice[each] for each in row], default=0.0) for row in sets_of(program)])
+        row = np.minimum(np.where(program.need > 1, np.minimum(reached - most, reached / 2), reached), 1.0)
+        found = cuts.broken(program, choice, row)
+        worst = dict(zip(found.other.tolist(), _short(program, found, choice, row).tolist(), strict=True))
+        assert all(short > cuts.LEAST_BROKEN for short in worst.values())
+        rows = range(len(program.need))
+        for other in rows:
+            pairs = [
+                Cuts(np.array([one]), np.array([choice]), np.array([other]), np.zeros(1))
+                for one in rows
+                if program.need[one] <= program.need[other] > 1 and one != other
+                for choice in ([-1] if program.need[one] < program.need[other] else sets_of(program)[one])
+            ]
+            short = max((_short(program, pair, choice, row)[0] for pair in pairs), default=0.0)
+            tried += short > cuts.LEAST_BROKEN
+            assert worst.get(other, 0.0) == pytest.approx(max(short, 0.0) if short > cuts.LEAST_BROKEN else 0.0)
+    assert tried
+
+
+def _short(program: Program, found: Cuts, choice: Array, row: Array) -> Array:
+    """By how much cuts are broken."""
+    cut, each = cuts.members(program, found)
+    once, then = cuts.counts(program, found)
+    there = np.bincount(cut, choice[each], len(found.row))
+    return np.asarray(once * row[found.row] + np.where(found.other >= 0, then * row[found.other], 0.0) - there)
+
+
+def test_any_duals_of_cuts_prove_no_more_than_is_so(proof: bool, turning_seed: int) -> None:
+    for program, best in _programs("two of each", turning_seed, EACH[proof]):
+        if not program.bounds[-1]:
+            continue
+        random = np.random.default_rng(best)
+        per_weight = program.price.mean() / max(program.weight.mean(), 1)
+        for scale in (0.1, 1.0, 1e9):
+            found = _any_cuts(program, random, 20)
+            found = found._replace(dual=found.dual * program.price.mean() * scale)
+            row = random.random(len(program.weight)) * program.weight * per_weight * scale
+            group = random.random(len(program.demand)) * per_weight * scale
+            bound, valid, _ = bound_of(program, Duals(row, group, cuts=found))
+            assert bound <= best
+            assert bound_of(program, valid)[0] == pytest.approx(bound, rel=1e-9, abs=1e-6 * program.price.sum())
+
+
+def test_a_choice_taken_by_half_does_not_count_in_a_whole_chain() -> None:
+    # Two of three reach the first row, and all three the second. Two of them taken by half count half of the first and
+    # three quarters of the second, though whoever has three quarters of the second has the first row's too.
+    program = made([[0, 1], [0, 1, 2]], weight=np.array([1, 1]), price=np.array([10, 10, 10]), demand=np.array([1]))
+    program = replace(program, need=np.array([2, 2]))
+    alone = Cuts(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 0, 1, 2]), np.full(5, -1), np.zeros(5))
+    half = np.array([0.5, 0.5, 0.5])
+    assert (_short(program, alone, half, np.array([0.5, 0.75])) <= 0).all()
+    found = cuts.broken(program, half, np.array([0.5, 0.75]))
+    assert (found.row.tolist(), found.choice.tolist(), found.other.tolist()) == ([1], [2], [0])
+    assert _short(program, found, half, np.array([0.5, 0.75])).tolist() == [0.25]
 
 
 @pytest.mark.parametrize("kind", KINDS)

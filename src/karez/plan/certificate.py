@@ -133,8 +133,8 @@ class _Claim(NamedTuple):
 
     `price_fen` has a row for each year and a column for each candidate; `year` the position of the year of each chosen
     candidate. `sites` (rows) are the candidates, and then what is kept; `taken` says which of them are beforehand, and
-    `limit` how much weight (millionths) each serves at most. A cut is of a row (position in the certificate's) and
-    leaves out a site (candidate).
+    `limit` how much weight (millionths) each serves at most. A cut is of a row (position in the certificate's), leaves
+    out a site (candidate; past the last one: none), and may have another row beside (past the last one: none).
     """
 
     sites: Array
@@ -148,6 +148,7 @@ class _Claim(NamedTuple):
     row_dual: Array
     cut_row: Array
     cut_site: Array
+    cut_other: Array
     cut_dual: Array
     group_dual: Array
     money_dual: float
@@ -247,21 +248,20 @@ def _covering_bound(ask: _Question, claim: _Claim, found: _Found) -> float:
     where rows without a dual have u = 0. With years, a candidate takes the best of them and reaches rows of that year
     and later. With money, D is all weight, v is 1, prices count m times, and m times the money is taken off.
 
-    A row also holds without one of its candidates, with r - 1 for r: the dual of such a cut adds to u for all but that
-    candidate, and r - 1 times itself to r u; all duals of a row shrink where rounding has them pay more than v W.
+    Where row k is covered, its candidates without j, and with those of another row l, are at least m = r_k - 1 (r_k
+    where none is left out), and where l is covered too, r_l, if that is as many or more: sum of x >= m y_k + (r_l - m)
+    y_l. The dual of such a cut is earned by each of these candidates, and rows pay it as often as they are counted.
     """
-    worth, by_row = _worth(claim, found), _paid(claim, found)
-    part = np.divide(worth, by_row, out=np.ones(len(worth)), where=by_row > worth)
-    cut = claim.cut_dual * part[claim.cut_row]
-    dual = claim.row_dual * part + np.bincount(claim.cut_row, cut, len(worth))
-    # As rows pay at most v W, v W less what they pay is its own positive part, and rows without a dual lose v W.
-    paid = np.bincount(claim.row_group, by_row * part, len(claim.group_dual))
+    # What rows pay beyond v W they lose nothing for; rows without a dual lose v W.
+    paid = np.bincount(
+        claim.row_group, np.minimum(sum(_paid(claim, found)), _worth(claim, found)), len(claim.group_dual)
+    )
     short = claim.group_dual * (np.maximum(found.demand - found.done, 0) - found.live) + paid
     rate, spent_fen = (claim.money_dual, _left_fen(ask, claim)) if ask.has_money else (1.0, 0.0)
-    left_out = np.bincount(claim.cut_site, cut, claim.candidates)
+    by_cuts = _cut(claim, found).T @ claim.cut_dual
     row_year = claim.row_group // _groups_a_year(ask, claim)
     left = [
-        rate * price_fen - found.within.T @ np.where(row_year >= year, dual, 0.0) + left_out
+        rate * price_fen - found.within.T @ np.where(row_year >= year, claim.row_dual, 0.0) - by_cuts
         for year, price_fen in enumerate(claim.price_fen)
     ]
     reduced = np.minimum.reduce(left)[~claim.taken[: claim.candidates]]
@@ -325,11 +325,33 @@ def _worth(claim: _Claim, found: _Found) -> Array:
     return np.asarray(claim.group_dual[claim.row_group] * found.row_weight)
 
 
-def _paid(claim: _Claim, found: _Found) -> Array:
-    """What each row pays by its dual and those of its cuts."""
-    lacks = found.row_need[claim.cut_row] - 1
-    by_cuts = np.bincount(claim.cut_row, lacks * claim.cut_dual, len(claim.row_dual))
-    return np.asarray(found.row_need * claim.row_dual + by_cuts)
+def _counted_by_cuts(claim: _Claim, found: _Found) -> tuple[Array, Array]:
+    """How often each cut counts its row, and the row beside (0 where there is none)."""
+    once = found.row_need[claim.cut_row] - (claim.cut_site < claim.candidates)
+    return once, np.where(
+        claim.cut_other < len(found.row_need), np.append(found.row_need, 0)[claim.cut_other] - once, 0
+    )
+
+
+def _paid(claim: _Claim, found: _Found) -> tuple[Array, Array]:
+    """What each row pays by its dual and cuts of its own, and what by cuts of two rows."""
+    rows = len(claim.row_dual)
+    once, then = _counted_by_cuts(claim, found)
+    is_two, by_cut = claim.cut_other < rows, once * claim.cut_dual
+    alone = found.row_need * claim.row_dual + np.bincount(claim.cut_row[~is_two], by_cut[~is_two], rows)
+    jointly = np.bincount(claim.cut_row[is_two], by_cut[is_two], rows)
+    jointly += np.bincount(claim.cut_other[is_two], (then * claim.cut_dual)[is_two], rows)
+    return alone, jointly
+
+
+def _cut(claim: _Claim, found: _Found) -> csr_array:
+    """1 where a candidate (column) is among those of a cut (row)."""
+    cuts, leaves = len(claim.cut_row), claim.cut_site < claim.candidates
+    shape = (cuts, claim.candidates)
+    out = csr_array((np.ones(int(leaves.sum())), (np.flatnonzero(leaves), claim.cut_site[leaves])), shape=shape)
+    reached = vstack([found.within, csr_array((1, claim.candidates))]).tocsr() > 0
+    first = reached[claim.cut_row].astype(float) - out
+    return csr_array((first + reached[claim.cut_other].astype(float)) > 0).astype(float)
 
 
 def _proven(ask: _Question, claim: _Claim, found: _Found, bound: float) -> float:
@@ -440,10 +462,15 @@ def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
             unserved += _add_served(ground, claim, layer, in_rows, found)
     within = csr_array(vstack(parts).tocsr()[np.argsort(np.concatenate(order))])
     if not problems and len(claim.cut_row):
-        there = np.asarray(within.tocsr()[claim.cut_row, claim.cut_site]).ravel() > 0
-        if not (there & ~claim.taken[claim.cut_site]).all():
+        leaves = claim.cut_site < claim.candidates
+        row, site = claim.cut_row[leaves], claim.cut_site[leaves]
+        if not ((np.asarray(within.tocsr()[row, site]).ravel() > 0) & ~claim.taken[site]).all():
             problems.append(problem("has cuts that leave out what does not reach their row"))
-    overpaid = 0 if problems else np.count_nonzero(_paid(claim, found) > _worth(claim, found) * (1 + ROUNDING_SHARE))
+        if (_counted_by_cuts(claim, found)[1] < 0).any():
+            problems.append(problem("has cuts with a row beside that needs fewer sites"))
+    alone, jointly = (0, 0) if problems else _paid(claim, found)
+    most = 0 if problems else _worth(claim, found) * (1 + ROUNDING_SHARE)
+    overpaid = np.count_nonzero((alone > 0) & (alone + jointly > most))
     if overpaid:
         problems.append(problem(f"has {overpaid} rows that pay more than they are worth"))
     return found._replace(within=within, problems=tuple(problems), unserved=tuple(unserved))
@@ -958,7 +985,8 @@ def _claim(certificate: Mapping[str, object], ask: _Question, ground: _Ground, c
         row_dual=row_dual,
         cut_row=cuts[0],
         cut_site=cuts[1],
-        cut_dual=cuts[2],
+        cut_other=cuts[2],
+        cut_dual=cuts[3],
         group_dual=group_dual,
         money_dual=float(money_dual) if isinstance(money_dual, int | float) else 0.0,
         limit=limit,
@@ -1005,14 +1033,15 @@ def _served(
     return _Served(points, group, np.array([place.get(site, 0) for site in sites], np.int64), weight)
 
 
-def _cuts(reader: Reader, ask: _Question, rows: int, place: Mapping[str, int]) -> tuple[Array, Array, Array]:
-    """The row (position), the candidate left out, and the dual of each cut; without spare sites there is none."""
+def _cuts(reader: Reader, ask: _Question, rows: int, place: Mapping[str, int]) -> tuple[Array, Array, Array, Array]:
+    """The row (position), the candidate left out, the row beside, and the dual of each cut, if sites are spare."""
     names = reader.ids("cuts_site")
-    reader.refuse("has cuts of sites that are no candidates", [name for name in names if name not in place])
+    reader.refuse("has cuts of sites that are no candidates", [name for name in names if name and name not in place])
     if names and not ask.spare:
         reader.wrong("has cuts, which hold for spare sites alone", ())
     row, dual = reader.whole("cuts_row", len(names), max(rows, 1)), reader.numbers("cuts_dual", len(names))
-    return row, np.array([place.get(name, 0) for name in names], np.int64), dual
+    other = reader.whole("cuts_other", len(names), rows + 1)
+    return row, np.array([place.get(name, len(place)) for name in names], np.int64), other, dual
 
 
 def _discounted(price_fen: Array, ask: _Question, years: int) -> Array:

@@ -24,6 +24,7 @@ from karez.measure.circles import fixed as fixed_weight
 from karez.measure.core import LONGEST_NS
 from karez.measure.delay import Figures
 from karez.measure.reach import Reach
+from karez.plan.covering.cuts import some
 from karez.plan.covering.flow import assigned, augment, leave
 from karez.plan.covering.ladder import Climb, Effort, Rung, climb, is_closed
 from karez.plan.covering.program import Program, Smaller, fixed, summed
@@ -570,11 +571,12 @@ def _certificate(
 ) -> dict[str, tuple[float | str, ...] | float | str]:
     """The duals, each row named by one of its points, and all that may be chosen with its price."""
     cuts = made.duals.cuts
-    counts = np.flatnonzero(cuts.dual > 0)
-    rows = np.union1d(np.flatnonzero(made.duals.row > 0), cuts.row[counts])
+    cuts = some(cuts, cuts.dual > 0)
+    rows = np.unique(np.concatenate([np.flatnonzero(made.duals.row > 0), cuts.row, cuts.other[cuts.other >= 0]]))
     first, there = np.full(len(made.program.weight), -1), np.flatnonzero(case.open.owner >= 0)[::-1]
     first[case.open.owner[there]] = case.point[there]
     ids = case.twin["sites"].ids
+    names = np.append(ids[case.site[case.open.free]], b"")
     return {
         "candidates": tuple(text(one) for one in ids[case.candidates]),
         "prices_fen": tuple(case.price_fen.astype(float).tolist()),
@@ -583,9 +585,13 @@ def _certificate(
         "rows_point": tuple(point_ids(case.twin, case.weight, case.reach, first[rows])),
         "rows_group": tuple(made.program.group[rows].astype(float).tolist()),
         "rows_dual": tuple(made.duals.row[rows].tolist()),
-        "cuts_row": tuple(np.searchsorted(rows, cuts.row[counts]).astype(float).tolist()),
-        "cuts_site": tuple(text(one) for one in ids[case.site[case.open.free[cuts.choice[counts]]]]),
-        "cuts_dual": tuple(cuts.dual[counts].tolist()),
+        "cuts_row": tuple(np.searchsorted(rows, cuts.row).astype(float).tolist()),
+        "cuts_site": tuple(text(one) for one in names[cuts.choice]),
+        # One past the last row: no other one.
+        "cuts_other": tuple(
+            np.where(cuts.other < 0, len(rows), np.searchsorted(rows, cuts.other)).astype(float).tolist()
+        ),
+        "cuts_dual": tuple(cuts.dual.tolist()),
         "groups_dual": tuple(made.duals.group.tolist()),
         "money_dual": float(made.duals.money),
         "bound_exact": made.bound + (0 if ask.money_cny is None else outside),

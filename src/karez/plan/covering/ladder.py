@@ -14,20 +14,20 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+from numba import njit
 
-from karez.plan.covering import capacity, clusters, search
+from karez.plan.covering import capacity, search
 from karez.plan.covering.ascent import ascended
 from karez.plan.covering.branch import branched, is_branchable
-from karez.plan.covering.program import Program, Smaller, fixed, only, runs, undominated
+from karez.plan.covering.cuts import NO_CUTS, Cuts, joined
+from karez.plan.covering.program import Program, Smaller, fixed, only, undominated
 from karez.plan.covering.relax import (
     METHODS,
-    NO_CUTS,
-    Cuts,
     Duals,
     Relaxed,
     bound_of,
     density_duals,
-    separated,
+    relaxed,
     solved,
 )
 from karez.plan.highs import Enough
@@ -51,14 +51,6 @@ PARTS = (0.2, 1.0)
 WIDE_SHARE = 0.1
 # So is where a part leaves open this share of the choices that all the room does.
 ALIKE_SHARE = 0.8
-# Where rows need several, and it is wider than this, integer programs on what was taken in part come before.
-AMONG_SHARE = 0.02
-# Rows that clusters have in whole numbers at most: a first time, and where there were more, once more.
-CLUSTER_ROWS = (500, 1_500)
-# How often in a row, for each cluster, two are searched around in vain; and how often the two are near to each other.
-VAIN_SHARE, NEAR_CHANCE = 1.0, 0.5
-# What the program of one cluster, or around two, may take of the seconds so far.
-CLUSTER_SHARE, AROUND_SHARE = 0.1, 0.05
 # A bound is news where it leaves so much of the gap, at most.
 NEWS_SHARE = 0.8
 # Programs with more entries are not looked through for dominated choices.
@@ -173,7 +165,7 @@ def _relax(made: Climb, enough: Enough, seed: int) -> None:
     nothing, last, methods, cuts = np.zeros(len(keep), bool), None, METHODS, NO_CUTS
     for _ in range(MOST_PASSES):
         small = fixed(program, nothing, ~keep)
-        found = separated(small.program, enough, methods, _carried(small, cuts))
+        found = relaxed(small.program, enough, methods, _carried(small, cuts))
         if found is None:
             break
         # What took over once takes over for good.
@@ -223,7 +215,7 @@ def _shared_out(program: Program, small: Smaller, duals: Duals) -> Duals:
     row[there] = duals.row[owner] * (program.weight[there] / few.weight[owner])
     cuts, lone = _cuts_shared_out(program, small, duals.cuts), _lone(program, small, worth)
     row[lone.row] = 0.0
-    return Duals(row, duals.group, duals.money, Cuts(*map(np.concatenate, zip(cuts, lone, strict=True))))
+    return Duals(row, duals.group, duals.money, joined(cuts, lone))
 
 
 def _lone(program: Program, small: Smaller, worth: Array) -> Cuts:
@@ -237,29 +229,80 @@ def _lone(program: Program, small: Smaller, worth: Array) -> Cuts:
     alone = np.bincount(program.row[entry], minlength=len(program.weight)) == 1
     entry = entry[alone[program.row[entry]]]
     row = program.row[entry]
-    return Cuts(row, program.choices[entry], worth[row])
+    return Cuts(row, program.choices[entry], np.full(len(row), -1), worth[row])
 
 
 def _cuts_shared_out(program: Program, small: Smaller, cuts: Cuts) -> Cuts:
-    """Cuts of all rows that are in a row that is cut, each with its part of the dual by weight."""
+    """Cuts of the rows that are in a row that is cut, each with its part of the dual by weight.
+
+    Of two rows that are cut together those within are matched in their order, so that each has its part.
+    """
     if not len(cuts.row):
         return cuts
     rows = np.argsort(small.owner, kind="stable")
     starts = np.searchsorted(small.owner[rows], np.arange(len(small.program.weight) + 1))
-    size = np.diff(starts)[cuts.row]
-    of = np.repeat(np.arange(len(cuts.row)), size)
-    row = rows[runs(starts[cuts.row], size)]
-    part = program.weight[row] / small.program.weight[cuts.row[of]]
-    return Cuts(row, small.free[cuts.choice[of]], cuts.dual[of] * part)
+    part = np.zeros(len(rows))
+    there = small.owner >= 0
+    part[there] = program.weight[there] / small.program.weight[small.owner[there]]
+    of, row, other, share = _matched(cuts.row, cuts.other, starts, rows, part)
+    return Cuts(row, np.append(small.free, -1)[cuts.choice[of]], other, cuts.dual[of] * share)
+
+
+@njit(cache=True)
+def _matched(row: Array, other: Array, starts: Array, rows: Array, part: Array) -> tuple[Array, Array, Array, Array]:
+    """The cuts (positions) that rows within those cut are in, those rows, the rows beside (-1: none), and shares.
+
+    The rows within row k are `rows[starts[k]:starts[k + 1]]`; of each, `part` has its share.
+    """
+    most = 0
+    for cut in range(row.size):
+        most += starts[row[cut] + 1] - starts[row[cut]]
+        if other[cut] >= 0:
+            most += starts[other[cut] + 1] - starts[other[cut]]
+    of, one, beside, share = (
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
+        np.empty(most),
+    )
+    number = 0
+    for cut in range(row.size):
+        at, last = starts[row[cut]], starts[row[cut] + 1]
+        if other[cut] < 0:
+            for each in rows[at:last]:
+                of[number], one[number], beside[number], share[number] = cut, each, -1, part[each]
+                number += 1
+            continue
+        then, end = starts[other[cut]], starts[other[cut] + 1]
+        left, open_ = part[rows[at]], part[rows[then]]
+        while True:
+            both = min(left, open_)
+            of[number], one[number], beside[number], share[number] = cut, rows[at], rows[then], both
+            number += 1
+            left, open_ = left - both, open_ - both
+            # Where rounding leaves a little of the one, the other has come to its end.
+            if left <= open_:
+                at += 1
+                if at == last:
+                    break
+                left = part[rows[at]]
+            else:
+                then += 1
+                if then == end:
+                    break
+                open_ = part[rows[then]]
+    return of[:number], one[:number], beside[:number], share[:number]
 
 
 def _carried(small: Smaller, cuts: Cuts) -> Cuts:
     """The cuts of the whole that pay and whose rows and choices the smaller program has, each of them once."""
-    number, choices = np.full(int(small.free.max(initial=-1)) + 1, -1), len(small.free)
-    number[small.free] = np.arange(choices)
-    pays = (cuts.dual > 0) & np.isin(cuts.choice, small.free) & (small.owner[cuts.row] >= 0)
-    pair = np.unique(small.owner[cuts.row[pays]] * choices + number[cuts.choice[pays]])
-    return Cuts(pair // max(choices, 1), pair % max(choices, 1), np.zeros(len(pair)))
+    number, owner = np.full(int(small.free.max(initial=-1)) + 2, -1), np.append(small.owner, -1)
+    number[small.free] = np.arange(len(small.free))
+    pays = (cuts.dual > 0) & (small.owner[cuts.row] >= 0) & (np.isin(cuts.choice, small.free) | (cuts.choice < 0))
+    pays &= (cuts.other < 0) | (owner[cuts.other] >= 0)
+    row, choice, other = owner[cuts.row[pays]], number[cuts.choice[pays]], owner[cuts.other[pays]]
+    row, choice, other = np.unique(np.stack([row, choice, other]), axis=1)
+    return Cuts(row, choice, other, np.zeros(len(row)))
 
 
 def _round(made: Climb, small: Smaller, found: Relaxed) -> None:
@@ -355,11 +398,8 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
     A first one, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan is
     better than the last one's where that was for all the room there is.
     """
-    if (made.program.need > 1).any() and made.value - made.bound > AMONG_SHARE * abs(made.value):
-        if made.program.money is None and made.program.wanted == len(made.program.demand):
-            _solve_clusters(made, enough, seed)
-        else:
-            _solve_among(made, enough)
+    if (made.program.need > 1).any():
+        _solve_among(made, enough)
     for part in _parts(made):
         if enough() or is_closed(made):
             break
@@ -397,80 +437,6 @@ def _solve_among(made: Climb, enough: Enough) -> None:
     made.note("exact", made.closed_bound)
 
 
-def _solve_clusters(made: Climb, enough: Enough, seed: int) -> None:
-    """Search around clusters for as long as all before took, prove what they do in whole numbers, and search on."""
-    program, until = made.program, 2 * made.seconds()
-    share = clusters.shares(program, made.duals, made.reduced)
-    paying = made.partly.copy()
-    paying[made.chosen] = True
-    home = clusters.homes(program, share.entry, paying)
-    _search_around(made, home, lambda: enough() or made.seconds() > until, seed)
-    made.note("exact", made.closed_bound)
-    _prove_clusters(made, share, home, enough)
-    _search_around(made, home, enough, seed + 1)
-    made.note("exact", made.closed_bound)
-
-
-def _prove_clusters(made: Climb, share: clusters.Shares, home: Array, enough: Enough) -> None:
-    """A bound by the word of the solver on each cluster, those first that most is left open in."""
-    chosen = np.zeros(len(home), bool)
-    chosen[made.chosen] = True
-    parts = [
-        (clusters.value_of(made.program, share, each, chosen) - each.least, each)
-        for each in clusters.clusters(made.program, share, home)
-    ]
-    parts.sort(key=lambda part: -part[0])
-    by_duals = np.array([each.least for _, each in parts])
-    least = by_duals.copy()
-    # What rounding may have done is taken off the one, and what groups cannot be worth less than is not in the other.
-    begin = min(made.bound, share.demands + float(by_duals.sum()))
-    is_whole = np.zeros(len(parts), bool)
-    for most_rows in CLUSTER_ROWS:
-        for at, (room, each) in enumerate(parts):
-            if enough() or is_closed(made):
-                break
-            if room > _slack(each.least) and not is_whole[at]:
-                late = _late(made, enough, CLUSTER_SHARE)
-                bound, is_whole[at] = clusters.least_of(
-                    made.program, share, each, room=room, most_rows=most_rows, enough=late
-                )
-                least[at] = max(least[at], bound)
-        made.closed_bound = max(
-            made.closed_bound, min(_least(made, begin + clusters.gained(least, by_duals)), made.value)
-        )
-        made.note("exact", made.closed_bound)
-
-
-def _search_around(made: Climb, home: Array, enough: Enough, seed: int) -> None:
-    """Solve integer programs on the choices of two clusters, all others as they are, until too many bring nothing."""
-    random, vain, number = np.random.default_rng(seed), 0, int(home.max(initial=0)) + 1
-    while vain < max(VAIN_SHARE * number, 1) and not (enough() or is_closed(made)):
-        before, chosen = made.value, np.zeros(len(home), bool)
-        chosen[made.chosen] = True
-        free = np.isin(home, _two(made.program, home, random))
-        small = fixed(made.program, chosen & ~free, ~chosen & ~free)
-        _solve(made, small, np.flatnonzero(chosen & ~free), _late(made, enough, AROUND_SHARE))
-        vain = 0 if made.value < before else vain + 1
-
-
-def _late(made: Climb, enough: Enough, share: float) -> Enough:
-    """Whether it is enough, or so large a share of the seconds so far has passed since."""
-    until = (1 + share) * made.seconds()
-    return lambda: enough() or made.seconds() > until
-
-
-def _two(program: Program, home: Array, random: np.random.Generator) -> Array:
-    """Two clusters at random (or the same twice): the second one anywhere, or where rows of the first one's are."""
-    starts, rows = program.by_choice
-    one = random.choice(np.flatnonzero(home >= 0))
-    there, near = np.unique(home[home >= 0]), rows[starts[one] : starts[one + 1]]
-    if random.random() < NEAR_CHANCE and len(near):
-        row = random.choice(near)
-        others = home[program.choices[program.bounds[row] : program.bounds[row + 1]]]
-        there = others[others >= 0]
-    return np.array([home[one], random.choice(there)])
-
-
 def _solve_within(made: Climb, room: float, enough: Enough, hear: Callable[[float], None]) -> float:
     """A bound for all plans within `room` of the bound, by the solver's word; what is better is kept."""
     small, taken = _smaller(made, room)
@@ -490,7 +456,7 @@ def _solve(
     start = search.greedy(small.program, begin[:0] if is_dear else begin)
     if not small.program.is_met(start):
         return np.inf
-    tight = separated(small.program, enough) if (small.program.need > 1).any() else None
+    tight = relaxed(small.program, enough) if (small.program.need > 1).any() else None
     outside = made.program.cost(taken) if made.program.money is None else _left_outside(made.program, small, taken)
     cuts = tight.duals.cuts if tight else NO_CUTS
 

@@ -13,10 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 import highspy
 import numpy as np
+from scipy.sparse import csr_array
 
 from karez.plan.covering import capacity
+from karez.plan.covering.cuts import NO_CUTS, Cuts, broken, counts, joined, members, some
+from karez.plan.covering.cuts import paid as paid_by_cuts
 from karez.plan.covering.excess import Excess
-from karez.plan.covering.program import Program, runs
+from karez.plan.covering.program import Program
 from karez.plan.highs import UNBOUNDED, Enough, Entries, model_of, run, solver_of, start_from
 from karez.twin.table import Array
 
@@ -24,8 +27,8 @@ from karez.twin.table import Array
 SCALE = 1e4
 Method = Literal["simplex", "ipm"]
 METHODS: tuple[Method, ...] = ("simplex", "ipm")
-# How often cuts are looked for, and by how much one must be broken.
-CUT_ROUNDS, LEAST_BROKEN = 12, 1e-3
+# How often cuts are looked for; and they have to raise the value by so much, as a share of it.
+CUT_ROUNDS, LEAST_RAISED_SHARE = 40, 2e-5
 # What rounding may do to a sum, as a share of what goes into it.
 ROUNDING = 1e-14
 # What is nearer than this in the solver's units is one to it; how often it is run until what it says holds.
@@ -38,20 +41,6 @@ STEPS_SHARE = 0.5
 HAIR_SHARE = 1e-10
 INTERRUPTED = (highspy.HighsModelStatus.kInterrupt, highspy.HighsModelStatus.kTimeLimit)
 BOUNDED = (highspy.HighsModelStatus.kOptimal, *INTERRUPTED)
-
-
-class Cuts(NamedTuple):
-    """Rows that hold without one of those who reach them: with need r, r - 1 of the others are there.
-
-    Row (position), the choice left out, and the dual of each. Where two must reach a row, one alone brings nothing.
-    """
-
-    row: Array
-    choice: Array
-    dual: Array
-
-
-NO_CUTS = Cuts(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 class Duals(NamedTuple):
@@ -94,21 +83,25 @@ def bound_of(program: Program, duals: Duals) -> tuple[float, Duals, Array]:
     With weights w, needs r, prices c, demands D of which N are wanted, rows' duals u and groups' duals v, all >= 0:
     sum_j min(0, c_j - sum_k u_k) over choices, and the N least of v D - sum_k max(0, v w_k - r_k u_k) over groups.
     With money M at the dual m: weight in all - (m M + sum_j max(0, sum_k u_k - m c_j) + sum_k max(0, w_k - r_k u_k)).
-    A cut of a row adds its dual to u_k for all but the choice that it leaves out, and r_k - 1 times it to r_k u_k.
+    A cut adds its dual to what its choices earn, and to what its rows pay as often as it counts them.
     With capacity, as `karez.plan.covering.capacity` has it. What rounding may have done is taken off.
     """
     weight = program.weight.astype(float)
     per_group = np.maximum(duals.group, 0.0) if program.money is None else np.ones(len(program.demand))
     worth = per_group[program.group] * weight
-    row, cut = np.maximum(duals.row, 0.0), np.maximum(duals.cuts.dual, 0.0)
-    at, rows, choices = duals.cuts.row, len(weight), len(program.price)
-    paid = _paid(program, row, duals.cuts._replace(dual=cut))
-    # No row pays more than it is worth.
-    part = np.divide(worth, paid, out=np.ones(rows), where=paid > worth)
-    row, cut, paid = part * row, part[at] * cut, np.minimum(paid, worth)
-    each = row + np.bincount(at, cut, rows)
-    earned = np.bincount(program.choices, each[program.row], choices) - np.bincount(duals.cuts.choice, cut, choices)
-    valid = Duals(row, per_group, max(duals.money, 0.0), Cuts(at, duals.cuts.choice, cut))
+    row, cuts = np.maximum(duals.row, 0.0), duals.cuts._replace(dual=np.maximum(duals.cuts.dual, 0.0))
+    rows, choices = len(weight), len(program.price)
+    # No row pays more than it is worth, unless another row needs it to.
+    paired = cuts.other >= 0
+    jointly = paid_by_cuts(program, some(cuts, paired))
+    paid = _paid(program, row, cuts) - jointly
+    left = np.maximum(worth - jointly, 0.0)
+    part = np.divide(left, paid, out=np.ones(rows), where=paid > left)
+    row, cuts = part * row, cuts._replace(dual=cuts.dual * np.where(paired, 1.0, part[cuts.row]))
+    paid = np.minimum(_paid(program, row, cuts), worth)
+    cut, choice = members(program, cuts)
+    earned = np.bincount(program.choices, row[program.row], choices) + np.bincount(choice, cuts.dual[cut], choices)
+    valid = Duals(row, per_group, max(duals.money, 0.0), cuts)
     lost = np.bincount(program.group, weights=np.maximum(worth - paid, 0.0), minlength=len(program.demand))
     if program.money is not None:
         money = valid.money
@@ -170,6 +163,28 @@ def relaxed(
     solver.setOptionValue("simplex_iteration_limit", len(program.weight) + len(program.price))
     if solver.passModel(_model(program, scaled, cuts, integer=False)) == highspy.HighsStatus.kError:
         return None
+    found = _ended(program, scaled, solver, cuts, methods, enough)
+    if (program.need < 2).all():
+        return found
+    best = found
+    for _ in range(CUT_ROUNDS):
+        if found is None or enough():
+            break
+        new = broken(program, found.choice, found.row)
+        if not len(new.row):
+            break
+        _add(program, solver, new)
+        cuts, before = joined(cuts, new), solver.getObjectiveValue()
+        best, found = found, _ended(program, scaled, solver, cuts, (found.method,), enough)
+        if solver.getObjectiveValue() - before < LEAST_RAISED_SHARE * abs(before):
+            break
+    return best if found is None else found
+
+
+def _ended(
+    program: Program, scaled: _Scaled, solver: Any, cuts: Cuts, methods: Sequence[Method], enough: Enough
+) -> Relaxed | None:
+    """Where the first of the methods ends that comes to an end."""
     for method in methods:
         solver.setOptionValue("solver", method)
         run(solver)
@@ -180,6 +195,14 @@ def relaxed(
         if enough():
             break
     return None
+
+
+def _add(program: Program, solver: Any, cuts: Cuts) -> None:
+    """Add rows for cuts to a model."""
+    row, column, value = (np.concatenate(each) for each in zip(*_cut_parts(program, cuts, 0), strict=True))
+    matrix, number = csr_array((value, (row, column)), shape=(len(cuts.row), solver.getNumCol())), len(cuts.row)
+    starts, columns = matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32)
+    solver.addRows(number, np.zeros(number), np.full(number, UNBOUNDED), len(columns), starts, columns, matrix.data)
 
 
 def _relaxed_by_excess(program: Program, enough: Enough, methods: Sequence[Method]) -> Relaxed | None:
@@ -216,8 +239,7 @@ def _relaxed(program: Program, scaled: _Scaled, values: Array, prices: Array, me
 
 def _paid(program: Program, row: Array, cuts: Cuts) -> Array:
     """What each row pays as a whole to those who reach it."""
-    by_cuts = np.bincount(cuts.row, (program.need[cuts.row] - 1) * cuts.dual, len(program.weight))
-    return np.asarray(program.need * row + by_cuts)
+    return np.asarray(program.need * row + paid_by_cuts(program, cuts))
 
 
 def _by_knapsack(program: Program, paid: Array) -> Array:
@@ -242,43 +264,6 @@ def _by_knapsack(program: Program, paid: Array) -> Array:
         np.maximum.at(steepest, program.group, density)
         dual[is_short] = np.maximum(steepest, most / np.maximum(missing, 1))[is_short]
     return np.asarray(dual)
-
-
-def separated(
-    program: Program, enough: Enough, methods: Sequence[Method] = METHODS, cuts: Cuts = NO_CUTS
-) -> Relaxed | None:
-    """The linear relaxation with `cuts` and those that it breaks, found and added until none is."""
-    found = relaxed(program, enough, methods, cuts)
-    if (program.need < 2).all():
-        return found
-    best = found
-    for _ in range(CUT_ROUNDS):
-        if found is None or enough():
-            break
-        broken = _broken(program, found)
-        if not len(broken.row):
-            break
-        cuts = Cuts(*(np.concatenate(both) for both in zip(cuts, broken, strict=True)))
-        best, found = found, relaxed(program, enough, methods, cuts)
-    return best if found is None else found
-
-
-def _broken(program: Program, found: Relaxed) -> Cuts:
-    """The cuts that a relaxed choice breaks: of each row that with the one left out who does most."""
-    there = np.diff(program.bounds) > 0
-    if not there.any():
-        return NO_CUTS
-    value, starts = found.choice[program.choices], program.bounds[:-1][there]
-    most, others = np.zeros(len(there)), np.zeros(len(there))
-    most[there] = np.maximum.reduceat(value, starts)
-    others[there] = np.add.reduceat(value, starts) - most[there]
-    breaks = there & (program.need > 1) & ((program.need - 1) * found.row > others + LEAST_BROKEN)
-    # The first of those who do most.
-    is_most = np.flatnonzero(value == most[program.row])[::-1]
-    first = np.zeros(len(there), np.int64)
-    first[program.row[is_most]] = program.choices[is_most]
-    rows = np.flatnonzero(breaks)
-    return Cuts(rows, first[rows], np.zeros(len(rows)))
 
 
 def solved(
@@ -414,14 +399,13 @@ def _group_parts(program: Program, free: int, first: int) -> tuple[list[Entries]
 
 def _cut_parts(program: Program, cuts: Cuts, first: int) -> list[Entries]:
     """Entries of the rows of cuts, from row `first` of the model on."""
-    size = np.diff(program.bounds)[cuts.row]
-    number = np.repeat(np.arange(len(cuts.row)), size)
-    column = program.choices[runs(program.bounds[cuts.row], size)]
-    kept = column != cuts.choice[number]
-    each = np.arange(len(cuts.row))
+    cut, choice = members(program, cuts)
+    once, then = counts(program, cuts)
+    paired, each, choices = np.flatnonzero(cuts.other >= 0), np.arange(len(cuts.row)), len(program.price)
     return [
-        (first + number[kept], column[kept], np.ones(int(kept.sum()))),
-        (first + each, len(program.price) + cuts.row, 1.0 - program.need[cuts.row]),
+        (first + cut, choice, np.ones(len(cut))),
+        (first + each, choices + cuts.row, -once.astype(float)),
+        (first + paired, choices + cuts.other[paired], -then[paired].astype(float)),
     ]
 
 
