@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from karez.lab import hosts
 from karez.lab.hosts import (
     LARGE_EVERY,
     PATIENCE_NS,
@@ -29,11 +31,12 @@ from karez.lab.hosts import (
     nothing_sent,
     settle,
 )
-from karez.lab.spaces import SpaceError, entered
+from karez.lab.spaces import SpaceError, entered, new_network
 
 NS_PER_S = 10**9
 NAMES = Legs._fields
 COMES_S = 20.0
+FAR = "10.98.0.1"
 
 
 @dataclass
@@ -416,3 +419,31 @@ def test_hosts_that_were_stopped_leave_no_thread_and_no_descriptor(here: int) ->
         sending.stop()
         assert threading.active_count() == threads_before
         assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def _lay(network: int) -> None:
+    """Lay the way to an address."""
+    with entered(network):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "route", "add", f"{FAR}/32", "dev", "lo"], check=True)
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_way_that_comes_a_moment_later_is_waited_for_and_none_that_never_does(
+    here: int, comes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del here
+    monkeypatch.setattr(hosts, "WAYLESS_S", COMES_S if comes else 0.1)
+    network = new_network()
+    with entered(network):
+        source = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    later = threading.Timer(0.3, _lay, [network])
+    try:
+        if comes:
+            later.start()
+        with source, nullcontext() if comes else pytest.raises(OSError, match="unreachable"):
+            hosts._connect(source, (FAR, 9))
+    finally:
+        if comes:
+            later.join()
+        os.close(network)

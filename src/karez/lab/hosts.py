@@ -7,9 +7,11 @@ arrives. What every leg came to is a row of `Legs`, which others read while it r
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -51,6 +53,9 @@ REFLECTS, HEARS, SINKS = 0, 1, 2
 SO_TIMESTAMPNS, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE = 35, 10, 3
 DONT_WAIT = 0x40
 BUFFER_BYTES = 1 << 20
+# For so long a way may be missing that a host was told of: routing looks for another one (s).
+WAYLESS_S, LOOKS_AGAIN_S = 10.0, 0.02
+NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +175,7 @@ class Sending:
                 sink = self._socket(stream.addresses[1], port, test=stream.test)
             with entered(networks[stream.hosts[0]]):
                 source = self._socket(stream.addresses[0], 0, test=stream.test)
-                source.connect((stream.addresses[1], port))
+                _connect(source, (stream.addresses[1], port))
             sends[row] = source.fileno()
             roles.append((sink.fileno(), row, REFLECTS if stream.test else SINKS))
             roles.append((source.fileno(), row, HEARS))
@@ -208,6 +213,24 @@ class Sending:
             for each in self._sockets:
                 listening.register(each.fileno(), select.EPOLLIN)
             _send(listening.fileno(), self._ends, self.legs, self.hosts, sent, self.state, events(EVENTS))
+
+
+def _connect(source: socket.socket, to: tuple[str, int]) -> None:
+    """Connect to an address that routing knew a moment ago, and may be about to know again.
+
+    Raises:
+        OSError: no way there is found for long.
+    """
+    until_s = time.monotonic() + WAYLESS_S
+    while True:
+        try:
+            source.connect(to)
+        except OSError as error:
+            if error.errno not in NO_WAY or time.monotonic() > until_s:
+                raise
+            time.sleep(LOOKS_AGAIN_S)
+        else:
+            return
 
 
 @njit(cache=True)
