@@ -25,6 +25,12 @@ STATIONS = 20_000
 NOW_S = "1767225600"
 FACES = ("cli", "http", "python")
 
+TASK = """
+name: night
+resources: {accelerators: H20:8}
+karez: {model: Qwen2.5 7B, metro: Shanghai, dataset: general, hours: 2}
+"""
+
 # What each operation is asked; FACE tells apart what the faces write.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "template": {"output": "template-FACE"},
@@ -54,6 +60,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "plan_check": {"plan": "plan.json", "network": "net"},
     "plan_diff": {"before": "plan.json", "after": "plan-0.65.json"},
     "order": {"plan": "plan.json", "network": "net", "output": "order-FACE.xlsx"},
+    "submit": {"network": "net", "tasks": "tasks.yaml", "dry_run": True},
     "place": {"network": "net", "output": "placed-FACE.json"},
     "prices": {"plan": "day.json", "network": "net"},
     "explain": {"plan": "day.json", "network": "net", "job": "batch"},
@@ -118,6 +125,8 @@ class Ground:
             self._plan("plan-0.65.json", "0.65")
         if operation == "plan_upgrades":
             (self.root / "upgrades.csv").write_text("link,kind,price_cny\nl0024337,bypass,1000\n", "utf-8")
+        if operation == "submit":
+            (self.root / "tasks.yaml").write_text(TASK, "utf-8")
         if operation == "approve":
             Box(str(self.root / question["box"]), lambda *_: "", make=True).close()
         if operation in ("policy_record", "policy_prove", "policy_verify"):
@@ -172,7 +181,7 @@ def by_command_line(operation: str, ground: Ground, capsys: pytest.CaptureFixtur
     words = []
     for field in questions.fields(OPERATIONS[operation].question):
         if (value := example(operation, "cli", ground.root).get(field.name)) is not None:
-            words += [str(value)] if field.required else [cli.flag(field), str(value)]
+            words += [str(value)] if field.required else [cli.flag(field), *([] if value is True else [str(value)])]
     capsys.readouterr()
     code = cli.main([*cli.spoken(operation).split(), *words, "--json"])
     out, err = capsys.readouterr()

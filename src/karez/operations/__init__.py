@@ -377,6 +377,14 @@ class PlanDiffQuestion(msgspec.Struct, frozen=True, kw_only=True):
     after: Annotated[PathName, Meta(description="file of the plan compared; may be the same one")]
 
 
+class SubmitQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs added to a network, out of tasks in YAML close to those of SkyPilot."""
+
+    network: Network
+    tasks: Annotated[PathName, Meta(description="file of tasks, YAML")]
+    dry_run: Annotated[bool, Meta(description="check and show, write nothing")] = False
+
+
 class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Where and when every job of a day should run, near the least that any plan can cost, with a proof.
 
@@ -868,6 +876,7 @@ OPERATIONS = {
         Operation("plan_check", "whether a plan still holds, and its proof", PlanCheckQuestion),
         Operation("plan_diff", "what one plan does that another does not", PlanDiffQuestion),
         Operation("order", "what to order for a plan, and by when", OrderQuestion, writes=True),
+        Operation("submit", "add jobs to a network, from tasks in YAML", SubmitQuestion, writes=True),
         Operation("place", "where and when a day of jobs should run, proven", PlaceQuestion, writes=True),
         Operation("prices", "what is scarce in a planned day, and what to build", PricesQuestion),
         Operation("explain", "why a job runs there, and what would start it sooner", ExplainQuestion),
