@@ -34,9 +34,10 @@ from karez.operations import DiscoverQuestion, PlanCoverageQuestion, run
 from karez.operations.discover import DiscoverAnswer
 from karez.plan.plan import Action, Cell, NewRow, Plan, Proof
 from karez.plan.reads import Read
+from karez.plan.sites import closing
 from karez.twin import Table, Twin, World, store
 from karez.twin.schema import Value
-from karez.twin.table import Array
+from karez.twin.table import Array, texts
 from tests.test_reach import _by_networkx, networks
 
 NOW_S = 1_767_225_600.0
@@ -489,6 +490,18 @@ def test_a_plan_that_build_wrote_makes_zones(network: str, tmp_path: Path) -> No
     assert said.zones[0].status == "planned"
     assert said.zones[0].id == "c-1"
     assert "plan " in said.citation
+
+
+def test_what_a_plan_closes_is_no_zone(network: str, tmp_path: Path) -> None:
+    twin = small()
+    before = answer(network, metro="m-1", budget_us=400.0)
+    there = {zone.id for zone in before.zones if zone.status == "active"}
+    assert "c-1" in there
+    acts = tuple(closing(twin, texts(["c-1"]), due_s=LATER_S, at_s=NOW_S))
+    assert acts
+    plan = msgspec.structs.replace(ordered(twin, "c-2"), actions=acts)
+    after = answer(network, metro="m-1", budget_us=400.0, plan=written(tmp_path, plan))
+    assert {zone.id for zone in after.zones if zone.status == "active"} == there - {"c-1"}
 
 
 def test_a_plan_of_another_network_or_that_makes_no_sense_is_refused(network: str, tmp_path: Path) -> None:

@@ -34,13 +34,13 @@ from karez.operations import Answer, DiscoverQuestion
 from karez.operations.networks import DETAIL, counted, duration, load_living, now_s, provenance, read_plan, share
 from karez.operations.policy import packs_of
 from karez.plan.check import check
-from karez.plan.kinds import TAKES_OUT
+from karez.plan.kinds import RETIRABLE, TAKES_OUT
 from karez.plan.plan import Plan
 from karez.plan.sites import orders
 from karez.twin import Table, Twin, World, store
 from karez.twin.geo import great_circle_km
 from karez.twin.store import Revision
-from karez.twin.table import Array, text
+from karez.twin.table import Array, text, texts
 
 SHOWN_NAMES = 3
 # How like the word (0..1) a name must be to be told instead.
@@ -107,6 +107,7 @@ def run(question: DiscoverQuestion) -> DiscoverAnswer:
     world = World(whole.intended.at(at_s), whole.actual)
     stations = _stations(world.intended, question)
     on_order = {} if plan is None else _on_order(plan, whole, question, at_s)
+    world = World(_without_retired(world.intended, plan), world.actual) if plan else world
     profile = Profile(
         budget_us=question.budget_us,
         served_share=question.served_share,
@@ -225,6 +226,15 @@ def _on_order(plan: Plan, whole: World, question: DiscoverQuestion, at_s: float)
         for new in action.adds
         if new.values.get("kind") == COMPUTES
     }
+
+
+def _without_retired(twin: Twin, plan: Plan) -> Twin:
+    """The twin without what a plan takes out of service: nobody builds on a zone that is about to be closed."""
+    for table in RETIRABLE:
+        gone = [action.subject for action in plan.actions if action.kind == f"retire_{table}"]
+        if gone:
+            twin = twin.replace(twin[table].take(~np.isin(twin[table].ids, texts(gone))))
+    return twin
 
 
 def _earliest(*each: Mapping[str, float]) -> dict[str, float]:
