@@ -54,7 +54,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "network": "net",
         "upgrades": "upgrades.csv",
         "target_share": 0.6,
-        "effort": "searched",
+        "effort": "greedy",
         "output": "upgraded-FACE.json",
     },
     "plan_check": {"plan": "plan.json", "network": "net"},
