@@ -77,7 +77,7 @@ def drawn(
     if random.random() < 0.7:
         # Without it, some rows are reached by nobody.
         reached[np.arange(rows), random.integers(0, choices, rows)] = True
-    groups = 1 if kind in ("one group", "money") else int(random.integers(2, 5))
+    groups = 1 if kind in ("one group", "money", "money, two of each") else int(random.integers(2, 5))
     group = random.integers(0, groups, rows)
     if kind == "several budgets":
         # Rows of the second are the same points, reached by some more.
@@ -88,7 +88,7 @@ def drawn(
     if kind == "several budgets":
         weight[rows // 2 :] = weight[: rows // 2]
     need = np.ones(rows, np.int64)
-    if kind == "two of each":
+    if kind in ("two of each", "money, two of each"):
         need[:] = 2
         if random.random() < 0.5:
             need = random.integers(1, 3, rows)
@@ -110,7 +110,7 @@ def drawn(
         demand[0] = reachable[0] + 1
         wanted = min(wanted, groups - 1)
     money = None
-    if kind in ("money", "money in groups"):
+    if "money" in kind:
         total = int(price.sum())
         money = int(random.choice([0, total // 4, total // 3, total // 2, total]))
         if random.random() < 0.1 and price.min() > 0:
@@ -118,7 +118,16 @@ def drawn(
     return replace(program, demand=demand, wanted=wanted, money=money)
 
 
-KINDS = ("one group", "several groups", "some groups", "two of each", "money", "money in groups", "several budgets")
+KINDS = (
+    "one group",
+    "several groups",
+    "some groups",
+    "two of each",
+    "money",
+    "money in groups",
+    "money, two of each",
+    "several budgets",
+)
 
 
 def best_of_all(program: Program) -> int | None:

@@ -36,7 +36,7 @@ karez:
   oneway_ms: 20
   unserved_cny: 5000
   sites: 2
-  after: [batch, online]
+  after: [batch, train-important]
 """
 SERVICE = """
 name: chat
@@ -80,7 +80,7 @@ def test_a_task_says_all_that_a_job_may_be() -> None:
             "oneway_us": 20_000.0,
             "unserved_cny": 5_000.0,
             "sites": 2,
-            "after": "batch online",
+            "after": "batch train-important",
         },
     )
     assert found.left_alone == ("resources.use_spot", "run", "setup")
@@ -94,11 +94,15 @@ def test_a_service_is_online_all_day_and_each_replica_a_job() -> None:
     assert read(window, network(), "t.yaml").rows[0]["hours"] == 6.0
 
 
-def test_tasks_of_a_pipeline_wait_for_each_other_and_others_do_not() -> None:
+def test_tasks_wait_for_the_one_before_unless_they_are_said_to_run_apart() -> None:
     several = "\n---\n".join(map(short, ("one", "two", "three")))
-    assert [row.get("after", "") for row in read(several, network(), "t.yaml").rows] == ["", "", ""]
-    found = read(f"name: pipeline\n---\n{several}", network(), "t.yaml").rows
-    assert [(row["id"], row.get("after", "")) for row in found] == [("one", ""), ("two", "one"), ("three", "two")]
+    for head in ("", "name: chain\n---\n", "name: chain\nexecution: serial\n---\n"):
+        found = read(head + several, network(), "t.yaml").rows
+        assert [(row["id"], row.get("after", "")) for row in found] == [("one", ""), ("two", "one"), ("three", "two")]
+    apart = read(f"name: group\nexecution: parallel\n---\n{several}", network(), "t.yaml").rows
+    assert [row.get("after", "") for row in apart] == ["", "", ""]
+    with pytest.raises(InputError, match="write serial or parallel"):
+        read(f"name: group\nexecution: odd\n---\n{several}", network(), "t.yaml")
 
 
 @pytest.mark.parametrize(
@@ -127,12 +131,25 @@ def test_tasks_of_a_pipeline_wait_for_each_other_and_others_do_not() -> None:
         (f"metro: {SHANGHAI}", "metro: Shanghia", "no metropolis of the network; write its id, or "),
         ("dataset: general, ", "", "karez.dataset: is missing"),
         ("name: one", "name: one\nservice: {}\n", "kind"),
+        ("name: one", "name:", "name: is missing"),
+        ("name: one", "name: one\nname: two", "name is told twice"),
+        ("name: one", 'name: "\\ud800"', "has half a character"),
+        ("hours: 1", "hours: 1:30", "karez.hours: is no number from 0 on"),
+        ("hours: 1", f"hours: {'9' * 400}", "karez.hours: is no number from 0 on"),
+        ("name: one", "name: one\nnum_nodes: 010", "num_nodes: is no whole number from 1 on"),
+        ("name: one", "name: one\nservice: {replicas: 2}", "karez.number: is told beside"),
+        ("accelerators: H20", "accelerators: L40:8", "which the network does not know"),
+        ("accelerators: H20", f"accelerators: H20:{'9' * 5_000}", "no whole number from 1 on"),
+        ("accelerators: H20", "accelerators: &a [*a]", "write NAME:COUNT"),
+        ("name: one", "[" * 5_000, "nested too deeply"),
         ("name: one", "- one", "is no YAML"),
         ("name: one", "name: [", "is no YAML"),
     ],
 )
 def test_what_is_wrong_with_a_task_is_said_with_what_belongs_there(was: str, becomes: str, said: str) -> None:
     data = short("one").replace(was, becomes, 1)
+    if "number" in said and "beside" in said:
+        data = data.replace("hours: 1", "hours: 1, number: 2")
     if said == "kind":
         data = data.replace("hours: 1", "kind: batch, hours: 1")
     with pytest.raises(InputError, match=r"t\.yaml") as told:
@@ -160,7 +177,7 @@ def _submitted(kept: str, data: str, tmp_path: Path, **more: bool) -> object:
 
 
 def test_submitted_jobs_are_in_a_new_revision_and_placed(kept: str, tmp_path: Path) -> None:
-    several = f"name: pipeline\n---\n{short('one')}\n---\n{short('two')}"
+    several = f"{short('one')}\n---\n{short('two')}"
     dry = _submitted(kept, several, tmp_path, dry_run=True)
     assert "nothing written" in dry.headline  # type: ignore[attr-defined]
     assert len(store.revisions(Path(kept))) == 1
@@ -178,6 +195,10 @@ def test_submitted_jobs_are_in_a_new_revision_and_placed(kept: str, tmp_path: Pa
         (short("batch"), "are there already"),
         (f"{short('one')}\n---\n{short('one')}", "the same name"),
         (short("one").replace("hours: 1", "hours: 1, after: nobody"), "are not there"),
+        (short("one").replace("hours: 1", "hours: 1, after: online"), "is of an online job"),
+        (short("one").replace("hours: 1", "hours: 1, after: one"), "in a circle"),
+        (short("one").replace("hours: 1", "hours: 1, opens_at: 2026-01-02, closes_at: 2026-01-02"), "is not after"),
+        (short("one").replace("hours: 1", "hours: 1, load: office"), "that is not online"),
         (short("one").replace("Qwen2.5 7B", "Qwen9"), "jobs.model"),
         (short("one").replace("hours: 1", "hours: 1, sites: 3"), "jobs.sites"),
     ],

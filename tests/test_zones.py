@@ -492,7 +492,7 @@ def test_a_plan_that_build_wrote_makes_zones(network: str, tmp_path: Path) -> No
     assert "plan " in said.citation
 
 
-def test_what_a_plan_closes_is_no_zone(network: str, tmp_path: Path) -> None:
+def test_what_a_plan_closes_is_a_possible_zone_at_most(network: str, tmp_path: Path) -> None:
     twin = small()
     before = answer(network, metro="m-1", budget_us=400.0)
     there = {zone.id for zone in before.zones if zone.status == "active"}
@@ -502,6 +502,7 @@ def test_what_a_plan_closes_is_no_zone(network: str, tmp_path: Path) -> None:
     plan = msgspec.structs.replace(ordered(twin, "c-2"), actions=acts)
     after = answer(network, metro="m-1", budget_us=400.0, plan=written(tmp_path, plan))
     assert {zone.id for zone in after.zones if zone.status == "active"} == there - {"c-1"}
+    assert {zone.status for zone in after.zones if zone.id == "c-1"} == {"candidate"}
 
 
 def test_a_plan_of_another_network_or_that_makes_no_sense_is_refused(network: str, tmp_path: Path) -> None:

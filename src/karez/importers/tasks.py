@@ -7,19 +7,20 @@
     karez:
       model: Qwen2.5 72B
       metro: shanghai
+      dataset: general
       hours: 3
       closes_at: 2026-01-01T08:00+08:00
 
 Chips are those of all nodes together. A task with a `service` is online, and each replica a job. What schedulers have
-no words for stands under `karez`. Several tasks in one file are apart from each other, unless the first document has a
-name alone: then it is a pipeline, and each task waits for the one before.
+no words for stands under `karez`. Of several tasks in one file each waits for the one before, unless the first document
+is a name with `execution: parallel`.
 
 Source: layout of tasks and pipelines after the documentation of SkyPilot.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
@@ -29,6 +30,7 @@ from karez.errors import InputError, Problem
 from karez.importers.report import extra
 from karez.twin import Twin, schema
 from karez.twin.schema import Value
+from karez.twin.store import LAST_S
 from karez.twin.table import strings
 from karez.units import S_PER_H, US_PER_MS
 
@@ -53,7 +55,7 @@ HOW_OF_RESOURCES = (
 OF_SERVICE = ("replicas",)
 HOW_OF_SERVICE = ("readiness_probe", "load_balancing_policy", "tls", "ports")
 SHAPE = "write it as in the how-to on placing jobs"
-LAST_S = 253_402_300_799.0
+MOST_DIGITS, LARGEST = 10, 1e15
 # An online job for which no hours are told runs all day.
 DAY_H = 24.0
 
@@ -79,14 +81,14 @@ def read(data: str, twin: Twin, file: str) -> Tasks:
         InputError: everything that is wrong with them.
     """
     documents = _documents(data, file)
-    pipeline = len(documents) > 1 and isinstance(documents[0], Mapping) and set(documents[0]) <= {"name", "execution"}
+    has_head, is_chain = _headed(documents, file)
     problems, rows, left_alone, before = list[Problem](), list[Row](), set[str](), ""
-    for number, document in enumerate(documents[pipeline:], 1):
+    for number, document in enumerate(documents[has_head:], 1):
         task = _Task(document, twin, f"{file}, task {number}")
         row = task.row()
         problems += task.problems
         left_alone |= task.left_alone
-        if pipeline and before:
+        if is_chain and before:
             row["after"] = " ".join(filter(None, (before, str(row.get("after", "")))))
         before = str(row.get("id", ""))
         rows.append(row)
@@ -95,15 +97,47 @@ def read(data: str, twin: Twin, file: str) -> Tasks:
     return Tasks(tuple(rows), tuple(sorted(left_alone)))
 
 
+def _headed(documents: list[Any], file: str) -> tuple[bool, bool]:
+    """Whether the first document is the head of those after it, and whether each of these waits for the one before."""
+    head = documents[0]
+    if len(documents) == 1 or not isinstance(head, Mapping) or not {"name"} <= set(head) <= {"name", "execution"}:
+        return False, True
+    how = head.get("execution", "serial")
+    if how not in ("serial", "parallel"):
+        raise InputError.of(f"{file}, execution", f"is {how!s:.40}", "write serial or parallel")
+    return True, how == "serial"
+
+
 def _documents(data: str, file: str) -> list[Any]:
     yaml = extra("yaml")
     try:
-        found = [one for one in yaml.safe_load_all(data) if one is not None]
+        found = [one for one in yaml.load_all(data, _loader(yaml)) if one is not None]
     except (yaml.YAMLError, ValueError) as error:
         raise InputError.of(file, f"is no YAML: {' '.join(str(error).split())}", "correct it there") from error
+    except RecursionError as error:
+        raise InputError.of(file, "is nested too deeply", SHAPE) from error
     if not found:
         raise InputError.of(file, "has no task", SHAPE)
     return found
+
+
+def _loader(yaml: Any) -> Any:
+    """A loader of plain data that refuses what YAML loses or misreads: words told twice, 1:30 and 010 as numbers."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            told = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if twice := [key for key in told if told.count(key) > 1]:
+                raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} is told twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    whole = "tag:yaml.org,2002:int"
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, words) for tag, words in those if tag != whole]
+        for first, those in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver(whole, re.compile("[-+]?(?:0|[1-9][0-9]{0,17})$"), list("-+0123456789"))
+    return Loader
 
 
 class _Task:
@@ -121,23 +155,26 @@ class _Task:
         resources = self._part(
             "resources", self.task.get("resources", {}), (*OF_RESOURCES, *HOW_OF_RESOURCES), HOW_OF_RESOURCES
         )
-        service = self.task.get("service")
-        row: dict[str, Value] = {"kind": "batch" if service is None else "online"}
+        is_service = "service" in self.task
+        row: dict[str, Value] = {"kind": "online" if is_service else "batch"}
         self._take(row, self.task, "name", "id", _name)
-        if "name" not in self.task:
+        if self.task.get("name") is None:
             self._wrong("name", "is missing", "give each task a name of its own")
         chip, chips = self._accelerators(resources.get("accelerators"))
         row |= {"chip": chip, "chips": chips}
         nodes = dict[str, Value](nodes=1)
         self._take(nodes, self.task, "num_nodes", "nodes", _whole)
         row["chips"] = chips * int(nodes["nodes"])
-        if service is not None:
-            part = self._part("service", service, (*OF_SERVICE, *HOW_OF_SERVICE), HOW_OF_SERVICE)
+        if is_service:
+            part = self._part("service", self.task["service"] or {}, (*OF_SERVICE, *HOW_OF_SERVICE), HOW_OF_SERVICE)
             self._take(row, part, "replicas", "number", _whole, "service.")
-        asked = self._part("karez", self.task.get("karez", {}), tuple(ASKED), ())
+        row_of_service = row.keys() & {"number"}
+        asked = self._part("karez", self.task.get("karez") or {}, tuple(ASKED), ())
         for name, (column, reads) in ASKED.items():
             self._take(row, asked, name, column, self._metro if name == "metro" else reads, "karez.")
-        if service is not None and row["kind"] != "online":
+        if "number" in asked and "number" in row_of_service:
+            self._wrong("karez.number", "is told beside service.replicas", "leave out one of them")
+        if is_service and row["kind"] != "online":
             self._wrong("karez.kind", f"is {row['kind']}, though the task is a service", "leave out one of them")
         if row["kind"] == "online":
             row.setdefault("hours", (_s(row, "closes_at_s") - _s(row, "opens_at_s")) / S_PER_H or DAY_H)
@@ -196,7 +233,7 @@ class _Task:
         """The chip of the network with this id, however it is written, or the only one whose id begins so."""
         by_word = {_word(one): one for one in strings(self.twin["chips"].ids)}
         word = _word(name)
-        same = [word] if word in by_word else [one for one in by_word if word and one.startswith(word)]
+        same = [word] if word in by_word else [one for one, chip in by_word.items() if word in _beginnings(chip)]
         if len(same) == 1:
             return by_word[same[0]]
         near = [by_word[one] for one in same or get_close_matches(word, by_word, 3)]
@@ -229,16 +266,24 @@ def _word(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower().replace("gb", "g")
 
 
+def _beginnings(chip: str) -> list[str]:
+    """What the id of a chip may be cut down to: its first words."""
+    words = chip.split()
+    return [_word("".join(words[:number])) for number in range(1, len(words))]
+
+
 def _accelerator(found: object) -> tuple[str, int]:
     if isinstance(found, Mapping) and len(found) == 1:
         ((name, count),) = found.items()
-        return _text(name), _whole(count)
+        if count is not None:
+            return _text(name), _whole(count)
+        found = name
     if isinstance(found, list) and len(found) == 1:
-        return _accelerator(found[0])
+        found = found[0]
     if not isinstance(found, str) or not found.strip():
         raise _Refused("is missing", "write NAME:COUNT, as in H20:8")
     name, _, count = found.rpartition(":") if ":" in found else (found, "", "1")
-    return name, _whole(int(count) if count.strip().isdecimal() else count)
+    return name, _whole(int(count) if count.isdecimal() and len(count) < MOST_DIGITS else count)
 
 
 def _name(found: object) -> str:
@@ -251,6 +296,10 @@ def _name(found: object) -> str:
 def _text(found: object) -> str:
     if isinstance(found, bool | float | Mapping | list) or not str(found).strip():
         raise _Refused("is no word", "write a word, in quotes where it looks like something else")
+    try:
+        str(found).encode()
+    except UnicodeEncodeError as error:
+        raise _Refused("has half a character", "write it in UTF-8") from error
     return str(found)
 
 
@@ -269,9 +318,9 @@ def _whole(found: object) -> int:
 
 def _number(times: float) -> Callable[[object], float]:
     def read_number(found: object) -> float:
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found) or found < 0:
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < LARGEST:
             raise _Refused("is no number from 0 on", "write one, without its unit")
-        return found * times
+        return float(found) * times
 
     return read_number
 

@@ -53,7 +53,7 @@ REFLECTS, HEARS, SINKS = 0, 1, 2
 SO_TIMESTAMPNS, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE = 35, 10, 3
 DONT_WAIT = 0x40
 BUFFER_BYTES = 1 << 20
-# For so long a way may be missing that a host was told of: routing looks for another one (s).
+# For so long ways may be missing that hosts were told of: routing looks for others (s).
 WAYLESS_S, LOOKS_AGAIN_S = 10.0, 0.02
 NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
@@ -168,14 +168,14 @@ class Sending:
             each.close()
 
     def _opened(self, streams: Sequence[Stream], networks: Sequence[int]) -> _Ends:
-        sends, roles = np.zeros(len(streams), np.int64), []
+        sends, roles, until_s = np.zeros(len(streams), np.int64), [], time.monotonic() + WAYLESS_S
         for row, stream in enumerate(streams):
             port = PORT if stream.test else USER_PORT + row
             with entered(networks[stream.hosts[1]]):
                 sink = self._socket(stream.addresses[1], port, test=stream.test)
             with entered(networks[stream.hosts[0]]):
                 source = self._socket(stream.addresses[0], 0, test=stream.test)
-                _connect(source, (stream.addresses[1], port))
+                _connect(source, (stream.addresses[1], port), until_s)
             sends[row] = source.fileno()
             roles.append((sink.fileno(), row, REFLECTS if stream.test else SINKS))
             roles.append((source.fileno(), row, HEARS))
@@ -215,13 +215,12 @@ class Sending:
             _send(listening.fileno(), self._ends, self.legs, self.hosts, sent, self.state, events(EVENTS))
 
 
-def _connect(source: socket.socket, to: tuple[str, int]) -> None:
+def _connect(source: socket.socket, to: tuple[str, int], until_s: float) -> None:
     """Connect to an address that routing knew a moment ago, and may be about to know again.
 
     Raises:
-        OSError: no way there is found for long.
+        OSError: no way there is found until then (seconds of the monotonic clock).
     """
-    until_s = time.monotonic() + WAYLESS_S
     while True:
         try:
             source.connect(to)

@@ -229,7 +229,7 @@ def _on_order(plan: Plan, whole: World, question: DiscoverQuestion, at_s: float)
 
 
 def _without_retired(twin: Twin, plan: Plan) -> Twin:
-    """The twin without what a plan takes out of service: nobody builds on a zone that is about to be closed."""
+    """The twin without what a plan takes out of service: a zone that it closes is a possible one at most."""
     for table in RETIRABLE:
         gone = [action.subject for action in plan.actions if action.kind == f"retire_{table}"]
         if gone:

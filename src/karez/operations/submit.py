@@ -9,12 +9,13 @@ import msgspec
 
 from karez.errors import InputError, Problem
 from karez.importers import tasks
+from karez.importers.report import document
 from karez.operations import Answer, SubmitQuestion
 from karez.operations.networks import counted, load, now_s, provenance
+from karez.plan.day.pose import senseless
 from karez.twin import Twin, store
 from karez.twin.check import check_rows
 from karez.twin.schema import column
-from karez.twin.store import os_problem
 
 
 class SubmittedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +48,7 @@ def run(question: SubmitQuestion) -> SubmitAnswer:
     world, revision = load(question.network)
     twin, path = world.intended, Path(question.tasks)
     try:
-        data = path.read_text("utf-8")
-    except OSError as error:
-        raise InputError([os_problem(error, path)]) from error
+        data = document(path).decode()
     except UnicodeDecodeError as error:
         raise InputError.of(path.name, "is no text in UTF-8", "give a file of tasks in YAML") from error
     found = tasks.read(data, twin, path.name)
@@ -61,10 +60,11 @@ def run(question: SubmitQuestion) -> SubmitAnswer:
         )
     jobs = tuple(_said(row) for row in found.rows)
     number = sum(one.number for one in jobs)
+    done = "would be submitted" if question.dry_run else "submitted"
     kept = "nothing written (dry run)" if question.dry_run else f"kept as revision {revision.number}"
     of_what = " (synthetic network)" if revision.synthetic else ""
     return SubmitAnswer(
-        headline=f"{counted(number, 'job')} in {counted(len(jobs), 'task')} submitted; {kept}{of_what}",
+        headline=f"{counted(number, 'job')} in {counted(len(jobs), 'task')} {done}; {kept}{of_what}",
         citation=provenance(revision),
         jobs=jobs,
         left_alone=found.left_alone,
@@ -94,7 +94,7 @@ def _with_jobs(twin: Twin, found: tasks.Tasks, file: str) -> Twin:
     names = list(dict.fromkeys(name for row in found.rows for name in row))
     columns = {name: [row.get(name, column("jobs", name).absent) for row in found.rows] for name in names}
     grown = twin.replace(twin["jobs"].add(columns))
-    wrong = check_rows(grown, "jobs", grown["jobs"].rows(ids))
+    wrong = check_rows(grown, "jobs", grown["jobs"].rows(ids)) or senseless(grown)
     if wrong:
         raise InputError([msgspec.structs.replace(one, where=f"{file}, {one.where}") for one in wrong])
     return grown

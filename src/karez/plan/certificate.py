@@ -258,7 +258,7 @@ def _covering_bound(ask: _Question, claim: _Claim, found: _Found) -> float:
     )
     short = claim.group_dual * (np.maximum(found.demand - found.done, 0) - found.live) + paid
     rate, spent_fen = (claim.money_dual, _left_fen(ask, claim)) if ask.has_money else (1.0, 0.0)
-    by_cuts = _cut(claim, found).T @ claim.cut_dual
+    by_cuts = _in_cuts(claim, found).T @ claim.cut_dual
     row_year = claim.row_group // _groups_a_year(ask, claim)
     left = [
         rate * price_fen - found.within.T @ np.where(row_year >= year, claim.row_dual, 0.0) - by_cuts
@@ -344,7 +344,7 @@ def _paid(claim: _Claim, found: _Found) -> tuple[Array, Array]:
     return alone, jointly
 
 
-def _cut(claim: _Claim, found: _Found) -> csr_array:
+def _in_cuts(claim: _Claim, found: _Found) -> csr_array:
     """1 where a candidate (column) is among those of a cut (row)."""
     cuts, leaves = len(claim.cut_row), claim.cut_site < claim.candidates
     shape = (cuts, claim.candidates)
@@ -464,7 +464,8 @@ def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
     if not problems and len(claim.cut_row):
         leaves = claim.cut_site < claim.candidates
         row, site = claim.cut_row[leaves], claim.cut_site[leaves]
-        if not ((np.asarray(within.tocsr()[row, site]).ravel() > 0) & ~claim.taken[site]).all():
+        # Of no rows at all scipy gives no array.
+        if len(row) and not ((np.asarray(within.tocsr()[row, site]).ravel() > 0) & ~claim.taken[site]).all():
             problems.append(problem("has cuts that leave out what does not reach their row"))
         if (_counted_by_cuts(claim, found)[1] < 0).any():
             problems.append(problem("has cuts with a row beside that needs fewer sites"))
@@ -1039,7 +1040,7 @@ def _cuts(reader: Reader, ask: _Question, rows: int, place: Mapping[str, int]) -
     reader.refuse("has cuts of sites that are no candidates", [name for name in names if name and name not in place])
     if names and not ask.spare:
         reader.wrong("has cuts, which hold for spare sites alone", ())
-    row, dual = reader.whole("cuts_row", len(names), max(rows, 1)), reader.numbers("cuts_dual", len(names))
+    row, dual = reader.whole("cuts_row", len(names), rows), reader.numbers("cuts_dual", len(names))
     other = reader.whole("cuts_other", len(names), rows + 1)
     return row, np.array([place.get(name, len(place)) for name in names], np.int64), other, dual
 

@@ -24,6 +24,8 @@ from karez.twin.table import Array
 LEAST_BROKEN = 1e-3
 # Cuts of two rows are looked for once no more than this share of rows breaks one of its own.
 FEW_SHARE = 0.02
+# Of these only so many are taken at a time, those broken most: more cost more than they bring.
+MOST_PAIRS = 1_500
 # Choices of which less is taken are not there, where two rows are compared.
 LEAST_TAKEN = 1e-9
 # After every choice.
@@ -133,8 +135,13 @@ def _paired(program: Program, choice: Array, row: Array) -> Cuts:
     found[alike] = live[first]
     beside, left_out, short = _worst(small.bounds, small.choices, small.need, choice[few.free], most)
     mine = few.owner[live]
-    breaks = (beside[mine] >= 0) & (short[mine] - (most[mine] - row[live]) > LEAST_BROKEN)
-    rows, mine = live[breaks], mine[breaks]
+    # How often the row itself is counted: what its like are counted more than it, it is broken by less.
+    first = np.where(small.need[beside] < small.need, small.need[beside], small.need - 1)
+    less = (small.need - first)[mine] * (most[mine] - row[live])
+    breaks = (beside[mine] >= 0) & (short[mine] - less > LEAST_BROKEN)
+    by = (short[mine] - less)[breaks]
+    worst = np.argsort(-by, kind="stable")[:MOST_PAIRS]
+    rows, mine = live[breaks][worst], mine[breaks][worst]
     left_out = np.append(few.free, -1)[left_out[mine]]
     return Cuts(found[beside[mine]], left_out, rows, np.zeros(len(rows)))
 

@@ -41,6 +41,8 @@ THRESHOLDS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 FIRST_STEPS, FIRST_SHARE, LEAST_FIRST = 30, 0.2, 100
 # Choices added at a time, as a share; the linear program ends where its bound for the whole is so near.
 ADDED_SHARE, NEAR_SHARE, MOST_PASSES = 0.1, 1e-5, 30
+# Where rows need several, cuts take longer than they bring once it is as near as this.
+NEAR_SHARE_OF_SEVERAL = 1e-4
 # Rounds of the search between two looks at the clock, and such batches without anything better before it ends.
 BATCH, VAIN_BATCHES, VAIN_BATCHES_OF_MONEY = 200, 4, 12
 # Rounds between two looks where each takes a flow.
@@ -163,6 +165,7 @@ def _nothing(made: Climb, enough: Enough, seed: int) -> None:
 def _relax(made: Climb, enough: Enough, seed: int) -> None:
     program, keep = made.program, _first(made)
     nothing, last, methods, cuts = np.zeros(len(keep), bool), None, METHODS, NO_CUTS
+    near_share = NEAR_SHARE if (program.need < 2).all() else NEAR_SHARE_OF_SEVERAL
     for _ in range(MOST_PASSES):
         small = fixed(program, nothing, ~keep)
         found = relaxed(small.program, enough, methods, _carried(small, cuts))
@@ -177,7 +180,7 @@ def _relax(made: Climb, enough: Enough, seed: int) -> None:
         bound, _, reduced = bound_of(program, duals)
         paying = np.flatnonzero((reduced < -SLACK * program.price) & ~keep)
         best = bound_of(small.program, found.duals)[0] + _gone(program, small)
-        if not len(paying) or best - bound <= NEAR_SHARE * abs(best) or enough():
+        if not len(paying) or best - bound <= near_share * abs(best) or enough():
             break
         # Where an interior point took over, a pass costs more than what is added.
         share = 1.0 if methods[0] == "ipm" else ADDED_SHARE

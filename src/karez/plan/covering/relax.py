@@ -28,7 +28,7 @@ SCALE = 1e4
 Method = Literal["simplex", "ipm"]
 METHODS: tuple[Method, ...] = ("simplex", "ipm")
 # How often cuts are looked for; and they have to raise the value by so much, as a share of it.
-CUT_ROUNDS, LEAST_RAISED_SHARE = 40, 2e-5
+CUT_ROUNDS, LEAST_RAISED_SHARE = 40, 1e-4
 # What rounding may do to a sum, as a share of what goes into it.
 ROUNDING = 1e-14
 # What is nearer than this in the solver's units is one to it; how often it is run until what it says holds.
@@ -173,8 +173,9 @@ def relaxed(
         new = broken(program, found.choice, found.row)
         if not len(new.row):
             break
-        _add(program, solver, new)
+        # Once rows are added, the solver has no value any more.
         cuts, before = joined(cuts, new), solver.getObjectiveValue()
+        _add(program, solver, new)
         best, found = found, _ended(program, scaled, solver, cuts, (found.method,), enough)
         if solver.getObjectiveValue() - before < LEAST_RAISED_SHARE * abs(before):
             break

@@ -107,11 +107,10 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
     """
     world = World(world.intended.at(ask.at_s), world.actual)
     twin = world.intended
-    for_, problems = when.waits(twin)
-    problems += [*_unknown(twin), *when.contradictions(twin), *when.online_waits(twin), *tariffs_wrong(twin)]
-    problems += [*_loads_wrong(twin), *_weights_wrong(twin, ask)]
+    problems = [*senseless(twin), *tariffs_wrong(twin), *_weights_wrong(twin, ask)]
     if problems:
         raise InputError(problems)
+    for_, _ = when.waits(twin)
     every = np.arange(len(twin["jobs"]))
     own, takes_h = when.windows(twin, ask, every), _hours(twin, every)
     runs_on = _runs_on(twin, ask, takes_h, own)
@@ -158,6 +157,12 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
         mode=built.mode,
         unpriced=offered.unpriced,
     )
+
+
+def senseless(twin: Twin) -> list[Problem]:
+    """What is wrong with the jobs of a twin, with each by itself or with all together."""
+    _, circles = when.waits(twin)
+    return [*circles, *_unknown(twin), *when.contradictions(twin), *when.online_waits(twin), *_loads_wrong(twin)]
 
 
 def _planned(
