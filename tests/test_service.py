@@ -116,7 +116,20 @@ def test_no_path_of_any_operation_leaves_the_served_folder(name: str, writer: Cl
     fields = questions.fields(OPERATIONS[name].question)
     named: tuple[str, ...] = ("network", "output", "record", "plan", "source", "before", "after")
     named += ("prices", "recipes", "upkeep", "ageing", "upgrades", "works", "freezes", "segments", "box", "key")
-    named += ("schedule", "folder", "packs", "costs", "ledger", "log", "proof", "heads", "head", "measured", "day")
+    named += (
+        "schedule",
+        "folder",
+        "packs",
+        "costs",
+        "ledger",
+        "log",
+        "proof",
+        "heads",
+        "head",
+        "measured",
+        "day",
+        "tasks",
+    )
     # What some are told of a plan is its id.
     ids = ("plan",) if name in ("approve", "heal_explain") else ()
     paths = {field.name for field in fields if field.name in named and field.name not in ids and field.base is str}
