@@ -168,16 +168,17 @@ class _Task:
         if is_service:
             part = self._part("service", self.task["service"] or {}, (*OF_SERVICE, *HOW_OF_SERVICE), HOW_OF_SERVICE)
             self._take(row, part, "replicas", "number", _whole, "service.")
-        row_of_service = row.keys() & {"number"}
+        is_counted = "number" in row
         asked = self._part("karez", self.task.get("karez") or {}, tuple(ASKED), ())
         for name, (column, reads) in ASKED.items():
-            self._take(row, asked, name, column, self._metro if name == "metro" else reads, "karez.")
-        if "number" in asked and "number" in row_of_service:
+            self._take(row, asked, name, column, reads, "karez.")
+        self._take(row, row, "metro", "metro", self._metro, "karez.")
+        if is_counted and "number" in asked:
             self._wrong("karez.number", "is told beside service.replicas", "leave out one of them")
         if is_service and row["kind"] != "online":
             self._wrong("karez.kind", f"is {row['kind']}, though the task is a service", "leave out one of them")
         if row["kind"] == "online":
-            row.setdefault("hours", (_s(row, "closes_at_s") - _s(row, "opens_at_s")) / S_PER_H or DAY_H)
+            row.setdefault("hours", _window_h(row) or DAY_H)
         for name, (column, _) in ASKED.items():
             spec = schema.column("jobs", column)
             if spec.required and column not in row and asked.get(name) is None:
@@ -240,9 +241,9 @@ class _Task:
         what = f"names {name}, of which there are several" if same else f"names {name}, which the network does not know"
         raise _Refused(what, f"write {' or '.join(near)}" if near else "karez chips NETWORK lists those it knows")
 
-    def _metro(self, found: object) -> str:
+    def _metro(self, told: object) -> str:
         """The id of the metropolis with this id or name."""
-        name, table = _text(found), self.twin["metros"]
+        name, table = str(told), self.twin["metros"]
         if table.has(name):
             return name
         names = [one.lower() for one in strings(table["name"])]
@@ -258,8 +259,11 @@ class _Task:
         self.problems.append(Problem(f"{self.where}, {name}", what, fix))
 
 
-def _s(row: Row, name: str) -> float:
-    return float(row.get(name, 0.0)) if "opens_at_s" in row and "closes_at_s" in row else 0.0
+def _window_h(row: Row) -> float:
+    """The hours from when a job may begin to when it is to be done; 0 where not both are told."""
+    if not {"opens_at_s", "closes_at_s"} <= row.keys():
+        return 0.0
+    return (float(row["closes_at_s"]) - float(row["opens_at_s"])) / S_PER_H
 
 
 def _word(name: str) -> str:

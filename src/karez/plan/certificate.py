@@ -469,11 +469,12 @@ def _counted(ask: _Question, ground: _Ground, claim: _Claim) -> _Found:
             problems.append(problem("has cuts that leave out what does not reach their row"))
         if (_counted_by_cuts(claim, found)[1] < 0).any():
             problems.append(problem("has cuts with a row beside that needs fewer sites"))
-    alone, jointly = (0, 0) if problems else _paid(claim, found)
-    most = 0 if problems else _worth(claim, found) * (1 + ROUNDING_SHARE)
-    overpaid = np.count_nonzero((alone > 0) & (alone + jointly > most))
-    if overpaid:
-        problems.append(problem(f"has {overpaid} rows that pay more than they are worth"))
+    if not problems:
+        alone, jointly = _paid(claim, found)
+        most = _worth(claim, found) * (1 + ROUNDING_SHARE)
+        overpaid = np.count_nonzero((alone > 0) & (alone + jointly > most))
+        if overpaid:
+            problems.append(problem(f"has {overpaid} rows that pay more than they are worth"))
     return found._replace(within=within, problems=tuple(problems), unserved=tuple(unserved))
 
 

@@ -570,8 +570,7 @@ def _certificate(
     case: _Case, ask: Ask, made: Climb, chosen: Array, outside: int
 ) -> dict[str, tuple[float | str, ...] | float | str]:
     """The duals, each row named by one of its points, and all that may be chosen with its price."""
-    cuts = made.duals.cuts
-    cuts = some(cuts, cuts.dual > 0)
+    cuts = some(made.duals.cuts, made.duals.cuts.dual > 0)
     rows = np.unique(np.concatenate([np.flatnonzero(made.duals.row > 0), cuts.row, cuts.other[cuts.other >= 0]]))
     first, there = np.full(len(made.program.weight), -1), np.flatnonzero(case.open.owner >= 0)[::-1]
     first[case.open.owner[there]] = case.point[there]

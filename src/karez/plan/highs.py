@@ -63,8 +63,7 @@ def model_of(
 
     Columns go up to `most` where that is given.
     """
-    row, column, value = (np.concatenate(each) for each in zip(*parts, strict=True))
-    matrix = csr_array((value, (row, column)), shape=(len(lower), len(cost)))
+    matrix = _matrix(parts, len(lower), len(cost))
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = len(cost), len(lower)
     model.col_cost_, model.col_lower_, model.col_upper_ = (
@@ -80,6 +79,18 @@ def model_of(
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         model.integrality_ = [kinds[at] for at in whole.astype(int).tolist()]
     return model
+
+
+def add_rows(solver: Any, parts: Sequence[Entries], *, lower: Array) -> None:
+    """Add rows of these entries, numbered from 0 on, which have lower ends alone, to the model of a solver."""
+    matrix, number = _matrix(parts, len(lower), solver.getNumCol()), len(lower)
+    starts, columns = matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32)
+    solver.addRows(number, lower, np.full(number, UNBOUNDED), len(columns), starts, columns, matrix.data)
+
+
+def _matrix(parts: Sequence[Entries], rows: int, columns: int) -> csr_array:
+    row, column, value = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return csr_array((value, (row, column)), shape=(rows, columns))
 
 
 def start_from(solver: Any, values: Array) -> None:

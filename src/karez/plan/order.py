@@ -28,14 +28,13 @@ from karez.plan.sites import DAY_S, orders
 from karez.twin import Twin
 from karez.twin.facts import library
 from karez.twin.schema import Value
+from karez.twin.store import LAST_S
 from karez.twin.table import Array, Table, text
 from karez.units import NS_PER_US
 
 # Source: the mean year of the Gregorian calendar, 365.2425 days.
 YEAR_S = 365.2425 * DAY_S
 HOURS_PER_YEAR = 8_760
-# The last second of the year 9999.
-LAST_S = 253_402_300_799.0
 LARGEST_WHOLE = 2**63
 NEW_LINK = "new link"
 ANEW = "make the plan anew"

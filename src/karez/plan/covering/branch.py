@@ -168,7 +168,7 @@ class _Tree:
 
 def is_branchable(program: Program) -> bool:
     """Whether a program is of the kind that this is for."""
-    return program.money is not None and program.capacity is None and bool((program.need < 2).all())
+    return program.money is not None and program.capacity is None and not program.needs_several
 
 
 def branched(

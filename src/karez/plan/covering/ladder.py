@@ -165,7 +165,7 @@ def _nothing(made: Climb, enough: Enough, seed: int) -> None:
 def _relax(made: Climb, enough: Enough, seed: int) -> None:
     program, keep = made.program, _first(made)
     nothing, last, methods, cuts = np.zeros(len(keep), bool), None, METHODS, NO_CUTS
-    near_share = NEAR_SHARE if (program.need < 2).all() else NEAR_SHARE_OF_SEVERAL
+    near_share = NEAR_SHARE_OF_SEVERAL if program.needs_several else NEAR_SHARE
     for _ in range(MOST_PASSES):
         small = fixed(program, nothing, ~keep)
         found = relaxed(small.program, enough, methods, _carried(small, cuts))
@@ -401,7 +401,7 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
     A first one, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan is
     better than the last one's where that was for all the room there is.
     """
-    if (made.program.need > 1).any():
+    if made.program.needs_several:
         _solve_among(made, enough)
     for part in _parts(made):
         if enough() or is_closed(made):
@@ -459,7 +459,7 @@ def _solve(
     start = search.greedy(small.program, begin[:0] if is_dear else begin)
     if not small.program.is_met(start):
         return np.inf
-    tight = relaxed(small.program, enough) if (small.program.need > 1).any() else None
+    tight = relaxed(small.program, enough) if small.program.needs_several else None
     outside = made.program.cost(taken) if made.program.money is None else _left_outside(made.program, small, taken)
     cuts = tight.duals.cuts if tight else NO_CUTS
 

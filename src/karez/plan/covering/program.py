@@ -114,6 +114,11 @@ class Program:
         return int(self.weight.sum() - self.covered(chosen).sum())
 
     @property
+    def needs_several(self) -> bool:
+        """Whether some row needs more choices than one."""
+        return bool((self.need > 1).any())
+
+    @property
     def unit(self) -> int:
         """Every value is a multiple of it."""
         of = self.price if self.money is None else self.weight
@@ -205,7 +210,7 @@ def undominated(program: Program) -> Array:
     """
     size = np.bincount(program.choices, minlength=len(program.price))
     needless = size == 0
-    is_plain = program.money is None and program.capacity is None and (program.need <= 1).all()
+    is_plain = program.money is None and program.capacity is None and not program.needs_several
     if not (len(program.choices) and is_plain):
         return np.asarray(~needless)
     shared = (program.matrix.T @ program.matrix).tocoo()

@@ -13,14 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 import highspy
 import numpy as np
-from scipy.sparse import csr_array
 
 from karez.plan.covering import capacity
 from karez.plan.covering.cuts import NO_CUTS, Cuts, broken, counts, joined, members, some
 from karez.plan.covering.cuts import paid as paid_by_cuts
 from karez.plan.covering.excess import Excess
 from karez.plan.covering.program import Program
-from karez.plan.highs import UNBOUNDED, Enough, Entries, model_of, run, solver_of, start_from
+from karez.plan.highs import UNBOUNDED, Enough, Entries, add_rows, model_of, run, solver_of, start_from
 from karez.twin.table import Array
 
 # What the weight of a group is scaled to, so that the solver's tolerances mean something.
@@ -93,12 +92,11 @@ def bound_of(program: Program, duals: Duals) -> tuple[float, Duals, Array]:
     rows, choices = len(weight), len(program.price)
     # No row pays more than it is worth, unless another row needs it to.
     paired = cuts.other >= 0
-    jointly = paid_by_cuts(program, some(cuts, paired))
-    paid = _paid(program, row, cuts) - jointly
+    alone, jointly = _paid(program, row, some(cuts, ~paired)), paid_by_cuts(program, some(cuts, paired))
     left = np.maximum(worth - jointly, 0.0)
-    part = np.divide(left, paid, out=np.ones(rows), where=paid > left)
+    part = np.divide(left, alone, out=np.ones(rows), where=alone > left)
     row, cuts = part * row, cuts._replace(dual=cuts.dual * np.where(paired, 1.0, part[cuts.row]))
-    paid = np.minimum(_paid(program, row, cuts), worth)
+    paid = np.minimum(part * alone + jointly, worth)
     cut, choice = members(program, cuts)
     earned = np.bincount(program.choices, row[program.row], choices) + np.bincount(choice, cuts.dual[cut], choices)
     valid = Duals(row, per_group, max(duals.money, 0.0), cuts)
@@ -149,7 +147,7 @@ def relaxed(
 
     The simplex method wins on networks; where it takes too many steps, as in a plane, an interior point takes over.
     """
-    if program.money is not None and program.capacity is None and (program.need < 2).all():
+    if program.money is not None and program.capacity is None and not program.needs_several:
         return _relaxed_by_excess(program, enough, methods)
     scaled, solver = _scaled(program), solver_of(enough)
     solver.setOptionValue("run_crossover", "off")
@@ -164,7 +162,7 @@ def relaxed(
     if solver.passModel(_model(program, scaled, cuts, integer=False)) == highspy.HighsStatus.kError:
         return None
     found = _ended(program, scaled, solver, cuts, methods, enough)
-    if (program.need < 2).all():
+    if not program.needs_several:
         return found
     best = found
     for _ in range(CUT_ROUNDS):
@@ -175,7 +173,7 @@ def relaxed(
             break
         # Once rows are added, the solver has no value any more.
         cuts, before = joined(cuts, new), solver.getObjectiveValue()
-        _add(program, solver, new)
+        add_rows(solver, _cut_parts(program, new, 0), lower=np.zeros(len(new.row)))
         best, found = found, _ended(program, scaled, solver, cuts, (found.method,), enough)
         if solver.getObjectiveValue() - before < LEAST_RAISED_SHARE * abs(before):
             break
@@ -196,14 +194,6 @@ def _ended(
         if enough():
             break
     return None
-
-
-def _add(program: Program, solver: Any, cuts: Cuts) -> None:
-    """Add rows for cuts to a model."""
-    row, column, value = (np.concatenate(each) for each in zip(*_cut_parts(program, cuts, 0), strict=True))
-    matrix, number = csr_array((value, (row, column)), shape=(len(cuts.row), solver.getNumCol())), len(cuts.row)
-    starts, columns = matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32)
-    solver.addRows(number, np.zeros(number), np.full(number, UNBOUNDED), len(columns), starts, columns, matrix.data)
 
 
 def _relaxed_by_excess(program: Program, enough: Enough, methods: Sequence[Method]) -> Relaxed | None:
