@@ -176,63 +176,89 @@ def _merged(
         longest = max(longest, bounds[segment + 1] - bounds[segment])
     # Changes of signature and of the number of candidates, from each position of a segment on.
     change, more = np.zeros((longest + 1, 2), np.uint64), np.zeros(longest + 1, np.int64)
-    seen_in, upto = np.full(words.shape[0], -1, np.int64), np.zeros(words.shape[0], np.int64)
+    seen = np.full((words.shape[0], 2), -1, np.int32)
     rows, room, slots = 0, 1 << 12, np.full(1 << 14, -1, np.int64)
     where, total = np.empty((room, 2), np.int64), np.empty(room, np.int64)
     signature, owner = np.empty((room, 2), np.uint64), np.empty(room, np.int64)
     for segment in range(group.size):
         low, high = np.int64(bounds[segment]), np.int64(bounds[segment + 1])
         one, two, own = ends[segment, 0], ends[segment, 1], np.int64(group[segment])
-        if own < 0:
+        is_near = starts[one] < starts[one + 1] or (two >= 0 and starts[two] < starts[two + 1])
+        if own < 0 or not is_near:
             continue
         for at in range(starts[one], starts[one + 1]):
             candidate = near[at]
             stop = _first_not_below(offset, low, high, slack[at])
-            seen_in[candidate], upto[candidate] = segment, stop
+            seen[candidate, 0], seen[candidate, 1] = segment, stop
             if stop > low:
                 _shift(change, more, 0, stop - low, words[candidate])
         if two >= 0:
             for at in range(starts[two], starts[two + 1]):
                 candidate = near[at]
                 start = _first_not_below(offset, low, high, whole[segment] - slack[at] + 1)
-                if seen_in[candidate] == segment:
-                    start = max(start, upto[candidate])
+                if seen[candidate, 0] == segment:
+                    start = max(start, np.int64(seen[candidate, 1]))
                 if start < high:
                     _shift(change, more, start - low, high - low, words[candidate])
-        first, second, count, row = np.uint64(0), np.uint64(0), 0, -1
-        for at in range(low, high):
-            here = at - low
-            if more[here] != 0 or change[here, 0] != 0 or change[here, 1] != 0:
-                first += change[here, 0]
-                second += change[here, 1]
-                count += more[here]
-                change[here, 0], change[here, 1], more[here] = 0, 0, 0
-                row = -1
-            if count == 0:
-                continue
-            if row < 0:
-                slot = np.int64((first ^ (second >> np.uint64(7))) + np.uint64(own)) & (slots.size - 1)
-                while slots[slot] >= 0:
-                    row = slots[slot]
-                    if signature[row, 0] == first and signature[row, 1] == second and owner[row] == own:
-                        break
-                    row = -1
-                    slot = (slot + 1) & (slots.size - 1)
-                if row < 0:
-                    if rows == room:
-                        room *= 2
-                        where, total = longer(where), longer(total)
-                        signature, owner = longer(signature), longer(owner)
-                    row = rows
-                    slots[slot] = row
-                    where[row, 0], where[row, 1], total[row] = segment, at, 0
-                    signature[row, 0], signature[row, 1], owner[row] = first, second, own
-                    rows += 1
-                    if rows * 4 > slots.size:
-                        slots = _rehashed(signature[:rows], owner[:rows], slots.size * 4)
-            total[row] += weight[at]
-        change[high - low, 0], change[high - low, 1], more[high - low] = 0, 0, 0
+        while rows + high - low > room:
+            room *= 2
+            where, total = longer(where), longer(total)
+            signature, owner = longer(signature), longer(owner)
+        while (rows + high - low) * 4 > slots.size:
+            slots = _rehashed(signature[:rows], owner[:rows], slots.size * 4)
+        rows = _counted(segment, own, low, high, change, more, weight, slots, where, total, signature, owner, rows)
     return where[:rows], total[:rows], signature[:rows]
+
+
+@njit(cache=True)
+def _counted(
+    segment: int,
+    own: Whole,
+    low: Whole,
+    high: Whole,
+    change: Array,
+    more: Array,
+    weight: Array,
+    slots: Array,
+    where: Array,
+    total: Array,
+    signature: Array,
+    owner: Array,
+    rows: int,
+) -> int:
+    """Count the members of a segment to their rows, of which some are new; how many rows there are then.
+
+    Arrays that are made anew in a loop count references at every look, so this is a function of its own.
+    """
+    first, second, count = np.uint64(0), np.uint64(0), 0
+    row: Whole = -1
+    for at in range(low, high):
+        here = at - low
+        if more[here] != 0 or change[here, 0] != 0 or change[here, 1] != 0:
+            first += change[here, 0]
+            second += change[here, 1]
+            count += int(more[here])
+            change[here, 0], change[here, 1], more[here] = 0, 0, 0
+            row = -1
+        if count == 0:
+            continue
+        if row < 0:
+            slot = np.int64((first ^ (second >> np.uint64(7))) + np.uint64(own)) & (slots.size - 1)
+            while slots[slot] >= 0:
+                row = np.int64(slots[slot])
+                if signature[row, 0] == first and signature[row, 1] == second and owner[row] == own:
+                    break
+                row = -1
+                slot = (slot + 1) & (slots.size - 1)
+            if row < 0:
+                row = rows
+                slots[slot] = row
+                where[row, 0], where[row, 1], total[row] = segment, at, 0
+                signature[row, 0], signature[row, 1], owner[row] = first, second, own
+                rows += 1
+        total[row] += weight[at]
+    change[high - low, 0], change[high - low, 1], more[high - low] = 0, 0, 0
+    return rows
 
 
 @njit(inline="always")
