@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import Figure, figure
-from benchmarks.instances.jobs import SETTINGS, Nation, nation
+from benchmarks.instances.jobs import SETTINGS, Nation, nation, routes_without
 from karez.plan.placing import check
 from karez.plan.placing.live import Live
 from karez.plan.placing.machines import on_machines
@@ -34,8 +34,8 @@ SEEDS = (1, 2, 3)
 GAPS, CPU_BAR_S = (("jobs-100k", 28.0, 0.015), ("jobs-10k", 28.0, 0.04)), 30.0
 MEMORY_BAR_GB = 3.0
 HABIT_BARS = {"one at a time, cheapest": 0.10, "nearest first": 0.25}
-# Planning again: tries of exchange, and bars; jobs one by one: how many a call, and bars.
-MENDING_TRIES, REPLAN_BAR_S, WARM_BAR = 2_000, 2.0, 0.02
+# Planning again: sites that are lost, each alone; tries of exchange, and bars. Jobs one by one: how many a call, bars.
+SITES_LOST, MENDING_TRIES, REPLAN_BAR_S, WARM_BAR = 3, 2_000, 2.0, 0.02
 AT_ONCE, LIVE_BAR, P99_BAR_US = 1_000, 50_000.0, 200.0
 MACHINE_CHIPS, FIT_BAR = 8, 0.98
 # Where distance is all that counts: for the price of a GB, for each hour later, and for not being served.
@@ -176,17 +176,17 @@ def _clock() -> Callable[[], float]:
 
 def _going_on(name: str) -> Iterator[Figure]:
     """A plan after a site and after a link is lost, against one made from nothing; and jobs that come one by one."""
-    program = nation(SETTINGS[name], SEEDS[0]).program
-    seconds = _clock()
+    made = nation(SETTINGS[name], SEEDS[0])
+    program, seconds = made.program, _clock()
     whole = whole_of(sorted_by_money(program), lambda: seconds() >= GAPS[0][1])
-    for what, left in (("site", _without_a_site(whole)), ("link", _without_a_link(whole))):
+    for what, left in _losses(made, whole):
         before_s = time.process_time()
         warm = whole.after(left)
         warm.exchange(MENDING_TRIES, SEEDS[0])
         took_s = time.process_time() - before_s
         said = check.checked(left, merged(warm))
         cold = check.checked(left, solved(left, limit_s=GAPS[0][1], seconds=_clock()).chosen)
-        lost = f"{name}, the busiest {what} lost"
+        lost = f"{name}, {what} lost"
         yield figure(f"{lost}: CPU to plan again", took_s, "s", REPLAN_BAR_S)
         yield figure(f"{lost}: limits passed", len(said.problems), "", 0.0)
         yield figure(f"{lost}: above a plan made from nothing", said.cny / cold.cny - 1, "share", WARM_BAR)
@@ -210,20 +210,26 @@ def _going_on(name: str) -> Iterator[Figure]:
     yield figure(f"{name}, one job a call, p99", float(np.quantile(each_s, 0.99)) * 1e6, "us", P99_BAR_US)
 
 
-def _without_a_site(whole: Whole) -> Program:
-    """The program without the site where most chip-hours are used."""
-    program = whole.menus.program
-    chips = used_of(program, whole.best).chips.sum(axis=1)
-    busiest = int(np.argmax(np.bincount(program.pools.site, chips)))
+def _losses(made: Nation, whole: Whole) -> Iterator[tuple[str, Program]]:
+    """The program without one of some sites, the busiest of all among them, and without the busiest link."""
+    program, used = whole.menus.program, used_of(whole.menus.program, whole.best)
+    chip_hours = np.bincount(program.pools.site, used.chips.sum(axis=1))
+    by_chance = np.random.default_rng(SEEDS[0]).choice(len(chip_hours), SITES_LOST, replace=False).tolist()
+    for site in (*by_chance, int(np.argmax(chip_hours))):
+        what = "a site drawn by chance" if site in by_chance else "the busiest site"
+        share = chip_hours[site] / chip_hours.sum()
+        yield f"{what} ({100 * share:.1f} % of all chip-hours)", _without_site(program, site)
+    yield "the busiest link", _without_link(made, program, int(np.argmax(used.gb_over.sum(axis=1))))
+
+
+def _without_site(program: Program, site: int) -> Program:
     left = program.pools.chips.copy()
-    left[program.pools.site == busiest] = 0
+    left[program.pools.site == site] = 0
     return replace(program, pools=program.pools._replace(chips=left))
 
 
-def _without_a_link(whole: Whole) -> Program:
-    """The program without the link that carries most."""
-    program = whole.menus.program
-    busiest = int(np.argmax(used_of(program, whole.best).gb_over.sum(axis=1)))
+def _without_link(made: Nation, program: Program, link: int) -> Program:
+    """The program in which data go other ways."""
     left = program.limits.gb_over.copy()
-    left[busiest] = 0
-    return replace(program, limits=program.limits._replace(gb_over=left))
+    left[link] = 0
+    return replace(program, routes=routes_without(made, link), limits=program.limits._replace(gb_over=left))

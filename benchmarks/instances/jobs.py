@@ -28,6 +28,8 @@ from karez.twin.table import Array
 HOURS, PROVINCES, CHIPS, PLACES, MODELS = 24, 31, 20, 100, 24
 LON, LAT, SPREAD_DEG, KM_PER_DEG, MIDDLE_LAT = (90.0, 122.0), (22.0, 45.0), 1.2, 111.0, 34.0
 EAST_LON, HALF_LON, SITES_WEST_SHARE = 105.0, 105.0, 0.6
+# What a link that is lost counts as, so that it is on a way only where there is no other.
+FAR_KM = 1e6
 RTT_MS, RTT_MS_PER_KM, ROUTE_FACTOR = 0.6, 0.01, 1.4
 SPEEDS, RUNS_SHARE, OWN_SPEED, LEAST_SPEED = (0.25, 3.0), 0.65, 0.35, 0.08
 MOST_POOLS, POOL_CHIPS, LEAST_CHIPS, LEAST_SCALED = 5, (7.2, 1.0), 16, 4
@@ -66,12 +68,17 @@ SETTINGS = {
 
 
 class Nation(NamedTuple):
-    """The program; and of each class kind, gang (chips, or reference chips of online) and reference chip-hours."""
+    """The program; and of each class kind, gang (chips, or reference chips of online) and reference chip-hours.
+
+    `centres` of provinces, and the `province` of each site, say which ways there are.
+    """
 
     program: Program
     kind: Array
     size: Array
     work: Array
+    centres: Array
+    province: Array
 
 
 class _Land(NamedTuple):
@@ -142,7 +149,12 @@ def nation(setting: Setting, seed: int) -> Nation:
             route=places.province[place_of] * setting.sites + at,
         ),
     )
-    return Nation(program, kind, job["size"], work)
+    return Nation(program, kind, job["size"], work, centres, sites.province)
+
+
+def routes_without(made: Nation, link: int) -> Routes:
+    """The shortest ways that are left where a link (row) is lost."""
+    return _routes(_ways(made.centres, lost=link)[0], made.province)
 
 
 def _hourly(value: Array) -> Array:
@@ -248,16 +260,19 @@ def _menus(
     return np.concatenate([[0], np.cumsum(length)]), of.ravel(), np.concatenate(lists), model_of, place_of
 
 
-def _ways(centres: Array) -> tuple[list[list[list[int]]], int]:
-    """The links (rows) on the shortest way from each province to each, and how many links there are."""
+def _ways(centres: Array, lost: int = NONE) -> tuple[list[list[list[int]]], int]:
+    """The links (rows) on the shortest way from each province to each, and how many links there are.
+
+    The one that is lost is on a way only where there is none around it.
+    """
     km = _km(centres, centres)
     tree = minimum_spanning_tree(csr_array(km)).tocoo()
     pairs = {(min(a, b), max(a, b)) for a in range(PROVINCES) for b in np.argsort(km[a])[1:4].tolist()}
     pairs |= {(min(a, b), max(a, b)) for a, b in zip(tree.row.tolist(), tree.col.tolist(), strict=True)}
     links = {pair: row for row, pair in enumerate(sorted(pairs))}
     near = np.zeros_like(km)
-    for a, b in links:
-        near[a, b] = near[b, a] = km[a, b]
+    for (a, b), row in links.items():
+        near[a, b] = near[b, a] = km[a, b] if row != lost else FAR_KM
     before = shortest_path(csr_array(near), return_predecessors=True)[1]
     ways = [[list[int]() for _ in range(PROVINCES)] for _ in range(PROVINCES)]
     for a in range(PROVINCES):

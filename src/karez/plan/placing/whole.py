@@ -54,8 +54,8 @@ from karez.twin.table import Array
 ELASTIC_FIRST = 100.0
 # Columns with this share at least are taken before all others.
 LEAST_SHARE = 0.02
-# Jobs that are taken out together at most, and what they free, at most, as a multiple of what the first one wants.
-MOST_OUT, MOST_FREED = 120, 1.5
+# Jobs that are taken out together at most, and how much room they make, at most, for a unit that the first one wants.
+MOST_OUT, MOST_FREED = 600, 1.5
 # Those that use the same are gathered from so many on no further. What they may share: a pool, a site, a link.
 MOST_NEAR = 4_000
 POOL, SITE, LINK = 0, 1, 2
@@ -557,7 +557,8 @@ def _exchange(
             cny[one] = option_cny(job, arm, of_start[one], jobs, arms, loads, money)
     out, key = np.empty(MOST_OUT, np.int32), np.empty(MOST_OUT)
     old_arm, old_start, old_cny = np.empty(MOST_OUT, np.int32), np.empty(MOST_OUT, np.int16), np.empty(MOST_OUT)
-    there, frees = np.empty(number, np.int32), np.empty(number)
+    there, until, frees = np.empty(number, np.int32), np.empty(number, np.int16), np.empty(number)
+    lacks = np.empty(room.chips.shape[1])
     for _ in range(tries):
         # The more a job has lost, the more often it is tried.
         one = min(np.searchsorted(lost, np.random.random() * lost[number - 1]), number - 1)
@@ -576,11 +577,17 @@ def _exchange(
         end, pool, gb_per_h = start + hours, arms[arm].pool, _gb_per_h(job, arm, chips, hours, data, arms)
         kind, row = _lacking(pool, arms[arm].route, chips, gb_per_h, start, end, pools, routes, room)
         # Who uses it in the same hours, and how much of it.
-        want, runs, first, last = float(chips), in_pool, row, row + 1
+        want, runs, first, last, left = float(chips), in_pool, row, row + 1, room.chips[row]
         if kind == SITE:
-            want, first, last = chips * kw_of[pool], within.starts[row], within.starts[row + 1]
+            want, first, last, left = chips * kw_of[pool], within.starts[row], within.starts[row + 1], room.kw[row]
         elif kind == LINK:
-            want, runs, first, last = gb_per_h, on_route, over.starts[row], over.starts[row + 1]
+            want, runs, first, last, left = (
+                gb_per_h,
+                on_route,
+                over.starts[row],
+                over.starts[row + 1],
+                room.gb_over[row],
+            )
         near, begin = 0, np.random.randint(last - first) if last > first else 0
         for turn in range(last - first):
             if near >= MOST_NEAR:
@@ -599,22 +606,39 @@ def _exchange(
                         on = int(wanted[of])
                         if elastic[of]:
                             on = int(np.ceil(wanted[of] / arms[by].speed - WHOLE))
-                        there[near], frees[near] = other, float(on)
+                        there[near], until[near], frees[near] = other, min(begins + takes, end), float(on)
                         if kind == SITE:
                             frees[near] = on * kw_of[arms[by].pool]
                         elif kind == LINK:
                             frees[near] = _gb_per_h(of, by, on, takes, data, arms)
                         near += 1
                 other = runs.after[other]
-        out[0], size, freed = one, 1, 0.0
-        enough = want * (1.0 + (MOST_FREED - 1.0) * np.random.random())
-        while near > 0 and size < MOST_OUT and freed < enough:
+        enough, lacking = want * (1.0 + (MOST_FREED - 1.0) * np.random.random()), 0
+        for hour in range(start, end):
+            lacks[hour] = enough - left[hour]
+            lacking += lacks[hour] > 0.0
+        out[0], size = one, 1
+        while near > 0 and size < MOST_OUT and lacking > 0:
             at = np.random.randint(near)
-            out[size] = there[at]
-            freed += frees[at]
+            other, frees_now, ends, helps = there[at], frees[at], until[at], False
             near -= 1
+            there[at], until[at], frees[at] = there[near], until[near], frees[near]
+            begins = max(of_start[other], start)
+            for hour in range(begins, ends):
+                helps = helps or lacks[hour] > 0.0
+            if not helps:
+                continue
+            for hour in range(begins, ends):
+                lacking -= 0.0 < lacks[hour] <= frees_now
+                lacks[hour] -= frees_now
+            out[size] = other
             size += 1
-            there[at], frees[at] = there[near], frees[near]
+        # Where there is too little room still, nobody need be taken out.
+        is_vain = False
+        for hour in range(start, end):
+            is_vain = is_vain or lacks[hour] > enough - want
+        if is_vain:
+            continue
         cost = 0.0
         for at in range(size):
             other = out[at]
