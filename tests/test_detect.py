@@ -172,6 +172,11 @@ def _slow(world: World, channel: str, columns: dict[str, Array]) -> None:
         columns["oneway_us"][0] += 5e3
 
 
+def _mute(world: World, channel: str, columns: dict[str, Array]) -> None:
+    if channel == "probe":
+        columns["sent"][0] = columns["sent_large"][0] = 0.0
+
+
 def _too_fast(world: World, channel: str, columns: dict[str, Array]) -> None:
     if channel == "probe":
         columns["oneway_us"][0] -= 2e3
@@ -464,6 +469,42 @@ def test_nothing_is_said_when_steps_of_a_minute_and_of_a_tenth_of_a_second_follo
                     some.columns["host_at_s"][:] += begun_s
             assert ears.hear(told, begun_s + world.at_s) == ()
         world.number, world.tick_s = round((begun_s + world.at_s) / 0.1), 0.1
+
+
+def test_what_was_measured_while_the_observer_stood_still_is_left_out_and_told() -> None:
+    def heard(*, is_told: bool) -> tuple[list[str], set[str]]:
+        world, ears, opened, aside = World(1), Ears(_network()), list[str](), set[str]()
+
+        def late(world: World, channel: str, columns: dict[str, Array]) -> None:
+            if "oneway_us" in columns:
+                columns["oneway_us"] += 4e4
+
+        while world.at_s < END_S:
+            told, ago_s = world.tell(_between(late, WELL_S, WELL_S + 0.45)), world.at_s - WELL_S
+            if is_told:
+                stalled = {"stalled_ago_s": np.array([max(ago_s - 0.4, 0.01) if ago_s > 0.0 else np.inf])}
+                told.append(Samples("observer", world.at_s, texts(["lab"]), stalled))
+            opened += [row for row, is_open in _rows(ears.hear(told, world.at_s)) if is_open]
+            aside |= {said.partition(":")[0] for said in ears.aside}
+        return opened, aside
+
+    assert heard(is_told=True) == ([], {"probe", "user", "counter", "optical", "ping", "transit"})
+    opened, aside = heard(is_told=False)
+    assert {"delay/probe/l0>", "delay/probe/l5<"} <= set(opened)
+    assert not aside
+
+
+def test_what_is_silent_stays_so_while_the_observer_stands_still() -> None:
+    world, ears, silent = World(1), Ears(_network()), "silence/probe/l0>"
+    is_open = False
+    while world.at_s < END_S:
+        told = world.tell(_between(_mute, WELL_S, END_S))
+        stalls = WELL_S + 2.0 < world.at_s < WELL_S + 4.0
+        stalled = {"stalled_ago_s": np.array([0.05 if stalls else np.inf])}
+        told.append(Samples("observer", world.at_s, texts(["lab"]), stalled))
+        for row, now in _rows(ears.hear(told, world.at_s)):
+            is_open = now if row == silent else is_open
+        assert is_open == (world.at_s > WELL_S + 0.35)
 
 
 def test_signals_are_rows_that_the_schema_allows_with_host_way_and_size() -> None:

@@ -55,6 +55,7 @@ def _counted(legs: int, lines: int, passed: Array, settled: Array, lost: Array) 
     none, ports = np.zeros(legs), 2 * lines
     return Counted(
         at_s=float(passed.sum()),
+        stalled_ago_s=np.inf,
         settled=settled,
         lost=lost,
         settled_large=none,

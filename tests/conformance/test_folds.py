@@ -113,6 +113,7 @@ SERIES = {
     "optical": ("l@a", "l@b"),
     "ping": ("r",),
     "transit": ("r",),
+    "observer": ("lab",),
 }
 CUMULATED = ("tx_packets", "rx_packets", "rx_errors", "tx_drops")
 Hearing = tuple[tuple[Samples, ...], float]
@@ -130,6 +131,8 @@ def _values(random: np.random.Generator, column: str, count: int, at_s: float) -
         values = np.floor(1e4 * at_s * random.choice([1.0, 1.0, 1.0, 0.9], count))
     elif column == "host_at_s":
         values = at_s + random.choice([0.0, 0.0, 0.003, -30.0], count)
+    elif column == "stalled_ago_s":
+        values = random.choice([np.inf, np.inf, 0.05, 0.4, 3.0], count)
     elif column in ("sent", "sent_large", "came"):
         values = random.choice([0.0, 4.0, 40.0, 1e4], count)
     elif column in ("lost", "lost_large", "left"):

@@ -20,6 +20,7 @@ from karez.adapters.frr import bgp, ospf
 from karez.adapters.frr.config import Protocols, users_network
 from karez.adapters.frr.interior import BFD_DAEMON
 from karez.adapters.frr.network import FrrNetwork
+from karez.detect.ears import Ears
 from karez.errors import InputError
 from karez.lab.asked import Configure, Count, Counted, End, Lab, LabError, SetStream, SetWay, State, Status
 from karez.lab.asked import running as all_running
@@ -34,13 +35,17 @@ from karez.operations import LabProtectQuestion, lab_protect
 from karez.operations.lab import require_alike
 from karez.plan import Action, Cell
 from karez.record.log import Record
+from karez.scenario.real import TURN_S
 from karez.twin import World
 from karez.twin.table import Array
+from karez.twin.telemetry import StateRows
 from tests.healing import saved
 from tests.labs import NO_LAB, lost, running, until
 
 pytestmark = [pytest.mark.lab, NO_LAB]
 SITES = 6
+# What is normal is learned for so long before a lab is made to stand still, and that for so long (s).
+LEARNS_S, STANDS_STILL_S = 3.0, 0.1
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +352,28 @@ def test_a_network_in_two_parts_or_too_large_is_refused(world: World) -> None:
         plan(parted, name="parted", protocols=Protocols())
     with pytest.raises(InputError, match="more than"):
         plan(mesh(1, sites=200), name="large", protocols=Protocols())
+
+
+def test_a_lab_that_stood_still_says_so_and_what_was_measured_meanwhile_is_left_out(world: World, lab: Lab) -> None:
+    with closing(network_of(lab, world)) as network:
+        ears, aside = Ears(world.intended), list[str]()
+        _listened(network, ears, aside, LEARNS_S)
+        aside.clear()
+        process = lab.process()
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(STANDS_STILL_S)
+        os.kill(process, signal.SIGCONT)
+        assert lab.ask(Count(ports=False), Counted).stalled_ago_s < 1.0
+        told = _listened(network, ears, aside, 2.0)
+    assert {said.partition(":")[0] for said in aside} >= {"probe", "user"}
+    assert not [change for change in told if "delay" in change.columns.get("kind", ())]
+
+
+def _listened(network: FrrNetwork, ears: Ears, aside: list[str], for_s: float) -> list[StateRows]:
+    """What was noticed in so long, turn by turn; what was left out is added to `aside`."""
+    told, until_s = list[StateRows](), time.time() + for_s
+    while (at_s := time.time()) < until_s:
+        told += ears.hear(network.hear(at_s), at_s)
+        aside += ears.aside
+        time.sleep(max(0.0, at_s + TURN_S - time.time()))
+    return told

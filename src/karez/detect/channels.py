@@ -53,6 +53,8 @@ USER_DELAY = LevelTest(300.0, np.inf, 1e3, 600.0, 150.0, learn_s=2.0, memory_s=6
 SURGE = LevelTest(0.8, np.inf, 1.0, 0.6, 0.5, learn_s=2.0, memory_s=600.0, floor=0.0)
 LEAST_TIMES = 1e-3
 TOGETHER_S = 1.0
+# A packet is lost once it is so late (s): what was sent just before somebody measured wrongly is judged after that.
+SETTLES_S = 0.2
 # Of what speaks for a loss, the part that small packets must bring.
 SMALL_PART = 0.2
 
@@ -75,6 +77,22 @@ class Channel:
     def take(self, samples: Samples, board: Board) -> None:
         """Take what was told into the tests, and what they say to the board."""
         raise NotImplementedError
+
+    def told(self, samples: Samples) -> Array:
+        """Of which series anything was told (bool)."""
+        raise NotImplementedError
+
+    def is_spoilt(self, samples: Samples, stalled_ago_s: float) -> bool:
+        """Whether any of what is told was measured while, or just before, who measures it did not keep time."""
+        rows = self._rows(samples.ids)
+        last_s = self.series.last_s[rows]
+        last_s = last_s[np.isfinite(last_s)]
+        covers_s = samples.at_s - last_s.max() if len(last_s) else 0.0
+        return bool(stalled_ago_s <= covers_s + SETTLES_S)
+
+    def pass_over(self, samples: Samples) -> None:
+        """Take in that something was told, and nothing of what it says."""
+        self._heard(samples)
 
     def hush(self, at_s: float, board: Board) -> None:
         """Say which series have fallen silent by `at_s`, or speak again."""
@@ -103,6 +121,11 @@ class Channel:
         for part in self.parts:
             getattr(self, part).restore(msgspec.msgpack.decode(frozen[part], type=Frozen))
         self._met(self.series.ids)
+
+    def _heard(self, samples: Samples) -> tuple[Array, Array]:
+        """The rows of the series that are told of, and seconds since each last told."""
+        rows = self._rows(samples.ids)
+        return rows, self.series.heard(samples.at_s, rows, self.told(samples))
 
     def _rows(self, ids: Array) -> Array:
         """The rows of the series, for which every part has room."""
@@ -163,9 +186,13 @@ class Probes(Channel):
 
     def take(self, samples: Samples, board: Board) -> None:
         """Take what arrived and what did not."""
-        rows, counts = self._rows(samples.ids), [floats(samples, name) for name in CHANNELS["probe"][:-1]]
-        since_last_s = self.series.heard(samples.at_s, rows, counts[0] + counts[2] > 0)
+        rows, since_last_s = self._heard(samples)
+        counts = [floats(samples, name) for name in CHANNELS["probe"][:-1]]
         self.judge(samples.at_s, rows, since_last_s, counts, floats(samples, "oneway_us"), board)
+
+    def told(self, samples: Samples) -> Array:
+        """Of which series the fate of any packet was told."""
+        return np.asarray(floats(samples, "sent") + floats(samples, "sent_large") > 0)
 
     def judge(
         self, at_s: float, rows: Array, since_last_s: Array, counts: Sequence[Array], oneway_us: Array, board: Board
@@ -224,14 +251,17 @@ class Users(Channel):
 
     def take(self, samples: Samples, board: Board) -> None:
         """Take what the hosts at the ends of the demands have counted."""
-        at_s, rows = samples.at_s, self._rows(samples.ids)
+        at_s, (rows, since_last_s) = samples.at_s, self._heard(samples)
         sent, lost, oneway_us, gbps = (floats(samples, name) for name in CHANNELS["user"])
-        since_last_s = self.series.heard(at_s, rows, np.isfinite(gbps))
         self._say(self.loss, self.loss.step(at_s, rows, since_last_s, sent, lost), {OPEN: "loss"}, at_s, board)
         touched = self.delay.step(at_s, rows, since_last_s, oneway_us)
         self._say(self.delay, touched, {ABOVE: "delay"}, at_s, board)
         times = np.log2(np.maximum(gbps / self.mean_gbps[rows], LEAST_TIMES))
         self._say(self.surge, self.surge.step(at_s, rows, since_last_s, times), {ABOVE: "surge"}, at_s, board)
+
+    def told(self, samples: Samples) -> Array:
+        """Of which series it was told what is offered."""
+        return np.asarray(np.isfinite(floats(samples, "gbps")))
 
     def _met(self, new: list[bytes]) -> None:
         means = [self.places.demand_gbps(demand) or 1.0 for demand in new]

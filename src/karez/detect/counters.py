@@ -97,6 +97,10 @@ class Counters(Channel):
         self._between(at_s, every, since_last_s, grown, board)
         self._hosts(at_s, every, told["host_at_s"], board)
 
+    def told(self, samples: Samples) -> Array:
+        """Of which interfaces it was told when they were read."""
+        return np.asarray(np.isfinite(floats(samples, "host_at_s")))
+
     def _grown(self, told: dict[str, Array]) -> Grown:
         """What was counted since the last reading; nothing where counters or the clock went back."""
         last = self.readings

@@ -37,10 +37,13 @@ class Receivers(Channel):
 
     def take(self, samples: Samples, board: Board) -> None:
         """Take how much light arrives."""
-        at_s, rows, power_dbm = samples.at_s, self._rows(samples.ids), floats(samples, "power_dbm")
-        self.series.heard(at_s, rows, ~np.isnan(power_dbm))
+        at_s, (rows, _), power_dbm = samples.at_s, self._heard(samples), floats(samples, "power_dbm")
         touched = self.power.step(at_s, rows, _ones(rows), -np.maximum(power_dbm, DARK_DBM))
         self._say(self.power, touched, {ABOVE: "power"}, at_s, board)
+
+    def told(self, samples: Samples) -> Array:
+        """Of which series the light was told, none at all included."""
+        return np.asarray(~np.isnan(floats(samples, "power_dbm")))
 
 
 class Pings(Channel):
@@ -56,13 +59,16 @@ class Pings(Channel):
 
     def take(self, samples: Samples, board: Board) -> None:
         """Take who answered, and how busy they are."""
-        at_s, rows = samples.at_s, self._rows(samples.ids)
+        at_s, (rows, _) = samples.at_s, self._heard(samples)
         answers, cpu_share = (floats(samples, name) for name in CHANNELS["ping"])
-        self.series.heard(at_s, rows, np.isfinite(answers))
         for row in self.unanswered.step(at_s, rows, _ones(rows), 1.0 - answers).tolist():
             self._say_silent(row, at_s, board)
         touched = self.busy.step(at_s, rows, _ones(rows), cpu_share)
         self._say(self.busy, touched, {ABOVE: "cpu"}, at_s, board)
+
+    def told(self, samples: Samples) -> Array:
+        """Of which devices it was told whether they answer."""
+        return np.asarray(np.isfinite(floats(samples, "answers")))
 
     def hush(self, at_s: float, board: Board) -> None:
         """Say which devices nobody tells of any more by `at_s`, or tells of again."""
@@ -91,13 +97,16 @@ class Transits(Channel):
 
     def take(self, samples: Samples, board: Board) -> None:
         """Take what came and what left."""
-        at_s, rows = samples.at_s, self._rows(samples.ids)
+        at_s, (rows, since_last_s) = samples.at_s, self._heard(samples)
         came, left = (floats(samples, name) for name in CHANNELS["transit"])
-        since_last_s = self.series.heard(at_s, rows, np.isfinite(came))
         # It is counted by the device, as its interfaces count.
         for row in self.loss.step(at_s, rows, since_last_s, came, np.maximum(came - left, 0.0)).tolist():
             said = Signal(*self.loss.told(row)) if self.loss.phase[row] == OPEN else None
             board.put(Voice("imbalance", "counter", self.series.ids[row]), said, at_s)
+
+    def told(self, samples: Samples) -> Array:
+        """Of which devices it was told what came in."""
+        return np.asarray(np.isfinite(floats(samples, "came")))
 
 
 def _ones(rows: Array) -> Array:

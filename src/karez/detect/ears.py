@@ -16,6 +16,7 @@ from karez.detect.devices import Pings, Receivers, Transits
 from karez.twin import Table, Twin
 from karez.twin.telemetry import Samples, StateRows
 
+OBSERVER = "observer"
 CHANNELS: tuple[type[Channel], ...] = (Probes, Counters, Users, Receivers, Pings, Transits)
 
 
@@ -36,20 +37,33 @@ class Ears:
     def __init__(self, intended: Twin) -> None:
         """Listen to the network that `intended` describes; what is normal is learned from the first seconds."""
         places = Places(intended)
+        # What was not listened to when last something was heard, and why.
+        self.aside: tuple[str, ...] = ()
         self.board = Board(places)
         self.channels = {made.source: made(places) for made in CHANNELS}
 
     def hear(self, samples: Sequence[Samples], at_s: float) -> tuple[StateRows, ...]:
         """The rows of `signals` that opened, closed or changed notably, after all that was told until `at_s`.
 
+        What was measured while who measures did not keep time is not listened to: it says nothing of the network.
+
         Raises:
             ValueError: a sample from after `at_s`.
         """
+        self.aside = ()
         if any(some.at_s > at_s for some in samples):
             raise ValueError("a sample is from the future")
+        stalled_ago_s = {some.at_s: _stalled_ago_s(some) for some in samples if some.channel == OBSERVER}
         for some in samples:
-            if some.channel in self.channels and len(some.ids):
-                self.channels[some.channel].take(some, self.board)
+            if some.channel not in self.channels or not len(some.ids):
+                continue
+            channel, ago_s = self.channels[some.channel], stalled_ago_s.get(some.at_s, np.inf)
+            if channel.is_spoilt(some, ago_s):
+                channel.pass_over(some)
+                said = f"{some.channel}: who measured it did not keep time {ago_s:.2f} s before it was told"
+                self.aside = (*self.aside, said)
+            else:
+                channel.take(some, self.board)
         for channel in self.channels.values():
             channel.hush(at_s, self.board)
         return self.board.changes()
@@ -87,6 +101,11 @@ class Ears:
             ears.channels[name].restore(state)
         ears.board.open = dict(frost.open)
         return ears
+
+
+def _stalled_ago_s(samples: Samples) -> float:
+    """How long before it was told the observer last did not keep time (inf: it always has)."""
+    return float(np.min(samples.columns["stalled_ago_s"], initial=np.inf))
 
 
 def step(

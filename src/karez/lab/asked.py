@@ -283,7 +283,8 @@ COUNTED = ("settled", "lost", "settled_large", "lost_large", "arrived", "delay_n
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """What a lab has counted since it began: columns of `hosts.Legs` by leg; and if asked, of interfaces and routers.
 
-    `at_s` is when (Unix). `ports` has the interfaces (2 l: that of line l at its end a), with `PORT_COUNTS` as columns;
+    `at_s` is when (Unix), `stalled_ago_s` how long before that the lab last did not keep time (inf: it always has).
+    `ports` has the interfaces (2 l: that of line l at its end a), with `PORT_COUNTS` as columns;
     `drops` has what the queue of each dropped, and `power_dbm` the light that each receives.
     `answers`, `quiet`, `read_at_s`, `taken_at_s` and `passed` are of routers: whether each answers, whether it tells
     nothing, when its counters were read, by the clock of its host and by that of this machine (Unix, s), and how many
@@ -291,6 +292,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     at_s: float
+    stalled_ago_s: float
     settled: np.ndarray
     lost: np.ndarray
     settled_large: np.ndarray

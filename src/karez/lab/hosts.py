@@ -22,6 +22,7 @@ from numba import njit
 from karez.lab.kernel import (
     EVENT_FD,
     EVENT_WORDS,
+    LATE_NS,
     MONOTONIC,
     NS_PER_S,
     REALTIME,
@@ -146,8 +147,9 @@ class Sending:
         """Open the sockets of all streams in the networks of their hosts; nothing is sent until `start`."""
         self.legs = legs(len(streams))
         self.hosts = Hosts(*(np.zeros(len(networks)) for _ in Hosts._fields))
-        # What runs (0: stop), and how late a packet was sent at most (ns).
-        self.state = np.array([1, 0], np.int64)
+        # What runs (0: stop), how late a packet was sent at most, and when the thread last did not keep time (ns; 0:
+        # never).
+        self.state = np.array([1, 0, 0], np.int64)
         self.every_ns = np.array([NS_PER_S / stream.per_s if stream.per_s else 0 for stream in streams], np.int64)
         self.ring = RING
         while most_per_s(self.ring) < max((stream.per_s for stream in streams), default=0.0):
@@ -317,6 +319,8 @@ def _send(epoll: int, ends: _Ends, legs: Legs, hosts: Hosts, sent: Sent, state: 
         now = now_ns(MONOTONIC, clock)
         while size and due_ns[0] <= now + SOON_NS:
             stream = which[0]
+            if now - due_ns[0] > LATE_NS:
+                state[2] = now
             size = popped(due_ns, which, size)
             every, unix_ns = ends.every_ns[stream], now_ns(REALTIME, clock)
             settle(2 * stream, unix_ns, sent, legs)

@@ -63,6 +63,7 @@ from karez.lab.asked import (
 )
 from karez.lab.daemons import Daemons, folder, usage_mb
 from karez.lab.hosts import Sending, most_per_s
+from karez.lab.kernel import NS_PER_S
 from karez.lab.ready import keep_ready, ready
 from karez.lab.routes import ForwardingTables
 from karez.lab.rules import Rules, set_rule, tables
@@ -204,16 +205,22 @@ class Keeper:
         quiet = np.array([row in self._quiet for row in rows], bool)
         return Counted(
             at_s=time.time(),
+            stalled_ago_s=self._stalled_ago_s(),
             **self.sending.legs._asdict(),
             ports=ports,
             drops=self.wire.counts.queued_out,
             power_dbm=np.where(self._dark, DARK_DBM, POWER_DBM)[np.arange(len(self._dark)) ^ 1],
             answers=np.array([self.daemons.answers(row) for row in rows], bool),
             quiet=quiet,
-            read_at_s=taken_at_s + self.sending.hosts.clock_ns[: len(taken_at_s)] / 1e9,
+            read_at_s=taken_at_s + self.sending.hosts.clock_ns[: len(taken_at_s)] / NS_PER_S,
             taken_at_s=taken_at_s,
             passed=passed,
         )
+
+    def _stalled_ago_s(self) -> float:
+        """How long ago frames or packets were last late because this machine was busy (inf: never)."""
+        last_ns = max(int(self.wire.state[3]), int(self.sending.state[2]))
+        return (time.monotonic_ns() - last_ns) / NS_PER_S if last_ns else math.inf
 
     def running(self, question: Running) -> Which:
         """Which processes run."""
@@ -308,7 +315,7 @@ class Keeper:
         most = most_per_s(self.sending.ring)
         if not 0.0 <= question.per_s <= most:
             raise SpaceError(f"a stream of this lab sends 0 to {most:,.0f} packets a second")
-        self.sending.every_ns[question.stream] = round(1e9 / question.per_s) if question.per_s else 0
+        self.sending.every_ns[question.stream] = round(NS_PER_S / question.per_s) if question.per_s else 0
 
     def set_speed(self, question: SetSpeed) -> None:
         """Let both interfaces of a line say that they are so fast."""

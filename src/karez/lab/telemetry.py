@@ -40,6 +40,7 @@ class Telemetry:
         self._probe_ids = texts(f"{link}{way}" for link in links for way in "><")
         self._counter_ids = texts(f"{link}@{end}" for link in links for end in "ab")
         self._user_ids = texts(plan.demands)
+        self._observer_ids = texts([plan.name])
         self._device_ids = texts(router.id for router in plan.fabric.routers)
         self._router = np.array([line.routers[end] for line in lines for end in (0, 1)], np.int64)
         demands = world["demands"]
@@ -65,14 +66,17 @@ class Telemetry:
         now, before = self._count(due or loads_due), self._before
         self._before = now
         came = _grown(now, before)
-        told = [Samples("probe", at_s, self._probe_ids, self._probes(came))]
+        stalled = {"stalled_ago_s": np.array([now.stalled_ago_s])}
+        told = [Samples("observer", at_s, self._observer_ids, stalled)]
+        probes = self._probes(came)
+        told.append(Samples("probe", at_s, self._probe_ids, probes))
         if len(self._user_ids) and now.at_s - self._users_before.at_s >= USERS_EVERY_S:
             told.append(Samples("user", at_s, self._user_ids, self._demands(now)))
             self._users_before = now
         if due:
             counters = self._counters(now, at_s)
             told.append(Samples("counter", at_s, self._counter_ids, counters))
-            self.oneway_us = told[0].columns["oneway_us"].reshape(-1, 2).max(axis=1)
+            self.oneway_us = probes["oneway_us"].reshape(-1, 2).max(axis=1)
             told.append(Samples("optical", at_s, self._counter_ids, {"power_dbm": now.power_dbm.copy()}))
             told.append(Samples("ping", at_s, self._device_ids, self._pings(now)))
             told.append(Samples("transit", at_s, self._device_ids, self._transits(now)))

@@ -16,6 +16,7 @@ from numba import njit
 from karez.lab.kernel import (
     EVENT_FD,
     EVENT_WORDS,
+    LATE_NS,
     MONOTONIC,
     NS_PER_S,
     events,
@@ -96,8 +97,9 @@ class Wire:
     def __init__(self, taps: Array, *, seed: int) -> None:
         """Nothing is carried until `start`."""
         self.ways, self.counts = ways(len(taps)), counts(len(taps))
-        # What runs (0: stop), what never could be delivered, how late a frame was at most (ns).
-        self.state = np.array([1, 0, 0], np.int64)
+        # What runs (0: stop), what never could be delivered, how late a frame was at most, and when the thread last did
+        # not keep time (ns; 0: never).
+        self.state = np.array([1, 0, 0, 0], np.int64)
         self._taps, self._seed = np.asarray(taps, np.int64), seed
         self._thread = threading.Thread(target=self._carry, name="wire", daemon=True)
 
@@ -226,6 +228,8 @@ def _carry(
             due, slot = flight.due_ns[0], flight.slot[0]
             size = popped(flight.due_ns, flight.slot, size)
             state[2] = max(state[2], now - due)
+            if now - due > LATE_NS:
+                state[3] = now
             way = flight.way[slot]
             if ways.cut[way] > 0.0:
                 # What is on its way is lost with the line.

@@ -43,6 +43,8 @@ class Samples(NamedTuple):
 # ping: a device, by the management network: `answers` (share of requests), `cpu_share`.
 # transit: a device: packets that `came` in on any interface or from its site, and that `left` or had no way on, since
 # it last told.
+# observer: who measures all this, where it is one process: `stalled_ago_s`, how long ago it last did not keep time
+#   itself (inf: never). What it measured then says nothing of the network.
 CHANNELS: dict[str, tuple[str, ...]] = {
     "probe": ("sent", "lost", "sent_large", "lost_large", "oneway_us"),
     "counter": ("tx_packets", "rx_packets", "rx_errors", "tx_drops", "tx_gbps", "host_at_s"),
@@ -50,4 +52,5 @@ CHANNELS: dict[str, tuple[str, ...]] = {
     "optical": ("power_dbm",),
     "ping": ("answers", "cpu_share"),
     "transit": ("came", "left"),
+    "observer": ("stalled_ago_s",),
 }
