@@ -471,13 +471,15 @@ def test_racks_and_power_of_the_price_list_say_what_a_site_serves(network: str, 
     path = tmp_path / "prices.csv"
     rows = [f"{site},1000,{racks},{power}" for site, racks, power in zip(core, cycle((4, "")), cycle(("", 25, 9)))]
     path.write_text("\n".join(["site,price_cny,racks,power_kw", *rows]), "utf-8")
-    bound = asked(network, prices=str(path), target_share=0.6, rack_serves=300.0, effort="greedy")
+    free = asked(network, prices=str(path), target_share=0.6, effort="greedy")
+    bound = asked(network, prices=str(path), target_share=0.6, rack_serves=5.0, effort="greedy")
+    assert bound.price_cny > free.price_cny
     assert "with racks and power" in bound.headline
     limits = dict(
         zip(*(bound.plan.proof.certificate[name] for name in ("limited_sites", "limited_weight")), strict=True)
     )
     # A rack takes 6 kW, by the library.
-    assert [limits.get(site) for site in core[:4]] == [1200.0, 1200.0, 300.0, None]
+    assert [limits.get(site) for site in core[:4]] == [20.0, 20.0, 5.0, None]
     assert check_certificate(bound.plan, world()) == []
 
 
