@@ -215,10 +215,10 @@ def _losses(made: Nation, whole: Whole) -> Iterator[tuple[str, Program]]:
     program, used = whole.menus.program, used_of(whole.menus.program, whole.best)
     chip_hours = np.bincount(program.pools.site, used.chips.sum(axis=1))
     by_chance = np.random.default_rng(SEEDS[0]).choice(len(chip_hours), SITES_LOST, replace=False).tolist()
-    for site in (*by_chance, int(np.argmax(chip_hours))):
-        what = "a site drawn by chance" if site in by_chance else "the busiest site"
+    named = [(f"site {site}, drawn by chance,", site) for site in by_chance]
+    for what, site in (*named, ("the busiest site", int(np.argmax(chip_hours)))):
         share = chip_hours[site] / chip_hours.sum()
-        yield f"{what} ({100 * share:.1f} % of all chip-hours)", _without_site(program, site)
+        yield f"{what} with {100 * share:.1f} % of all chip-hours", _without_site(program, site)
     yield "the busiest link", _without_link(made, program, int(np.argmax(used.gb_over.sum(axis=1))))
 
 

@@ -137,7 +137,8 @@ class Runner:
         """All that this turn is told; what cannot be believed or recorded is set aside, and said."""
         changes, failed = self._observed(at_s)
         believed, aside = sound(changes, self.state.world)
-        aside = (*aside, *self.ears.aside)
+        if not failed:
+            aside = (*aside, *self.ears.aside)
         plans, approvals = people(at_s, self.state)
         self.plans = (*self.plans, *(plan for plan in plans if plan not in self.plans))
         self.approvals = (*self.approvals, *(word for word in approvals if word not in self.approvals))
