@@ -14,7 +14,7 @@ from karez.plan.placing.machines import on_machines
 from karez.plan.placing.pricing import cheapest, cny_of, sorted_by_money, sums_of, unserved, used_by
 from karez.plan.placing.program import Chosen, Jobs, Program, Used, available, nothing
 from karez.plan.placing.relax import Relaxation, bound_of
-from karez.plan.placing.solve import Solution, merged, solved, whole_of
+from karez.plan.placing.solve import Solution, merged, relaxed, solved, whole_of
 from tests.placing import best_by_highs, drawn, nobody, options_of
 
 # Programs against the whole integer program, and for each smaller property; thinned, and in full.
@@ -48,6 +48,12 @@ def test_small_programs_end_at_the_best_plan_of_the_whole_integer_program(proof:
         _holds(program, found)
         assert found.cny == pytest.approx(best_by_highs(program), rel=1e-6, abs=1e-5)
         assert found.bound == pytest.approx(found.cny, rel=1e-6, abs=1e-5)
+
+
+def test_prices_stay_finite_where_steps_drive_them_on() -> None:
+    # Of these programs one has a single job, whose price grew with the weight of prices, and that with the price.
+    for program in _programs(2_220_649, 14):
+        assert all(np.isfinite(prices).all() for prices in relaxed(sorted_by_money(program)).now)
 
 
 def test_prices_prove_a_bound_and_its_checker_counts_the_same(proof: bool, turning_seed: int) -> None:

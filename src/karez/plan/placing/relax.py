@@ -136,12 +136,11 @@ class Relaxation:
         self.unserved_share, self.now = _moved(
             program, self.columns, self.unserved_share, self.now, self.weight, steps, 1.0 - self.spare_share
         )
-        length = math.sqrt(
-            sum(
-                sum_product(one, one)
-                for one in (p * limit for p, limit in zip(self.now, available(program), strict=True))
-            )
-        )
+        # The best prices are worth no more than what is left between serving nobody and the bound. Those of now may be,
+        # and a weight that followed them would drive them on.
+        worth = (p * limit for p, limit in zip(self.now, available(program), strict=True))
+        length = math.sqrt(sum(sum_product(one, one) for one in worth))
+        length = min(length, program.unserved_cny - self.bound)
         share = self.columns.rows["share"].copy()
         shares = math.sqrt(sum_product(share, share) + sum_product(self.unserved_share, self.unserved_share))
         if length > 0:
