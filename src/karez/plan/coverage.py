@@ -46,7 +46,7 @@ from karez.plan.sites import (
 )
 from karez.twin import Twin, World
 from karez.twin.schema import Value
-from karez.twin.table import Array, text
+from karez.twin.table import Array, text, texts
 from karez.units import FEN_PER_CNY, NS_PER_US
 
 PLANNER = "coverage"
@@ -338,11 +338,13 @@ def _known(twin: Twin, ids: tuple[str, ...], where: str) -> Array:
     Raises:
         InputError: some are no sites of the network.
     """
-    unknown = [one for one in ids if not twin["sites"].has(one)]
-    if unknown:
+    if not ids:
+        return np.zeros(0, np.int64)
+    there = np.isin(texts(ids), twin["sites"].ids)
+    if not there.all():
+        unknown = [one for one, known in zip(ids, there, strict=True) if not known]
         raise InputError([Problem(where, "names sites that are not there", "give ids of sites", tuple(unknown))])
-    rows: Array = twin["sites"].rows(list(ids)) if ids else np.zeros(0, np.int64)
-    return rows
+    return np.asarray(twin["sites"].rows(list(ids)))
 
 
 def _groups(reach: Reach, ask: Ask) -> tuple[Group, ...]:

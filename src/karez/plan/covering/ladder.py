@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -47,6 +48,9 @@ NEAR_SHARE_OF_SEVERAL = 1e-4
 BATCH, VAIN_BATCHES, VAIN_BATCHES_OF_MONEY = 200, 4, 12
 # Rounds between two looks where each takes a flow.
 BATCH_OF_FLOWS = 5
+# How often a solver that looks among the choices that the relaxation took in part may ask whether it is enough. It is
+# not told by a clock, so that the same question gives the same plan.
+MOST_LOOKS = 5_000
 # Parts of the room between bound and value for which integer programs are solved, one after the other.
 PARTS = (0.2, 1.0)
 # Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
@@ -396,18 +400,19 @@ def _most_searched(made: Climb) -> int:
 
 
 def _close(made: Climb, enough: Enough, seed: int) -> None:
-    """Solve integer programs on what the bound leaves open, the few most promising choices first.
+    """Solve integer programs: on the choices that the relaxation took in part, then on what the bound leaves open.
 
-    A first one, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan is
-    better than the last one's where that was for all the room there is.
+    The first of these, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan
+    is better than the last one's where that was for all the room there is.
     """
-    if made.program.needs_several:
+    unit, parts, at_first = made.program.unit, _parts(made), made.value - made.bound
+    if made.program.needs_several or (made.program.money is None and made.program.capacity is None):
         _solve_among(made, enough)
-    for part in _parts(made):
+    for part in parts:
         if enough() or is_closed(made):
             break
-        before, unit = made.value, made.program.unit
-        room = part * max(before - unit - made.bound, 0.0)
+        before = made.value
+        room = max(min(part * at_first, before - unit - made.bound), 0.0)
 
         def hear(least: float, room: float = room) -> None:
             known = min(_least(made, least), _least(made, made.bound + room), made.value)
@@ -432,11 +437,11 @@ def _parts(made: Climb) -> tuple[float, ...]:
 
 
 def _solve_among(made: Climb, enough: Enough) -> None:
-    """Look for something better among the choices that the relaxation took in part, for as long as all before took."""
-    kept, until = made.partly.copy(), 2 * made.seconds()
+    """Look for something better among the choices that the relaxation took in part, but not for ever."""
+    kept, looks = made.partly.copy(), count()
     kept[made.chosen] = True
-    small = fixed(made.program, np.zeros(len(kept), bool), ~kept)
-    _solve(made, small, np.zeros(0, np.int64), lambda: enough() or made.seconds() > until)
+    small, taken = _smaller(made, made.value - made.bound + _slack(made.value), kept)
+    _solve(made, small, taken, lambda: enough() or next(looks) >= MOST_LOOKS)
     made.note("exact", made.closed_bound)
 
 
