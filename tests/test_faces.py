@@ -60,6 +60,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "plan_check": {"plan": "plan.json", "network": "net"},
     "plan_diff": {"before": "plan.json", "after": "plan-0.65.json"},
     "order": {"plan": "plan.json", "network": "net", "output": "order-FACE.xlsx"},
+    "learn": {"network": "net", "finished": "finished.csv", "dry_run": True},
     "submit": {"network": "net", "tasks": "tasks.yaml", "dry_run": True},
     "place": {"network": "net", "output": "placed-FACE.json"},
     "prices": {"plan": "day.json", "network": "net"},
@@ -127,6 +128,9 @@ class Ground:
             (self.root / "upgrades.csv").write_text("link,kind,price_cny\nl0024337,bypass,1000\n", "utf-8")
         if operation == "submit":
             (self.root / "tasks.yaml").write_text(TASK, "utf-8")
+        if operation == "learn":
+            finished = "job,server,hours,finished_at\nbatch,p000003,2.5,2026-01-31T12:00+08:00\n"
+            (self.root / "finished.csv").write_text(finished, "utf-8")
         if operation == "approve":
             Box(str(self.root / question["box"]), lambda *_: "", make=True).close()
         if operation in ("policy_record", "policy_prove", "policy_verify"):

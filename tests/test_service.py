@@ -129,6 +129,7 @@ def test_no_path_of_any_operation_leaves_the_served_folder(name: str, writer: Cl
         "measured",
         "day",
         "tasks",
+        "finished",
     )
     # What some are told of a plan is its id.
     ids = ("plan",) if name in ("approve", "heal_explain") else ()

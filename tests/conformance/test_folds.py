@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from karez.detect import ears
 from karez.detect.ears import Ears
 from karez.loop import budget
+from karez.measure import speeds
 from karez.record import ledger
 from karez.twin import Table, Twin
 from karez.twin.fold import Events, Fold, freeze, occurrence, thaw
@@ -65,7 +66,22 @@ def _ledger(draw: st.DrawFn, count: int) -> Events:
     return {**asked, "at_s": _times(draw, count)}
 
 
-CASES = {"budget": Case(budget.FOLD, _requests), "ledger": Case(ledger.FOLD, _ledger)}
+def _finished(draw: st.DrawFn, count: int) -> Events:
+    times = draw(st.lists(st.sampled_from([0.01, 0.7, 1.0, 1.3, 50.0]), min_size=count, max_size=count))
+    named = {name: _names(draw, count) for name in ("model", "told", "chip")}
+    return {
+        "at_s": _times(draw, count),
+        "kind": texts(["batch"] * count),
+        **named,
+        "times": np.array(times, np.float64),
+    }
+
+
+CASES = {
+    "budget": Case(budget.FOLD, _requests),
+    "ledger": Case(ledger.FOLD, _ledger),
+    "speeds": Case(speeds.FOLD, _finished),
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -50,7 +50,7 @@ GROUPS = {
         "report",
     ),
     "Plans": ("plan_coverage", "plan_upgrades", "plan_check", "plan_diff", "order", "steer"),
-    "Jobs": ("submit", "place", "prices", "explain", "assign", "chips", "estimate"),
+    "Jobs": ("submit", "place", "prices", "explain", "learn", "assign", "chips", "estimate"),
     "Rules on data": (
         "policy_ask",
         "policy_explain",

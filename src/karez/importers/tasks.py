@@ -22,15 +22,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from karez.errors import InputError, Problem
+from karez.importers.moments import moment_s
 from karez.importers.report import extra
 from karez.twin import Twin, schema
 from karez.twin.schema import Value
-from karez.twin.store import LAST_S
 from karez.twin.table import strings
 from karez.units import S_PER_H, US_PER_MS
 
@@ -332,16 +332,10 @@ def _number(times: float) -> Callable[[object], float]:
 def _moment(found: object) -> float:
     """A moment (Unix time); one without an offset is in UTC, as everywhere."""
     try:
-        told = datetime.fromisoformat(found) if isinstance(found, str) else found
-    except ValueError:
-        told = None
-    if isinstance(told, date) and not isinstance(told, datetime):
-        told = datetime(told.year, told.month, told.day)
-    if isinstance(told, datetime):
-        at_s = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
-        if 0.0 <= at_s <= LAST_S:
-            return at_s
-    raise _Refused("is no moment of the years 1970 to 9999", "write it as 2026-01-31T12:00:00+08:00")
+        # YAML itself makes moments of some.
+        return moment_s(found.isoformat() if isinstance(found, date) else found if isinstance(found, str) else "")
+    except ValueError as error:
+        raise _Refused("is no moment of the years 1970 to 9999", "write it as 2026-01-31T12:00:00+08:00") from error
 
 
 def _names(found: object) -> str:

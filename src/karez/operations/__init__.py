@@ -385,6 +385,16 @@ class SubmitQuestion(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: Annotated[bool, Meta(description="check and show, write nothing")] = False
 
 
+class LearnQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast jobs turned out to be, learned from a list of finished ones; plans go by it from then on."""
+
+    network: Network
+    finished: Annotated[
+        PathName, Meta(description="CSV of finished jobs with columns job, server, hours and finished_at")
+    ]
+    dry_run: Annotated[bool, Meta(description="show what would be learned, write nothing")] = False
+
+
 class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Where and when every job of a day should run, near the least that any plan can cost, with a proof.
 
@@ -880,6 +890,7 @@ OPERATIONS = {
         Operation("place", "where and when a day of jobs should run, proven", PlaceQuestion, writes=True),
         Operation("prices", "what is scarce in a planned day, and what to build", PricesQuestion),
         Operation("explain", "why a job runs there, and what would start it sooner", ExplainQuestion),
+        Operation("learn", "how fast jobs turned out to be, from finished ones", LearnQuestion, writes=True),
         Operation("assign", "where one job should run, now", AssignQuestion, writes=True),
         Operation("chips", "chips that are known, with their sources", ChipsQuestion),
         Operation("estimate", "what a model takes on chips, and how sure", EstimateQuestion),

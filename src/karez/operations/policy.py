@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from karez.errors import InputError, Problem
+from karez.importers import moments
 from karez.measure import policy
 from karez.measure.policy import costs
 from karez.operations.networks import given_rows, load_living, now_s, provenance
@@ -51,11 +52,10 @@ def moment_s(at: str) -> float:
     if not at:
         return now_s()
     try:
-        found = dt.datetime.fromisoformat(at)
+        at_s = moments.moment_s(at)
     except ValueError as error:
-        raise InputError.of("at", f"is {at!r}, no moment", DAY_FIX) from error
-    at_s = (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
-    if not 0.0 <= at_s <= LAST_S - 86_400.0:
+        raise InputError.of("at", f"is {at!r}, {error}", DAY_FIX) from error
+    if at_s > LAST_S - 86_400.0:
         raise InputError.of("at", f"is {at!r}, not of the years 1970 to 9999", DAY_FIX)
     return at_s
 

@@ -112,7 +112,7 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
         raise InputError(problems)
     for_, _ = when.waits(twin)
     every = np.arange(len(twin["jobs"]))
-    own, takes_h = when.windows(twin, ask, every), _hours(twin, every)
+    own, takes_h = when.windows(twin, ask, every), usual_hours(twin, every)
     runs_on = _runs_on(twin, ask, takes_h, own)
     jobs, later, before = _planned(world, own, runs_on, for_)
     own, takes_h, runs_on = when.Windows(own.opens[jobs], own.closes[jobs]), takes_h[jobs], runs_on[jobs]
@@ -203,7 +203,7 @@ def _network(world: World, ask: Ask) -> tuple[Ways, tuple[Array, Array]]:
     return ways(world, begins, to, figures=ask.figures), (mains, homes)
 
 
-def _hours(twin: Twin, jobs: Array) -> Array:
+def usual_hours(twin: Twin, jobs: Array) -> Array:
     """Hours that each job takes on the chip it is told for, with what training loses to failures."""
     table = twin["jobs"]
     hours = table["hours"][jobs]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from karez.measure import policy
+from karez.measure import policy, speeds
 from karez.measure.chips import Kind, in_groups, job_gb
 from karez.measure.policy import costs
 from karez.plan.day.ask import Ask
@@ -23,6 +23,7 @@ from karez.twin.table import Array, strings, text
 from karez.units import S_PER_H
 
 KINDS: tuple[Kind, ...] = ("training", "batch", "online")
+KIND_NAMES = np.array(sorted(KINDS), "S")
 
 
 class Keys(NamedTuple):
@@ -116,7 +117,9 @@ def rules_of(
         found = near[:, columns] if len(network.to) else np.full((len(start), len(site)), np.inf)
         return np.where((site >= 0)[None, :], found, np.inf)
 
-    speed, slowest_ms, work = _works(twin, jobs)
+    (models, kinds, told), work = _works(twin, jobs)
+    speed, slowest_ms = _estimated(twin, models, kinds, told)
+    speed = speed * speeds.times(twin, world[speeds.TABLE], KIND_NAMES[kinds], models, told)
     mode, law = _laws(world, ask, jobs, runs_on, packs)
     source, sources = _sources(twin, jobs, us(of_provinces))
     table = twin["jobs"]
@@ -146,29 +149,43 @@ def _of_servers(of_chips: Array, chip: Array) -> Array:
     return np.where(chip >= 0, of_chips[:, chip], np.nan)
 
 
-def _works(twin: Twin, jobs: Array) -> tuple[Array, Array, Array]:
-    """Speed of each work on each chip of the twin, the time of a token (ms) there, and the work of each job.
+def speeds_of(twin: Twin, jobs: Array, chips: Array) -> Array:
+    """How fast each job (row) is estimated to run on a chip (row beside it), against the one that hours are told for.
 
-    A work is a model, a kind of job and the chip that it is told for.
+    0 where it is not known.
     """
-    table = twin["jobs"]
+    (models, kinds, told), work = _works(twin, jobs)
+    speed, _ = _estimated(twin, models, kinds, told)
+    return np.where(chips >= 0, speed[work, chips], 0.0) if speed.shape[1] else np.zeros(len(jobs))
+
+
+def _works(twin: Twin, jobs: Array) -> tuple[Array, Array]:
+    """Works, a column each: the row of a model, a kind of job (in KIND_NAMES), the chip (row) that it is told for.
+
+    And the work of each job.
+    """
     model, told = (twin.resolve("jobs", name)[jobs] for name in ("model", "chip"))
-    kind = np.searchsorted(np.array(sorted(KINDS), "S"), table["kind"][jobs])
+    kind = np.searchsorted(KIND_NAMES, twin["jobs"]["kind"][jobs])
     rows, work = np.unique(np.stack([model, kind, told]), axis=1, return_inverse=True)
-    speed, slowest = np.ones((2, rows.shape[1], len(twin["chips"])))
+    return rows, work.ravel()
+
+
+def _estimated(twin: Twin, model: Array, kind: Array, told: Array) -> tuple[Array, Array]:
+    """Speed of each work on each chip of the twin, and the time of a token (ms) there."""
+    speed, slowest = np.ones((2, len(model), len(twin["chips"])))
     for at, name in enumerate(sorted(KINDS)):
-        here = np.flatnonzero(rows[1] == at)
+        here = np.flatnonzero(kind == at)
         if len(here) and len(twin["chips"]):
-            models, back = np.unique(rows[0, here], return_inverse=True)
+            models, back = np.unique(model[here], return_inverse=True)
             found = in_groups(twin, models, name)
             each = found.tokens_per_s[back]
-            reference = each[np.arange(len(here)), np.maximum(rows[2, here], 0)]
+            reference = each[np.arange(len(here)), np.maximum(told[here], 0)]
             compared = np.nan_to_num(each / reference[:, None])
             # The chip that is named is as fast as itself, figures or not; and where none is named, all are alike.
-            compared[np.arange(len(here)), np.maximum(rows[2, here], 0)] = 1.0
-            speed[here] = np.where((rows[2, here] >= 0)[:, None], compared, 1.0)
+            compared[np.arange(len(here)), np.maximum(told[here], 0)] = 1.0
+            speed[here] = np.where((told[here] >= 0)[:, None], compared, 1.0)
             slowest[here] = found.high_ms[back]
-    return speed, slowest, work.ravel()
+    return speed, slowest
 
 
 def _laws(

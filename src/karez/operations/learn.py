@@ -1,0 +1,216 @@
+"""How fast jobs turned out to be, learned from a list of those that are finished."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from karez.errors import InputError, Problem
+from karez.importers.moments import moment_s
+from karez.measure import speeds
+from karez.operations import Answer, LearnQuestion
+from karez.operations.networks import counted, given_rows, load, now_s, provenance
+from karez.plan.day.pose import usual_hours
+from karez.plan.day.rules import speeds_of
+from karez.twin import Table, Twin, World, store
+from karez.twin.table import Array, strings, texts
+
+COLUMNS = ("job", "server", "hours", "finished_at")
+MOMENT_FIX = "write it as 2026-01-31T12:00:00+08:00"
+ONLINE, UNKNOWN, LEARNED = "online", "of chips without figures", "learned before"
+
+
+class LearnedSpeed(msgspec.Struct, frozen=True, kw_only=True):
+    """A work on a chip: jobs that were learned from now and in all, and how many times as fast as estimated it is.
+
+    `told` is the chip that hours are told for.
+    """
+
+    kind: str
+    model: str
+    told: str
+    chip: str
+    jobs: int
+    jobs_in_all: int
+    times_before: float
+    times: float
+
+
+class LearnAnswer(Answer, frozen=True, kw_only=True):
+    """What was learned; how far off (median share of hours) estimates were, and what was believed before each job.
+
+    `left_out` says what nothing was learned from; the revision is 0 where none was written.
+    """
+
+    jobs: int
+    off_by_estimate_share: float
+    off_as_believed_share: float
+    speeds: tuple[LearnedSpeed, ...]
+    left_out: tuple[str, ...]
+    revision: int
+
+
+class _Finished(NamedTuple):
+    """Finished jobs in the order of their end: rows of jobs and of servers, hours that each took, its end (Unix, s)."""
+
+    job: Array
+    server: Array
+    hours: Array
+    at_s: Array
+
+
+def run(question: LearnQuestion) -> LearnAnswer:
+    """The network's newest revision with what finished jobs teach, as a new one.
+
+    Raises:
+        InputError: the network or the file cannot be read, or rows of it name what is not there.
+    """
+    world, revision = load(question.network)
+    before, file = world[speeds.TABLE], Path(question.finished).name
+    events, left_out = _events(world, _finished(question.finished, world.intended, file), before)
+    after, outputs = speeds.FOLD.step(before, events, max(now_s(), float(events["at_s"].max(initial=0.0))))
+    number = revision.number
+    if not question.dry_run and len(events["at_s"]):
+        number = store.save(
+            world.intended.replace(after),
+            Path(question.network),
+            at_s=now_s(),
+            note=f"learn {file}",
+            source=revision.source,
+            synthetic=revision.synthetic,
+        ).number
+    learned = _speeds(before, after, events)
+    by_estimate, as_believed = _off(np.log(events["times"])), _off(outputs["off"])
+    kept = "nothing written" if question.dry_run or not learned else f"kept as revision {number}"
+    return LearnAnswer(
+        headline=f"{_headline(learned, by_estimate, as_believed)}; {kept}"
+        f"{' (synthetic network)' if revision.synthetic else ''}",
+        citation=provenance(revision),
+        jobs=len(events["at_s"]),
+        off_by_estimate_share=by_estimate,
+        off_as_believed_share=as_believed,
+        speeds=learned,
+        left_out=left_out,
+        revision=0 if question.dry_run or not learned else number,
+    )
+
+
+def _headline(learned: tuple[LearnedSpeed, ...], by_estimate: float, as_believed: float) -> str:
+    if not learned:
+        return "Nothing learned"
+    most = max(learned, key=lambda one: abs(np.log(one.times)))
+    number = counted(sum(one.jobs for one in learned), "finished job")
+    how = f"{most.times:.2f} times as fast as estimated"
+    return (
+        f"Learned from {number}: {most.model} ({most.kind}) runs {how} on {most.chip}; estimates were off by "
+        f"{100 * by_estimate:.0f} % of the hours, what was believed before each job by {100 * as_believed:.0f} %"
+    )
+
+
+def _off(logs: Array) -> float:
+    """How far off the hours of half of the jobs were, as a share."""
+    return float(np.median(np.expm1(np.abs(logs)))) if len(logs) else 0.0
+
+
+def _finished(path: str, twin: Twin, file: str) -> _Finished:
+    """The jobs of a file.
+
+    Raises:
+        InputError: it cannot be read, lacks columns, or rows name what is not there or say what cannot be.
+    """
+    rows, problems = given_rows(path), list[Problem]()
+    columns = set(rows[0][1]) if rows else set()
+    if missing := [name for name in COLUMNS if name not in columns]:
+        fix = f"name the columns {', '.join(COLUMNS)} in the first line"
+        raise InputError.of(file, f"has no column {', '.join(missing)}", fix)
+    found = list[tuple[int, int, float, float]]()
+    for label, row in rows:
+        cells = {name: (row[name] or "").strip() for name in COLUMNS}
+        try:
+            found.append(_read(cells, twin))
+        except ValueError as error:
+            what, fix = error.args
+            problems.append(Problem(f"{file}, {label}", what, fix))
+    if problems:
+        raise InputError(problems)
+    columns_of = np.array(found, float).reshape(-1, 4)
+    job, server, hours, at_s = columns_of[np.argsort(columns_of[:, 3], kind="stable")].T
+    return _Finished(job.astype(int), server.astype(int), hours, at_s)
+
+
+def _read(cells: dict[str, str], twin: Twin) -> tuple[int, int, float, float]:
+    """A row of the file: rows of the job and of the server, hours, end.
+
+    Raises:
+        ValueError: what is wrong, and what to do.
+    """
+    job, server = cells["job"], cells["server"]
+    for table, name in (("jobs", job), ("servers", server)):
+        if not twin[table].has(name):
+            raise ValueError(f"there is no {table[:-1]} {name!r} in the network", "correct the name")
+    try:
+        hours = float(cells["hours"])
+    except ValueError:
+        hours = np.nan
+    if not 0.0 < hours < np.inf:
+        raise ValueError(f"hours are {cells['hours']!r}", "write a number above zero")
+    try:
+        at_s = moment_s(cells["finished_at"])
+    except ValueError as error:
+        raise ValueError(f"finished_at is {cells['finished_at']!r}, {error}", MOMENT_FIX) from error
+    return int(twin["jobs"].rows([job])[0]), int(twin["servers"].rows([server])[0]), hours, at_s
+
+
+def _events(world: World, finished: _Finished, known: Table) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """What is learned from, as events of the fold, and what is left out."""
+    twin = world.intended
+    table, chip = twin["jobs"], twin.resolve("servers", "chip")[finished.server]
+    kind = table["kind"][finished.job]
+    # Hours say nothing of the speed of work that runs from one hour to another, whatever there is to do.
+    expected_h = usual_hours(twin, finished.job) / speeds_of(twin, finished.job, chip)
+    reasons = {
+        ONLINE: kind == b"online",
+        UNKNOWN: ~(expected_h > 0) | ~np.isfinite(expected_h),
+        LEARNED: finished.at_s <= known["until_s"].max(initial=-np.inf),
+    }
+    good, left_out = np.ones(len(kind), bool), list[str]()
+    for reason, rows in reasons.items():
+        if number := int((rows & good).sum()):
+            left_out.append(f"{counted(number, 'job')} {reason}")
+        good &= ~rows
+    rows = finished.job[good]
+    events = {
+        "at_s": finished.at_s[good],
+        "kind": kind[good],
+        "model": table["model"][rows],
+        "told": table["chip"][rows],
+        "chip": texts(strings(twin["servers"]["chip"][finished.server[good]])),
+        "times": expected_h[good] / finished.hours[good],
+    }
+    return events, tuple(left_out)
+
+
+def _speeds(before: Table, after: Table, events: dict[str, Array]) -> tuple[LearnedSpeed, ...]:
+    """What is believed of the works on chips that were learned about."""
+    names = zip(*(strings(events[part]) for part in speeds.NAMED), strict=True)
+    number = Counter("/".join(parts) for parts in names)
+    was = dict(zip(strings(before.ids), speeds.believed(before).tolist(), strict=True))
+    now = dict(zip(strings(after.ids), speeds.believed(after).tolist(), strict=True))
+    rows = after.records(after.rows(list(number)))
+    return tuple(
+        LearnedSpeed(
+            kind=str(row["kind"]),
+            model=str(row["model"]),
+            told=str(row["told"]),
+            chip=str(row["chip"]),
+            jobs=number[str(row["id"])],
+            jobs_in_all=int(row["jobs"]),
+            times_before=was.get(str(row["id"]), 1.0),
+            times=now[str(row["id"])],
+        )
+        for row in rows
+    )
