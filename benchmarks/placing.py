@@ -34,8 +34,8 @@ SEEDS = (1, 2, 3)
 GAPS, CPU_BAR_S = (("jobs-100k", 28.0, 0.015), ("jobs-10k", 28.0, 0.04)), 30.0
 MEMORY_BAR_GB = 3.0
 HABIT_BARS = {"one at a time, cheapest": 0.10, "nearest first": 0.25}
-# Planning again: sites that are lost, each alone; tries of exchange, and bars. Jobs one by one: how many a call, bars.
-SITES_LOST, MENDING_TRIES, REPLAN_BAR_S, WARM_BAR = 3, 2_000, 2.0, 0.02
+# Planning again: sites, and links, that are lost, each alone; and bars. Jobs one by one: how many a call, and bars.
+SITES_LOST, LINKS_LOST, REPLAN_BAR_S, WARM_BAR = 3, 2, 2.0, 0.02
 AT_ONCE, LIVE_BAR, P99_BAR_US = 1_000, 50_000.0, 200.0
 MACHINE_CHIPS, FIT_BAR = 8, 0.98
 # Where distance is all that counts: for the price of a GB, for each hour later, and for not being served.
@@ -182,7 +182,6 @@ def _going_on(name: str) -> Iterator[Figure]:
     for what, left in _losses(made, whole):
         before_s = time.process_time()
         warm = whole.after(left)
-        warm.exchange(MENDING_TRIES, SEEDS[0])
         took_s = time.process_time() - before_s
         said = check.checked(left, merged(warm))
         cold = check.checked(left, solved(left, limit_s=GAPS[0][1], seconds=_clock()).chosen)
@@ -190,6 +189,8 @@ def _going_on(name: str) -> Iterator[Figure]:
         yield figure(f"{lost}: CPU to plan again", took_s, "s", REPLAN_BAR_S)
         yield figure(f"{lost}: limits passed", len(said.problems), "", 0.0)
         yield figure(f"{lost}: above a plan made from nothing", said.cny / cold.cny - 1, "share", WARM_BAR)
+        moved = (warm.best.arm != whole.best.arm) | (warm.best.start != whole.best.start)
+        yield figure(f"{lost}: jobs that go to another place or hour, or nowhere", float(moved.mean()), "share")
     jobs = np.random.default_rng(SEEDS[0]).permutation(whole.best.job)
     live, each_s = Live.of(whole), list[float]()
     before_s = time.process_time()
@@ -211,15 +212,23 @@ def _going_on(name: str) -> Iterator[Figure]:
 
 
 def _losses(made: Nation, whole: Whole) -> Iterator[tuple[str, Program]]:
-    """The program without one of some sites, the busiest of all among them, and without the busiest link."""
+    """The program without one of some sites, or one of some links, the busiest of each among them."""
     program, used = whole.menus.program, used_of(whole.menus.program, whole.best)
     chip_hours = np.bincount(program.pools.site, used.chips.sum(axis=1))
-    by_chance = np.random.default_rng(SEEDS[0]).choice(len(chip_hours), SITES_LOST, replace=False).tolist()
-    named = [(f"site {site}, drawn by chance,", site) for site in by_chance]
-    for what, site in (*named, ("the busiest site", int(np.argmax(chip_hours)))):
+    gb, random = used.gb_over.sum(axis=1), np.random.default_rng(SEEDS[0])
+    for what, site in _lost(random, chip_hours, SITES_LOST):
         share = chip_hours[site] / chip_hours.sum()
-        yield f"{what} with {100 * share:.1f} % of all chip-hours", _without_site(program, site)
-    yield "the busiest link", _without_link(made, program, int(np.argmax(used.gb_over.sum(axis=1))))
+        yield f"site {what} with {100 * share:.1f} % of all chip-hours", _without_site(program, site)
+    for what, link in _lost(random, gb, LINKS_LOST):
+        share = gb[link] / gb.sum()
+        yield f"link {what} with {100 * share:.1f} % of all that links carry", _without_link(made, program, link)
+
+
+def _lost(random: np.random.Generator, used: Array, number: int) -> list[tuple[str, int]]:
+    """So many rows drawn by chance, and the one of which most is used."""
+    by_chance = random.choice(len(used), number, replace=False).tolist()
+    most = int(np.argmax(used))
+    return [*((f"{row}, drawn by chance,", row) for row in by_chance), (f"{most}, the busiest,", most)]
 
 
 def _without_site(program: Program, site: int) -> Program:

@@ -109,15 +109,17 @@ class Whole:
         return value
 
     def after(self, program: Program) -> Whole:
-        """The plan for a program with the same jobs and menus but other limits: who still fits in stays."""
+        """The plan for a program with the same jobs and menus but other limits.
+
+        Jobs stay where they are if there is room when it is their turn. The hardest to place come first, so those who
+        lost their place take that of others who find one more easily.
+        """
         menus = self.menus._replace(program=program, most_chips=program.pools.chips.max(axis=1, initial=0))
         found = cheapest(menus, sums_of(program, self.prices), self.found)
         placed = Placed(self.best.job, self.best.arm.copy(), self.best.start.copy())
         order = np.argsort(-self.late, kind="stable")
         room, sums = room_of(program, None), sums_of(program, self.prices)
-        floor = floor_of(room)
-        _keep(order, program.pools, program.routes, program.jobs, program.arms, program.loads, placed, room, floor)
-        fill(menus, sums, self.wanted, self.work, order[placed.arm[order] < 0], placed, room, floor)
+        fill(menus, sums, self.wanted, self.work, order, placed, room, floor_of(room))
         return replace(self, menus=menus, found=found, best=placed, cny=value_of(program, placed))
 
     def exchange(self, tries: int, seed: int) -> None:
@@ -161,7 +163,7 @@ def _runs(of: Array, rows: Array, count: int) -> Runs:
 def fill(
     menus: Sorted, sums: Sums, wanted: Wanted, work: Array, order: Array, placed: Placed, room: Used, floor: Array
 ) -> Array:
-    """Place jobs (positions in `placed`) in this order and take what they use off the room.
+    """Place jobs (positions in `placed`) in this order, where they are if they can; take what they use off the room.
 
     `floor` is the room of each pool in its fullest hour and in its emptiest. Returns what each costs under the prices
     of `sums` (CNY), in the order of `placed`.
@@ -388,29 +390,20 @@ def _search(
 
 
 @njit(cache=True)
-def _keep(
-    order: Array, pools: Pools, routes: Routes, jobs: Jobs, arms: Array, loads: Array, placed: Placed, room: Used,
-    floor: Array,
-) -> None:  # fmt: skip
-    """Leave jobs in their places, in this order, as long as there is room; the others have none then."""
-    for one in order:
-        job, arm, start = placed.job[one], placed.arm[one], placed.start[one]
-        if arm >= 0 and not _fits(job, arm, start, pools, routes, jobs, arms, loads, room):
-            placed.arm[one] = -1
-        elif arm >= 0:
-            _take(job, arm, start, 1.0, pools, routes, jobs, arms, loads, room, floor)
-
-
-@njit(cache=True)
 def _fill(
     order: Array, work: Array, pools: Pools, routes: Routes, jobs: Jobs, menus: Array, arms: Array, loads: Array,
     least: Array, sums: Sums, wanted: Wanted, placed: Placed, cny: Array, room: Used, floor: Array,
 ) -> None:  # fmt: skip
-    """Place jobs in this order; `cny` is what each costs under prices."""
+    """Place jobs in this order, those that have a place where they are if there is room; `cny`: each under prices."""
     of_job, of_arm, of_start, dear = placed.job, placed.arm, placed.start, jobs.unserved_cny
     first, wanted_arm, wanted_start, wanted_cny = wanted.starts, wanted.arm, wanted.start, wanted.cny
     for one in order:
         job = of_job[one]
+        arm, start = of_arm[one], of_start[one]
+        if arm >= 0 and _fits(job, arm, start, pools, routes, jobs, arms, loads, room):
+            cny[one] = option_cny(job, arm, start, jobs, arms, loads, sums)
+            _take(job, arm, start, 1.0, pools, routes, jobs, arms, loads, room, floor)
+            continue
         cny[one], arm, start = dear[job], -1, 0
         for at in range(first[job], first[job + 1]):
             arm_of, start_of = wanted_arm[at], wanted_start[at]
