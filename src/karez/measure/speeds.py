@@ -15,7 +15,7 @@ import numpy as np
 
 from karez.twin import Table, Twin
 from karez.twin.fold import Events, Fold
-from karez.twin.table import Array, resolve, texts
+from karez.twin.table import Array, resolve, strings, texts
 
 TABLE = "speed_series"
 # What is left of all before when one more job is learned from, and for how many jobs the estimate counts.
@@ -36,7 +36,7 @@ def step(state: Table, events: Events, at_s: float) -> tuple[Table, Events]:
     """
     if len(events["at_s"]) and events["at_s"].max() > at_s:
         raise ValueError("a job is from the future")
-    names = texts(b"/".join(parts).decode() for parts in zip(*(events[part].tolist() for part in NAMED), strict=True))
+    names = ids_of(events)
     unknown = np.flatnonzero(~np.isin(names, state.ids))
     new, first = np.unique(names[unknown], return_index=True)
     if len(new):
@@ -44,9 +44,10 @@ def step(state: Table, events: Events, at_s: float) -> tuple[Table, Events]:
         state = state.add(begins | {part: events[part][unknown[first]] for part in NAMED})
     rows = state.rows(names)
     jobs, weight, log_sum, until_s = (state[column].copy() for column in ("jobs", "weight", "log_sum", "until_s"))
-    told, off = np.clip(np.log(events["times"]), -np.log(MOST_TIMES), np.log(MOST_TIMES)), np.empty(len(rows))
+    log, off = np.log(events["times"]), np.empty(len(rows))
+    told = np.clip(log, -np.log(MOST_TIMES), np.log(MOST_TIMES))
     for event, row in enumerate(rows.tolist()):
-        off[event] = told[event] - log_sum[row] / (weight[row] + PRIOR_JOBS)
+        off[event] = log[event] - log_sum[row] / (weight[row] + PRIOR_JOBS)
         jobs[row] += 1
         weight[row] = KEPT_SHARE * weight[row] + 1.0
         log_sum[row] = KEPT_SHARE * log_sum[row] + told[event]
@@ -57,6 +58,17 @@ def step(state: Table, events: Events, at_s: float) -> tuple[Table, Events]:
 
 
 FOLD = Fold(TABLE, step)
+
+
+def ids_of(events: Events) -> Array:
+    """The row of the state that each event is of."""
+    parts = ([_escaped(one) for one in strings(events[part])] for part in NAMED)
+    return texts("/".join(names) for names in zip(*parts, strict=True))
+
+
+def _escaped(name: str) -> str:
+    """A name without the sign that stands between names."""
+    return name.replace("%", "%25").replace("/", "%2F")
 
 
 def believed(state: Table) -> Array:

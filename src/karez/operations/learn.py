@@ -21,7 +21,12 @@ from karez.twin.table import Array, strings, texts
 
 COLUMNS = ("job", "server", "hours", "finished_at")
 MOMENT_FIX = "write it as 2026-01-31T12:00:00+08:00"
-ONLINE, UNKNOWN, LEARNED = "online", "of chips without figures", "learned before"
+NOT_THERE, ONLINE = "of jobs or servers that are not in the network", "online"
+UNKNOWN, LEARNED = "of no hours or on chips without figures", "ended no later than the last that was learned there"
+# The row of what is not there.
+NONE = -1
+# Hours that a job may have taken.
+LEAST_H, MOST_H = 0.001, 1_000_000.0
 
 
 class LearnedSpeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +46,9 @@ class LearnedSpeed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LearnAnswer(Answer, frozen=True, kw_only=True):
-    """What was learned; how far off (median share of hours) estimates were, and what was believed before each job.
+    """What was learned; how far off estimates were, and what was believed before each job, at the median.
 
+    How far off is the longer of the hours and of what was expected, over the shorter, less one.
     `left_out` says what nothing was learned from; the revision is 0 where none was written.
     """
 
@@ -72,7 +78,7 @@ def run(question: LearnQuestion) -> LearnAnswer:
     world, revision = load(question.network)
     before, file = world[speeds.TABLE], Path(question.finished).name
     events, left_out = _events(world, _finished(question.finished, world.intended, file), before)
-    after, outputs = speeds.FOLD.step(before, events, max(now_s(), float(events["at_s"].max(initial=0.0))))
+    after, outputs = speeds.FOLD.step(before, events, now_s())
     number = revision.number
     if not question.dry_run and len(events["at_s"]):
         number = store.save(
@@ -106,32 +112,32 @@ def _headline(learned: tuple[LearnedSpeed, ...], by_estimate: float, as_believed
     number = counted(sum(one.jobs for one in learned), "finished job")
     how = f"{most.times:.2f} times as fast as estimated"
     return (
-        f"Learned from {number}: {most.model} ({most.kind}) runs {how} on {most.chip}; estimates were off by "
-        f"{100 * by_estimate:.0f} % of the hours, what was believed before each job by {100 * as_believed:.0f} %"
+        f"Learned from {number}: {most.model} ({most.kind}) runs {how} on {most.chip}; hours were off by "
+        f"{100 * by_estimate:.0f} % from estimates, by {100 * as_believed:.0f} % from what was believed before each job"
     )
 
 
 def _off(logs: Array) -> float:
-    """How far off the hours of half of the jobs were, as a share."""
+    """How far off the hours of half of the jobs were at most, as a share."""
     return float(np.median(np.expm1(np.abs(logs)))) if len(logs) else 0.0
 
 
 def _finished(path: str, twin: Twin, file: str) -> _Finished:
-    """The jobs of a file.
+    """The jobs of a file; NONE where the network has no such job or server.
 
     Raises:
         InputError: it cannot be read, lacks columns, or rows name what is not there or say what cannot be.
     """
-    rows, problems = given_rows(path), list[Problem]()
+    rows, problems, latest_s = given_rows(path), list[Problem](), now_s()
     columns = set(rows[0][1]) if rows else set()
-    if missing := [name for name in COLUMNS if name not in columns]:
+    if rows and (missing := [name for name in COLUMNS if name not in columns]):
         fix = f"name the columns {', '.join(COLUMNS)} in the first line"
         raise InputError.of(file, f"has no column {', '.join(missing)}", fix)
     found = list[tuple[int, int, float, float]]()
     for label, row in rows:
         cells = {name: (row[name] or "").strip() for name in COLUMNS}
         try:
-            found.append(_read(cells, twin))
+            found.append(_read(cells, twin, latest_s))
         except ValueError as error:
             what, fix = error.args
             problems.append(Problem(f"{file}, {label}", what, fix))
@@ -142,62 +148,67 @@ def _finished(path: str, twin: Twin, file: str) -> _Finished:
     return _Finished(job.astype(int), server.astype(int), hours, at_s)
 
 
-def _read(cells: dict[str, str], twin: Twin) -> tuple[int, int, float, float]:
+def _read(cells: dict[str, str], twin: Twin, latest_s: float) -> tuple[int, int, float, float]:
     """A row of the file: rows of the job and of the server, hours, end.
 
     Raises:
         ValueError: what is wrong, and what to do.
     """
-    job, server = cells["job"], cells["server"]
-    for table, name in (("jobs", job), ("servers", server)):
-        if not twin[table].has(name):
-            raise ValueError(f"there is no {table[:-1]} {name!r} in the network", "correct the name")
     try:
         hours = float(cells["hours"])
     except ValueError:
         hours = np.nan
-    if not 0.0 < hours < np.inf:
-        raise ValueError(f"hours are {cells['hours']!r}", "write a number above zero")
+    if not LEAST_H <= hours <= MOST_H:
+        raise ValueError(f"hours are {cells['hours']!r}", f"write a number from {LEAST_H} to {MOST_H:.0f}")
     try:
         at_s = moment_s(cells["finished_at"])
     except ValueError as error:
         raise ValueError(f"finished_at is {cells['finished_at']!r}, {error}", MOMENT_FIX) from error
-    return int(twin["jobs"].rows([job])[0]), int(twin["servers"].rows([server])[0]), hours, at_s
+    if at_s > latest_s:
+        raise ValueError(f"finished_at is {cells['finished_at']!r}, which is still to come", MOMENT_FIX)
+    return _row(twin, "jobs", cells["job"]), _row(twin, "servers", cells["server"]), hours, at_s
+
+
+def _row(twin: Twin, table: str, name: str) -> int:
+    return int(twin[table].rows([name])[0]) if twin[table].has(name) else NONE
 
 
 def _events(world: World, finished: _Finished, known: Table) -> tuple[dict[str, Array], tuple[str, ...]]:
     """What is learned from, as events of the fold, and what is left out."""
-    twin = world.intended
-    table, chip = twin["jobs"], twin.resolve("servers", "chip")[finished.server]
-    kind = table["kind"][finished.job]
-    # Hours say nothing of the speed of work that runs from one hour to another, whatever there is to do.
-    expected_h = usual_hours(twin, finished.job) / speeds_of(twin, finished.job, chip)
-    reasons = {
-        ONLINE: kind == b"online",
-        UNKNOWN: ~(expected_h > 0) | ~np.isfinite(expected_h),
-        LEARNED: finished.at_s <= known["until_s"].max(initial=-np.inf),
+    there = (finished.job >= 0) & (finished.server >= 0)
+    left_out = [f"{counted(int((~there).sum()), 'job')} {NOT_THERE}"] * (not there.all())
+    finished = _Finished(*(column[there] for column in finished))
+    twin, (job, server, hours, at_s) = world.intended, finished
+    table, servers = twin["jobs"], twin["servers"]
+    speed = speeds_of(twin, job, twin.resolve("servers", "chip")[server])
+    expected_h = np.divide(usual_hours(twin, job), speed, out=np.zeros(len(job)), where=speed > 0)
+    events = {
+        "at_s": at_s,
+        "kind": table["kind"][job],
+        "model": table["model"][job],
+        "told": table["chip"][job],
+        "chip": texts(strings(servers["chip"][server])),
+        "times": expected_h / hours,
     }
-    good, left_out = np.ones(len(kind), bool), list[str]()
+    last_s = dict(zip(known.ids.tolist(), known["until_s"].tolist(), strict=True))
+    learned_s = np.array([last_s.get(one, -np.inf) for one in speeds.ids_of(events).tolist()])
+    reasons = {
+        # Hours say nothing of the speed of work that runs from one hour to another, whatever there is to do.
+        ONLINE: events["kind"] == b"online",
+        UNKNOWN: expected_h <= 0,
+        LEARNED: at_s <= learned_s,
+    }
+    good = np.ones(len(job), bool)
     for reason, rows in reasons.items():
         if number := int((rows & good).sum()):
             left_out.append(f"{counted(number, 'job')} {reason}")
         good &= ~rows
-    rows = finished.job[good]
-    events = {
-        "at_s": finished.at_s[good],
-        "kind": kind[good],
-        "model": table["model"][rows],
-        "told": table["chip"][rows],
-        "chip": texts(strings(twin["servers"]["chip"][finished.server[good]])),
-        "times": expected_h[good] / finished.hours[good],
-    }
-    return events, tuple(left_out)
+    return {name: column[good] for name, column in events.items()}, tuple(left_out)
 
 
 def _speeds(before: Table, after: Table, events: dict[str, Array]) -> tuple[LearnedSpeed, ...]:
     """What is believed of the works on chips that were learned about."""
-    names = zip(*(strings(events[part]) for part in speeds.NAMED), strict=True)
-    number = Counter("/".join(parts) for parts in names)
+    number = Counter(strings(speeds.ids_of(events)))
     was = dict(zip(strings(before.ids), speeds.believed(before).tolist(), strict=True))
     now = dict(zip(strings(after.ids), speeds.believed(after).tolist(), strict=True))
     rows = after.records(after.rows(list(number)))

@@ -28,7 +28,7 @@ from karez.plan.day import hours as when
 from karez.plan.day.ask import Ask
 from karez.plan.day.menus import menus_of
 from karez.plan.day.pools import Offer, gb_in, gb_over, offer, tariffs_wrong
-from karez.plan.day.rules import ROWS, Keys, Rules, modes, rules_of
+from karez.plan.day.rules import ROWS, Keys, Rules, believed_hours, modes, rules_of
 from karez.plan.day.ways import Ways, ways
 from karez.plan.place import main_sites
 from karez.plan.placing.check import load_shares
@@ -112,7 +112,7 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
         raise InputError(problems)
     for_, _ = when.waits(twin)
     every = np.arange(len(twin["jobs"]))
-    own, takes_h = when.windows(twin, ask, every), usual_hours(twin, every)
+    own, takes_h = when.windows(twin, ask, every), believed_hours(world, every, usual_hours(twin, every))
     runs_on = _runs_on(twin, ask, takes_h, own)
     jobs, later, before = _planned(world, own, runs_on, for_)
     own, takes_h, runs_on = when.Windows(own.opens[jobs], own.closes[jobs]), takes_h[jobs], runs_on[jobs]
@@ -204,7 +204,7 @@ def _network(world: World, ask: Ask) -> tuple[Ways, tuple[Array, Array]]:
 
 
 def usual_hours(twin: Twin, jobs: Array) -> Array:
-    """Hours that each job takes on the chip it is told for, with what training loses to failures."""
+    """Hours that each job is told to take on the chip it is told for, with what training loses to failures."""
     table = twin["jobs"]
     hours = table["hours"][jobs]
     return np.asarray(np.where(table["kind"][jobs] == b"training", hours / effective_share(twin, jobs), hours))

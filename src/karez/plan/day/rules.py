@@ -117,9 +117,10 @@ def rules_of(
         found = near[:, columns] if len(network.to) else np.full((len(start), len(site)), np.inf)
         return np.where((site >= 0)[None, :], found, np.inf)
 
-    (models, kinds, told), work = _works(twin, jobs)
-    speed, slowest_ms = _estimated(twin, models, kinds, told)
-    speed = speed * speeds.times(twin, world[speeds.TABLE], KIND_NAMES[kinds], models, told)
+    works, work = _works(twin, jobs)
+    speed, slowest_ms = _estimated(twin, *works)
+    times, reference = _learned(world, *works)
+    speed = speed * times / reference[:, None]
     mode, law = _laws(world, ask, jobs, runs_on, packs)
     source, sources = _sources(twin, jobs, us(of_provinces))
     table = twin["jobs"]
@@ -149,13 +150,19 @@ def _of_servers(of_chips: Array, chip: Array) -> Array:
     return np.where(chip >= 0, of_chips[:, chip], np.nan)
 
 
+def believed_hours(world: World, jobs: Array, usual_h: Array) -> Array:
+    """Hours that jobs (rows) take where `speed` of the rules is 1, by what was learned; `usual_h`: by what is told."""
+    works, work = _works(world.intended, jobs)
+    return np.asarray(usual_h / _learned(world, *works)[1][work])
+
+
 def speeds_of(twin: Twin, jobs: Array, chips: Array) -> Array:
     """How fast each job (row) is estimated to run on a chip (row beside it), against the one that hours are told for.
 
     0 where it is not known.
     """
-    (models, kinds, told), work = _works(twin, jobs)
-    speed, _ = _estimated(twin, models, kinds, told)
+    works, work = _works(twin, jobs)
+    speed, _ = _estimated(twin, *works)
     return np.where(chips >= 0, speed[work, chips], 0.0) if speed.shape[1] else np.zeros(len(jobs))
 
 
@@ -168,6 +175,21 @@ def _works(twin: Twin, jobs: Array) -> tuple[Array, Array]:
     kind = np.searchsorted(KIND_NAMES, twin["jobs"]["kind"][jobs])
     rows, work = np.unique(np.stack([model, kind, told]), axis=1, return_inverse=True)
     return rows, work.ravel()
+
+
+def _learned(world: World, model: Array, kind: Array, told: Array) -> tuple[Array, Array]:
+    """How many times as fast as estimated each work is on each chip, and on that which its hours are told for.
+
+    Where none is, that is the chip of the network on which it is most.
+    """
+    twin = world.intended
+    times = speeds.times(twin, world[speeds.TABLE], KIND_NAMES[kind], model, told)
+    there = np.unique(twin.resolve("servers", "chip"))
+    there = there[there >= 0]
+    if not len(there):
+        return times, np.ones(len(times))
+    named = times[np.arange(len(told)), np.maximum(told, 0)]
+    return times, np.where(told >= 0, named, times[:, there].max(axis=1))
 
 
 def _estimated(twin: Twin, model: Array, kind: Array, told: Array) -> tuple[Array, Array]:
