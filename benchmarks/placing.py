@@ -225,9 +225,10 @@ def _losses(made: Nation, whole: Whole) -> Iterator[tuple[str, Program]]:
 
 
 def _lost(random: np.random.Generator, used: Array, number: int) -> list[tuple[str, int]]:
-    """So many rows drawn by chance, and the one of which most is used."""
-    by_chance = random.choice(len(used), number, replace=False).tolist()
+    """So many rows of which something is used, drawn by chance, and the one of which most is."""
     most = int(np.argmax(used))
+    others = np.setdiff1d(np.flatnonzero(used > 0), [most])
+    by_chance = random.choice(others, number, replace=False).tolist()
     return [*((f"{row}, drawn by chance,", row) for row in by_chance), (f"{most}, the busiest,", most)]
 
 

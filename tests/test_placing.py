@@ -177,22 +177,17 @@ def test_after_a_site_is_lost_the_plan_goes_on_within_its_limits() -> None:
     assert whole.cny < after.cny < left.unserved_cny
 
 
-def test_who_is_placed_stays_where_nothing_is_lost() -> None:
-    whole = whole_of(sorted_by_money(nation(SETTINGS["jobs-1k"], 3).program))
-    after, served = whole.after(whole.menus.program), whole.best.arm >= 0
-    assert (after.best.arm[served] == whole.best.arm[served]).all()
-    assert (after.best.start[served] == whole.best.start[served]).all()
-
-
-def test_a_gang_that_lost_its_place_takes_that_of_small_jobs_which_find_another() -> None:
-    # Three pools of 8, 8 and 4 chips for an hour, dearer from one to the next: a gang of 8 and four jobs of one.
-    program = Program(
-        Pools(np.arange(3), np.zeros(3), np.array([[8], [8], [4]]), np.array([[1.0], [2.0], [3.0]])),
-        Limits(np.ones((3, 1)), np.ones((3, 1)), np.zeros((0, 1)), np.zeros(0)),
+def _gang_and_small(gang_cny: float, chips: list[int]) -> Program:
+    """Pools of so many chips for an hour, dearer from one to the next: a gang of 8, and four jobs of one chip."""
+    pools = len(chips)
+    money = 1.0 + np.arange(float(pools))[:, None]
+    return Program(
+        Pools(np.arange(pools), np.zeros(pools), np.array(chips)[:, None], money),
+        Limits(np.ones((pools, 1)), np.ones((pools, 1)), np.zeros((0, 1)), np.zeros(0)),
         Routes(np.full(1, NONE, np.int32), np.zeros(2, np.int64), np.zeros(0, np.int32)),
         Jobs(
             number=np.array([1, 4], np.int32),
-            unserved_cny=np.array([800.0, 100.0]),
+            unserved_cny=np.array([gang_cny, 100.0]),
             opens=np.zeros(2, np.int16),
             closes=np.ones(2, np.int16),
             menu=np.zeros(2, np.int32),
@@ -203,9 +198,21 @@ def test_a_gang_that_lost_its_place_takes_that_of_small_jobs_which_find_another(
             load=np.full(2, NONE, np.int32),
             quota=np.full(2, NONE, np.int32),
         ),
-        np.array([0, 3]),
-        arms_of(np.arange(3)),
+        np.array([0, pools]),
+        arms_of(np.arange(pools)),
     )
+
+
+def test_who_is_placed_stays_where_nothing_is_lost() -> None:
+    for program in (_gang_and_small(500.0, [8]), nation(SETTINGS["jobs-1k"], 3).program):
+        whole = whole_of(sorted_by_money(program))
+        after, served = whole.after(whole.menus.program), whole.best.arm >= 0
+        assert (after.best.arm[served] == whole.best.arm[served]).all()
+        assert (after.best.start[served] == whole.best.start[served]).all()
+
+
+def test_a_gang_that_lost_its_place_takes_that_of_small_jobs_which_find_another() -> None:
+    program = _gang_and_small(800.0, [8, 8, 4])
     whole = whole_of(sorted_by_money(program))
     assert whole.best.arm.tolist() == [0, 1, 1, 1, 1]
     chips = program.pools.chips * np.array([[0], [1], [1]])

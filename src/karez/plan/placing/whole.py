@@ -112,12 +112,12 @@ class Whole:
         """The plan for a program with the same jobs and menus but other limits.
 
         Jobs stay where they are if there is room when it is their turn. The hardest to place come first, so those who
-        lost their place take that of others who find one more easily.
+        lost their place take that of others who find one more easily. Who had none comes last.
         """
         menus = self.menus._replace(program=program, most_chips=program.pools.chips.max(axis=1, initial=0))
         found = cheapest(menus, sums_of(program, self.prices), self.found)
         placed = Placed(self.best.job, self.best.arm.copy(), self.best.start.copy())
-        order = np.argsort(-self.late, kind="stable")
+        order = np.lexsort((-self.late, placed.arm < 0))
         room, sums = room_of(program, None), sums_of(program, self.prices)
         fill(menus, sums, self.wanted, self.work, order, placed, room, floor_of(room))
         return replace(self, menus=menus, found=found, best=placed, cny=value_of(program, placed))
