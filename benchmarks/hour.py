@@ -1,8 +1,8 @@
 """An hour of real routers on which nothing is wrong, at load: what the loop cries wolf about, and what routing does.
 
 The loop looks after two labs of ten routers at once, half of the time each, whose routers speak OSPF and IS-IS, and may
-act. Each takes most of a core, so that both machines and labs are late now and then, as they are where people work. In
-a third lab, alone, BFD is so fast that it misses packets which were only late.
+act. Each takes most of a core, so that labs are late now and then, as they are beside other work. In a third lab,
+alone, BFD is so fast that it misses packets which were only late.
 """
 
 from __future__ import annotations

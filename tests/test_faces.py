@@ -129,7 +129,7 @@ class Ground:
         if operation == "submit":
             (self.root / "tasks.yaml").write_text(TASK, "utf-8")
         if operation == "learn":
-            finished = "job,server,hours,finished_at\nbatch,p000003,2.5,2026-01-31T12:00+08:00\n"
+            finished = "job,server,hours,finished_at\nbatch,p000003,2.5,2025-01-31T12:00+08:00\n"
             (self.root / "finished.csv").write_text(finished, "utf-8")
         if operation == "approve":
             Box(str(self.root / question["box"]), lambda *_: "", make=True).close()

@@ -48,9 +48,9 @@ NEAR_SHARE_OF_SEVERAL = 1e-4
 BATCH, VAIN_BATCHES, VAIN_BATCHES_OF_MONEY = 200, 4, 12
 # Rounds between two looks where each takes a flow.
 BATCH_OF_FLOWS = 5
-# How often a solver that looks among the choices that the relaxation took in part may ask whether it is enough. It is
-# not told by a clock, so that the same question gives the same plan.
-MOST_LOOKS = 5_000
+# How often an integer program of the choices that the relaxation took in part may ask whether it is enough. It is not
+# told by a clock, so that the same question gives the same plan.
+MOST_LOOKS = 1_000
 # Parts of the room between bound and value for which integer programs are solved, one after the other.
 PARTS = (0.2, 1.0)
 # Where the gap is wider than this, bounds decide little, and all the room is looked at from the start.
@@ -405,10 +405,10 @@ def _close(made: Climb, enough: Enough, seed: int) -> None:
     The first of these, for plans within a part of the room, finds a good plan; then the bound leaves less open. No plan
     is better than the last one's where that was for all the room there is.
     """
-    unit, parts, at_first = made.program.unit, _parts(made), made.value - made.bound
+    unit, at_first = made.program.unit, made.value - made.bound
     if made.program.needs_several or (made.program.money is None and made.program.capacity is None):
         _solve_among(made, enough)
-    for part in parts:
+    for part in _parts(made):
         if enough() or is_closed(made):
             break
         before = made.value
@@ -438,10 +438,10 @@ def _parts(made: Climb) -> tuple[float, ...]:
 
 def _solve_among(made: Climb, enough: Enough) -> None:
     """Look for something better among the choices that the relaxation took in part, but not for ever."""
-    kept, looks = made.partly.copy(), count()
+    kept = made.partly.copy()
     kept[made.chosen] = True
     small, taken = _smaller(made, made.value - made.bound + _slack(made.value), kept)
-    _solve(made, small, taken, lambda: enough() or next(looks) >= MOST_LOOKS)
+    _solve(made, small, taken, enough, most_looks=MOST_LOOKS)
     made.note("exact", made.closed_bound)
 
 
@@ -455,9 +455,17 @@ def _solve_within(made: Climb, room: float, enough: Enough, hear: Callable[[floa
 
 
 def _solve(
-    made: Climb, small: Smaller, taken: Array, enough: Enough, hear: Callable[[float], None] = lambda bound: None
+    made: Climb,
+    small: Smaller,
+    taken: Array,
+    enough: Enough,
+    hear: Callable[[float], None] = lambda bound: None,
+    most_looks: float = np.inf,
 ) -> float:
-    """A bound for all plans that choose from the smaller program beside what is `taken`; what is better is kept."""
+    """A bound for all plans that choose from the smaller program beside what is `taken`; what is better is kept.
+
+    The integer program ends when it asked so often whether it is enough.
+    """
     begin = _inside(small, made.chosen)
     # What is taken and was not chosen may leave too little money for what was.
     is_dear = small.program.money is not None and small.program.cost(begin) > small.program.money
@@ -466,7 +474,10 @@ def _solve(
         return np.inf
     tight = relaxed(small.program, enough) if small.program.needs_several else None
     outside = made.program.cost(taken) if made.program.money is None else _left_outside(made.program, small, taken)
-    cuts = tight.duals.cuts if tight else NO_CUTS
+    cuts, looks = tight.duals.cuts if tight else NO_CUTS, count(1)
+
+    def enough_looks() -> bool:
+        return enough() or next(looks) > most_looks
 
     def offer(chosen: Array) -> None:
         made.offer(np.union1d(taken, small.free[chosen]))
@@ -477,9 +488,9 @@ def _solve(
     if is_branchable(small.program):
         there = small.owner >= 0
         row = np.bincount(small.owner[there], made.duals.row[there], len(small.program.weight))
-        found = branched(small.program, row, start, enough, hear_whole, offer)
+        found = branched(small.program, row, start, enough_looks, hear_whole, offer)
     else:
-        found = solved(small.program, start, enough, cuts, hear_whole, offer)
+        found = solved(small.program, start, enough_looks, cuts, hear_whole, offer)
     if found.chosen is not None:
         offer(found.chosen)
     return found.bound + outside
