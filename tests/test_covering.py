@@ -47,12 +47,14 @@ def _holds(made: Climb, best: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("least_first", [2, ladder.LEAST_FIRST])
+@pytest.mark.parametrize(("least_first", "most_looks"), [(2, 0), (ladder.LEAST_FIRST, ladder.MOST_LOOKS)])
 def test_the_ladder_finds_the_best_of_all_choices_and_never_proves_too_much(
-    kind: str, least_first: int, proof: bool, turning_seed: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, least_first: int, most_looks: int, proof: bool, turning_seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With few choices to begin with, the linear program has to look for those that it lacks.
+    # With few choices to begin with, the linear program has to look for those that it lacks; and without a first look
+    # among those that it took in part, the end is the same.
     monkeypatch.setattr(ladder, "LEAST_FIRST", least_first)
+    monkeypatch.setattr(ladder, "MOST_LOOKS", most_looks)
     for program, best in _programs(kind, turning_seed, AGAINST_ALL[proof], is_tame=kind == SUMS_BY_HIGHS):
         found = climb(program)
         assert found.value == best

@@ -123,6 +123,8 @@ def test_a_day_is_planned_by_what_was_learned(tmp_path: Path) -> None:
     assert told.times == pytest.approx(0.5**0.5)
     assert answer.off_by_estimate_share == answer.off_as_believed_share == pytest.approx(1.0)
     assert hours(at) == pytest.approx(before / 0.5**0.5)
+    plan = run("place", PlaceQuestion(network=str(at)))
+    assert "by what finished jobs taught" in plan.citation
     assert "0.71 times as fast as estimated" in answer.headline
     assert "(synthetic network)" in answer.headline
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from karez.measure import policy
+from karez.measure import policy, speeds
 from karez.plan.day.ask import Ask, written
 from karez.plan.day.hours import in_order
 from karez.plan.day.pose import Posed, posed
@@ -202,6 +202,7 @@ def unserved(day: Day) -> tuple[Array, Array]:
 def plan_of(day: Day, revision: str) -> Plan:
     """The day as a plan without actions: all of it is the proof of its price."""
     asked, ask = day.posed, day.posed.ask
+    learned = ", and by what finished jobs taught" if len(asked.world[speeds.TABLE]) else ""
     return Plan(
         planner=PLANNER,
         question=written(ask),
@@ -224,8 +225,8 @@ def plan_of(day: Day, revision: str) -> Plan:
         citation=(
             f"{ask.hours} hours from {ask.at_s:.0f} (Unix time); one-way delay by shortest path, {ask.figures} figures "
             f"of the latency library; rent and electricity by the hour with the PUE, carbon at "
-            f"{ask.carbon_cny_per_kg:g} CNY/kg; speeds by data sheets and the calibrated roofline; law as engineers "
-            f"read it, no legal advice; gap {day.gap_share:.2%}"
+            f"{ask.carbon_cny_per_kg:g} CNY/kg; speeds by data sheets and the calibrated roofline{learned}; law as "
+            f"engineers read it, no legal advice; gap {day.gap_share:.2%}"
         ),
     )
 
