@@ -207,10 +207,13 @@ def test_what_is_heard_late_and_together_leaves_the_same_behind_as_what_is_heard
     late.hear([some for told, _ in hearings for some in told], end_s)
     for name, channel in late.channels.items():
         assert channel.freeze() == at_once.channels[name].freeze(), name
-    # When it was said differs, and so does how much of a silence was seen by then: that a series is silent, and for how
-    # long, is only seen when somebody listens, and what a device leaves unanswered is told anew then.
+    # When it was said differs, and so does how sure a silence is: that a series is silent, and for how long, is only
+    # seen when somebody listens. What a device leaves unanswered is told anew then, so how much that is differs too.
     said = [
-        {voice: signal[:1] if voice.kind == "silence" else signal[:-1] for voice, signal in some.board.open.items()}
+        {
+            voice: signal[:-1] if voice.kind != "silence" else signal[: 1 if voice.source == "ping" else 2]
+            for voice, signal in some.board.open.items()
+        }
         for some in (late, at_once)
     ]
     assert said[0] == said[1]

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from karez.twin.store import LAST_S
 
+FIX = "write it as 2026-01-31T12:00:00+08:00"
+
 
 def moment_s(words: str) -> float:
     """The moment (Unix time) that is written as a day, or as a day and a time; one without an offset is in UTC.

@@ -27,7 +27,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from karez.errors import InputError, Problem
-from karez.importers.moments import moment_s
+from karez.importers import moments
 from karez.importers.report import extra
 from karez.twin import Twin, schema
 from karez.twin.schema import Value
@@ -333,9 +333,11 @@ def _moment(found: object) -> float:
     """A moment (Unix time); one without an offset is in UTC, as everywhere."""
     try:
         # YAML itself makes moments of some.
-        return moment_s(found.isoformat() if isinstance(found, date) else found if isinstance(found, str) else "")
+        return moments.moment_s(
+            found.isoformat() if isinstance(found, date) else found if isinstance(found, str) else ""
+        )
     except ValueError as error:
-        raise _Refused("is no moment of the years 1970 to 9999", "write it as 2026-01-31T12:00:00+08:00") from error
+        raise _Refused("is no moment of the years 1970 to 9999", moments.FIX) from error
 
 
 def _names(found: object) -> str:

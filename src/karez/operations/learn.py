@@ -10,21 +10,18 @@ import msgspec
 import numpy as np
 
 from karez.errors import InputError, Problem
-from karez.importers.moments import moment_s
+from karez.importers import moments
 from karez.measure import speeds
 from karez.operations import Answer, LearnQuestion
 from karez.operations.networks import counted, given_rows, load, now_s, provenance
 from karez.plan.day.pose import usual_hours
 from karez.plan.day.rules import speeds_of
 from karez.twin import Table, Twin, World, store
-from karez.twin.table import Array, strings, texts
+from karez.twin.table import Array, resolve, strings, texts
 
 COLUMNS = ("job", "server", "hours", "finished_at")
-MOMENT_FIX = "write it as 2026-01-31T12:00:00+08:00"
 NOT_THERE, ONLINE = "of jobs or servers that are not in the network", "online"
 UNKNOWN, LEARNED = "of no hours or on chips without figures", "ended no later than the last that was learned there"
-# The row of what is not there.
-NONE = -1
 # Hours that a job may have taken.
 LEAST_H, MOST_H = 0.001, 1_000_000.0
 
@@ -61,7 +58,10 @@ class LearnAnswer(Answer, frozen=True, kw_only=True):
 
 
 class _Finished(NamedTuple):
-    """Finished jobs in the order of their end: rows of jobs and of servers, hours that each took, its end (Unix, s)."""
+    """Finished jobs in the order of their end: rows of jobs and of servers, hours that each took, its end (Unix, s).
+
+    A row is -1 where the network has no such job or server.
+    """
 
     job: Array
     server: Array
@@ -73,25 +73,24 @@ def run(question: LearnQuestion) -> LearnAnswer:
     """The network's newest revision with what finished jobs teach, as a new one.
 
     Raises:
-        InputError: the network or the file cannot be read, or rows of it name what is not there.
+        InputError: the network or the file cannot be read, or rows of it say what cannot be.
     """
     world, revision = load(question.network)
-    before, file = world[speeds.TABLE], Path(question.finished).name
-    events, left_out = _events(world, _finished(question.finished, world.intended, file), before)
-    after, outputs = speeds.FOLD.step(before, events, now_s())
-    number = revision.number
-    if not question.dry_run and len(events["at_s"]):
+    at_s, before, file = now_s(), world[speeds.TABLE], Path(question.finished).name
+    events, left_out = _events(world, _finished(question.finished, world.intended, file, at_s), before)
+    after, outputs = speeds.FOLD.step(before, events, at_s)
+    learned, number = _speeds(before, after, events), 0
+    if learned and not question.dry_run:
         number = store.save(
             world.intended.replace(after),
             Path(question.network),
-            at_s=now_s(),
+            at_s=at_s,
             note=f"learn {file}",
             source=revision.source,
             synthetic=revision.synthetic,
         ).number
-    learned = _speeds(before, after, events)
     by_estimate, as_believed = _off(np.log(events["times"])), _off(outputs["off"])
-    kept = "nothing written" if question.dry_run or not learned else f"kept as revision {number}"
+    kept = f"kept as revision {number}" if number else "nothing written"
     return LearnAnswer(
         headline=f"{_headline(learned, by_estimate, as_believed)}; {kept}"
         f"{' (synthetic network)' if revision.synthetic else ''}",
@@ -101,7 +100,7 @@ def run(question: LearnQuestion) -> LearnAnswer:
         off_as_believed_share=as_believed,
         speeds=learned,
         left_out=left_out,
-        revision=0 if question.dry_run or not learned else number,
+        revision=number,
     )
 
 
@@ -122,34 +121,37 @@ def _off(logs: Array) -> float:
     return float(np.median(np.expm1(np.abs(logs)))) if len(logs) else 0.0
 
 
-def _finished(path: str, twin: Twin, file: str) -> _Finished:
-    """The jobs of a file; NONE where the network has no such job or server.
+def _finished(path: str, twin: Twin, file: str, latest_s: float) -> _Finished:
+    """The jobs of a file that have ended by `latest_s` (Unix time).
 
     Raises:
-        InputError: it cannot be read, lacks columns, or rows name what is not there or say what cannot be.
+        InputError: it cannot be read, lacks columns, or rows say what cannot be.
     """
-    rows, problems, latest_s = given_rows(path), list[Problem](), now_s()
+    rows, problems = given_rows(path), list[Problem]()
     columns = set(rows[0][1]) if rows else set()
     if rows and (missing := [name for name in COLUMNS if name not in columns]):
         fix = f"name the columns {', '.join(COLUMNS)} in the first line"
         raise InputError.of(file, f"has no column {', '.join(missing)}", fix)
-    found = list[tuple[int, int, float, float]]()
+    found = list[tuple[str, str, float, float]]()
     for label, row in rows:
         cells = {name: (row[name] or "").strip() for name in COLUMNS}
         try:
-            found.append(_read(cells, twin, latest_s))
+            found.append((cells["job"], cells["server"], *_read(cells, latest_s)))
         except ValueError as error:
             what, fix = error.args
             problems.append(Problem(f"{file}, {label}", what, fix))
     if problems:
         raise InputError(problems)
-    columns_of = np.array(found, float).reshape(-1, 4)
-    job, server, hours, at_s = columns_of[np.argsort(columns_of[:, 3], kind="stable")].T
-    return _Finished(job.astype(int), server.astype(int), hours, at_s)
+    found.sort(key=lambda one: one[3])
+    job, server, hours, at_s = zip(*found, strict=True) if found else ((),) * 4
+    jobs, servers = (
+        resolve(texts(names), (twin[table].columns["id"],)) for table, names in (("jobs", job), ("servers", server))
+    )
+    return _Finished(jobs, servers, np.array(hours, float), np.array(at_s, float))
 
 
-def _read(cells: dict[str, str], twin: Twin, latest_s: float) -> tuple[int, int, float, float]:
-    """A row of the file: rows of the job and of the server, hours, end.
+def _read(cells: dict[str, str], latest_s: float) -> tuple[float, float]:
+    """Of a row of the file how many hours the job took, and its end (Unix time, s).
 
     Raises:
         ValueError: what is wrong, and what to do.
@@ -161,16 +163,12 @@ def _read(cells: dict[str, str], twin: Twin, latest_s: float) -> tuple[int, int,
     if not LEAST_H <= hours <= MOST_H:
         raise ValueError(f"hours are {cells['hours']!r}", f"write a number from {LEAST_H} to {MOST_H:.0f}")
     try:
-        at_s = moment_s(cells["finished_at"])
+        at_s = moments.moment_s(cells["finished_at"])
     except ValueError as error:
-        raise ValueError(f"finished_at is {cells['finished_at']!r}, {error}", MOMENT_FIX) from error
+        raise ValueError(f"finished_at is {cells['finished_at']!r}, {error}", moments.FIX) from error
     if at_s > latest_s:
-        raise ValueError(f"finished_at is {cells['finished_at']!r}, which is still to come", MOMENT_FIX)
-    return _row(twin, "jobs", cells["job"]), _row(twin, "servers", cells["server"]), hours, at_s
-
-
-def _row(twin: Twin, table: str, name: str) -> int:
-    return int(twin[table].rows([name])[0]) if twin[table].has(name) else NONE
+        raise ValueError(f"finished_at is {cells['finished_at']!r}, which is still to come", moments.FIX)
+    return hours, at_s
 
 
 def _events(world: World, finished: _Finished, known: Table) -> tuple[dict[str, Array], tuple[str, ...]]:
@@ -187,7 +185,7 @@ def _events(world: World, finished: _Finished, known: Table) -> tuple[dict[str, 
         "kind": table["kind"][job],
         "model": table["model"][job],
         "told": table["chip"][job],
-        "chip": texts(strings(servers["chip"][server])),
+        "chip": servers["chip"][server],
         "times": expected_h / hours,
     }
     last_s = dict(zip(known.ids.tolist(), known["until_s"].tolist(), strict=True))
