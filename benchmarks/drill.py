@@ -23,8 +23,8 @@ from karez.lab.plan import plan
 from karez.lab.start import lasting
 from karez.loop.state import Policy
 from karez.operations.lab_score import Beside, beside
-from karez.scenario.incidents import Outcome, played
-from karez.scenario.real import LAB_KINDS, TURN_S, drawn, drilled
+from karez.scenario.incidents import Outcome
+from karez.scenario.real import LAB_KINDS, as_drilled, drawn, drilled
 from karez.scenario.score import f1, failures
 
 NAME = "drill"
@@ -157,7 +157,7 @@ def _of_mesh(seed: int) -> list[Pair]:
         for one in ones:
             real.append(drilled(world, lab, one, policy))
             _tell(real[-1])
-    return list(zip(real, (played(world, one, policy, turn_s=TURN_S) for one in ones), strict=True))
+    return list(zip(real, (as_drilled(world, made, one, policy) for one in ones), strict=True))
 
 
 def _tell(one: Outcome) -> None:

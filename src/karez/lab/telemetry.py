@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,8 @@ from karez.twin.telemetry import Samples
 COUNTERS_EVERY_S, USERS_EVERY_S = 1.0, 0.5
 # How often it is looked at what links carry: that a link is empty is what a drain waits for (s).
 LOADS_EVERY_S = 0.5
+# So much before a time is that time (s).
+EARLY_S = 1e-3
 # What a packet has besides its payload on a link: Ethernet, IP and UDP headers (bytes).
 HEADER_BYTES = 42
 US_PER_NS = 1e-3
@@ -53,16 +56,19 @@ class Telemetry:
         self._ports_before = self._before
         # What links carried and took when that was last looked at (by line; nan: nobody knows).
         self.load_gbps, self.oneway_us = np.full((2, len(lines)), np.nan)
-        self._loads_before, self._loads_s = self._before, -np.inf
-        self._users_before = self._before
-        self._asked_s = -np.inf
+        self._loads_before, self._users_before = self._before, self._before
+        self._heard_s = -1.0
 
     def heard(self, at_s: float) -> tuple[Samples, ...]:
-        """What was counted since last time; interfaces, their light and routers once a second.
+        """What was counted since last time; interfaces, their light and routers once a second, when one is full.
 
         What links carry is looked at twice a second.
         """
-        due, loads_due = at_s - self._asked_s >= COUNTERS_EVERY_S, at_s - self._loads_s >= LOADS_EVERY_S
+        due, loads_due, users_due = (
+            _full(at_s, every_s) > _full(self._heard_s, every_s)
+            for every_s in (COUNTERS_EVERY_S, LOADS_EVERY_S, USERS_EVERY_S)
+        )
+        self._heard_s = at_s
         now, before = self._count(due or loads_due), self._before
         self._before = now
         came = _grown(now, before)
@@ -70,7 +76,7 @@ class Telemetry:
         told = [Samples("observer", at_s, self._observer_ids, stalled)]
         probes = self._probes(came)
         told.append(Samples("probe", at_s, self._probe_ids, probes))
-        if len(self._user_ids) and now.at_s - self._users_before.at_s >= USERS_EVERY_S:
+        if len(self._user_ids) and users_due and now.at_s - self._users_before.at_s >= USERS_EVERY_S / 2.0:
             told.append(Samples("user", at_s, self._user_ids, self._demands(now)))
             self._users_before = now
         if due:
@@ -80,10 +86,10 @@ class Telemetry:
             told.append(Samples("optical", at_s, self._counter_ids, {"power_dbm": now.power_dbm.copy()}))
             told.append(Samples("ping", at_s, self._device_ids, self._pings(now)))
             told.append(Samples("transit", at_s, self._device_ids, self._transits(now)))
-            self._asked_s, self._ports_before = at_s, now
+            self._ports_before = now
         if loads_due:
             self.load_gbps = self._tx_gbps(now, self._loads_before).reshape(-1, 2).max(axis=1)
-            self._loads_s, self._loads_before = at_s, now
+            self._loads_before = now
         return tuple(told)
 
     def _probes(self, came: dict[str, Array]) -> dict[str, Array]:
@@ -145,6 +151,11 @@ class Telemetry:
         answers = now.answers.astype(float)
         answers[now.quiet] = np.nan
         return {"answers": answers, "cpu_share": np.full(len(answers), np.nan)}
+
+
+def _full(at_s: float, every_s: float) -> int:
+    """How often a span was full until then; who wakes for a time may wake a little before it."""
+    return math.floor((at_s + EARLY_S) / every_s)
 
 
 def _mean_us(delay_ns: Array, arrived: Array) -> Array:

@@ -87,8 +87,12 @@ class Runner:
         ears, raised = Ears.resumed(state.intended, state.actual["signals"])
         return cls(network, Guard(network, decided(record)), record, policy, state, ears, raised=raised)
 
-    def turn(self, at_s: float, people: People = nobody) -> Decisions:
+    def turn(
+        self, at_s: float, people: People = nobody, told: Callable[[Decisions], None] = lambda decided: None
+    ) -> Decisions:
         """What was decided at `at_s`; by then the guard has done it, and the record holds it.
+
+        It is `told` before it is done.
 
         Raises:
             InputError: the record takes no more; nothing was decided or done, but what the guard takes back alone.
@@ -105,6 +109,7 @@ class Runner:
         self.state, self.replies, self.turns = state, (), self.turns + 1
         self.since_snapshot = 1 if snapshot else self.since_snapshot + 1
         self.unheard, self.raised, self.plans, self.approvals = (), (), (), ()
+        told(decisions)
         for command in decisions.confirmed:
             self.guard.confirm(command)
         done = (self.guard.execute(command, receipt, state.world, at_s=at_s) for command in decisions.commands)

@@ -16,8 +16,8 @@ from karez.operations.heal_score import DIGEST_DIGITS, Draw, kinds_of
 from karez.operations.lab import opened, require_alike
 from karez.operations.networks import counted, load_living, provenance, share
 from karez.scenario.incidents import JUDGED_S as EMBEDDED_JUDGED_S
-from karez.scenario.incidents import Outcome, played
-from karez.scenario.real import JUDGED_S, LAB_KINDS, TURN_S, drawn, drilled
+from karez.scenario.incidents import Outcome
+from karez.scenario.real import JUDGED_S, LAB_KINDS, TURN_S, as_drilled, drawn, drilled
 from karez.scenario.score import Confusion, Failure, KindScore, Score, failures, score
 
 LOG = logging.getLogger(__name__)
@@ -75,7 +75,8 @@ def run(question: LabScoreQuestion) -> LabScoreAnswer:
     with opened(question.network, question.name) as lab:
         require_alike(lab, world, question.network)
         require_whole(lab)
-        known = tuple(kind for kind in shown(lab.plan()) if kind in LAB_KINDS)
+        made = lab.plan()
+        known = tuple(kind for kind in shown(made) if kind in LAB_KINDS)
         kinds = kinds_of(question.kinds, "kinds", known) or known
         ones = [drawn(world, f"{digest}/{question.seed}", number, kinds) for number in range(question.incidents)]
         for one in ones:
@@ -83,7 +84,7 @@ def run(question: LabScoreQuestion) -> LabScoreAnswer:
             LOG.info("%s %s: %s", one.token, real[-1].kind, ", ".join(map(" ".join, real[-1].found)) or "nothing found")
     draw = Draw(digest, question.seed, 1.0, ",".join(kinds))
     real = [msgspec.structs.replace(one, token=draw.token(number)) for number, one in enumerate(real)]
-    embedded = [played(world, one, policy, turn_s=TURN_S) for one in ones]
+    embedded = [as_drilled(world, made, one, policy) for one in ones]
     found, theirs = score(real), score(embedded)
     return LabScoreAnswer(
         headline=_headline(found),

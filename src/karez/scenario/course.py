@@ -23,19 +23,28 @@ Label = frozenset[tuple[str, str]]
 class Course:
     """Turns: when, what was known and decided, the users' loss until then, and who was cut off.
 
-    `plans` has all that were made, by their ids.
+    What a turn of `at_s` said was known at `said_s`. `plans` has all that were made, by their ids.
     """
 
     at_s: list[float] = field(default_factory=list)
+    said_s: list[float] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     decisions: list[Decisions] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
     broken: list[frozenset[str]] = field(default_factory=list)
     plans: dict[str, Plan] = field(default_factory=dict)
 
-    def add(self, state: State, decided: Decisions, lost: float, broken: Iterable[str] = ()) -> None:
-        """Go on by a turn, after which users have lost so much."""
+    def add(
+        self,
+        state: State,
+        decided: Decisions,
+        lost: float,
+        broken: Iterable[str] = (),
+        said_s: float | None = None,
+    ) -> None:
+        """Go on by a turn, after which users have lost so much; where it took no time, it said all when it began."""
         self.at_s.append(decided.at_s)
+        self.said_s.append(decided.at_s if said_s is None else said_s)
         self.states.append(state)
         self.decisions.append(decided)
         self.lost.append(lost)
@@ -44,14 +53,14 @@ class Course:
 
     def first_s(self, since_s: float, what: Callable[[Decisions], bool]) -> float | None:
         """How long after `since_s` a turn first decided so (s); None where none did."""
-        later = (one.at_s for one in self.decisions if one.at_s >= since_s and what(one))
-        return next((at_s - since_s for at_s in later), None)
+        turns = zip(self.said_s, self.decisions, strict=True)
+        return next((said_s - since_s for said_s, one in turns if one.at_s >= since_s and what(one)), None)
 
     def signalled_s(self, begun_s: float) -> float | None:
         """How long after a fault began the first signal was there that was raised since then, or a little earlier."""
-        for at_s, state in zip(self.at_s, self.states, strict=True):
+        for at_s, said_s, state in zip(self.at_s, self.said_s, self.states, strict=True):
             if at_s >= begun_s and (state.actual["signals"]["since_s"] >= begun_s - EARLY_S).any():
-                return at_s - begun_s
+                return said_s - begun_s
         return None
 
     def told_s(self, label: Label, begun_s: float) -> float | None:

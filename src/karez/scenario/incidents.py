@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
-from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, has, planned_gbps
+from karez.adapters.embedded import FAULTS, USUAL, EmbeddedNetwork, Fault, Packets, drawn, has, planned_gbps
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy, State
 from karez.measure.signatures import WAYS
@@ -139,20 +139,21 @@ def played(
     told: Told = lambda state, decisions: None,
     *,
     turn_s: float = TURN_S,
+    packets: Packets = USUAL,
 ) -> Outcome:
     """What the loop makes of an incident; `policy` says what it may do. Each turn is told as it was decided.
 
-    Turns are `turn_s` apart while something is going on.
+    Turns are `turn_s` apart while something is going on; there are as many packets as `packets` says.
     """
     random = np.random.default_rng([one.number, 7, *one.network.encode()])
     setting = mismatched(in_calendar(world, one.fault), one.mismatch, one.fault, random)
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(dir=_quick_folder()))
         record = stack.enter_context(Record(Path(folder) / "record"))
-        live = _network(setting, one)
+        live = _network(setting, one, packets)
         runner = Runner.start(setting.belief, setting.seen(live), record, policy, at_s=0.0)
         course = _course(runner, live, one, told, turn_s)
-        harm = _harm(setting, course, _left_alone(_network(setting, one), course))
+        harm = _harm(setting, course, _left_alone(_network(setting, one, packets), course))
         found = course.found(one.judged_s, setting.besides)
         return outcome(one, label_of(one, setting), course, found, unsettled(runner), harm, begun_s=one.begun_s)
 
@@ -173,8 +174,8 @@ def in_calendar(world: World, fault: Fault | None) -> World:
     return world
 
 
-def _network(setting: Setting, one: Incident) -> EmbeddedNetwork:
-    network = EmbeddedNetwork(setting.truth, seed=one.number, start_s=0.0)
+def _network(setting: Setting, one: Incident, packets: Packets) -> EmbeddedNetwork:
+    network = EmbeddedNetwork(setting.truth, seed=one.number, start_s=0.0, packets=packets)
     for fault in (*((one.fault,) if one.fault else ()), *setting.moves):
         network.inject(fault)
     return network
@@ -188,7 +189,10 @@ def _course(runner: Runner, network: EmbeddedNetwork, one: Incident, told: Told,
         at_s += turn_s if at_s < one.judged_s or unsettled(runner) else QUIET_TURN_S
         decided = runner.turn(at_s)
         told(runner.state, decided)
-        course.add(runner.state, decided, network.lost, network.broken())
+        # Who asks all devices waits for those that do not answer, and has said nothing meanwhile.
+        said_s = at_s + network.waited_s
+        course.add(runner.state, decided, network.lost, network.broken(), said_s)
+        at_s = said_s
         if any(word.verdict == "applied" for word in decided.verdicts):
             until_s = min(max(until_s, at_s + AFTER_S), one.begun_s + LONGEST_S)
     return course

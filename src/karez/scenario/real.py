@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from karez.adapters.embedded import FOREVER_S, Fault
-from karez.lab.asked import AsPlanned, Begin, Count, Counted, End, Lab, LabError
+from karez.adapters.embedded import FOREVER_S, Fault, Packets
+from karez.lab.asked import AsPlanned, Begin, Count, Counted, End, Lab, LabError, Plan
 from karez.lab.faults import BEGINS, Scene, begin
 from karez.lab.forwarding import Watched
+from karez.lab.hosts import LARGE_EVERY
 from karez.lab.network import network_of
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
@@ -37,6 +38,7 @@ from karez.scenario.incidents import (
     incident,
     outcome,
 )
+from karez.scenario.incidents import played as played_embedded
 from karez.twin import World
 
 # What is normal is learned for so long before a fault is begun; turns come so often (s).
@@ -96,6 +98,21 @@ def drilled(world: World, lab: Lab, one: Incident, policy: Policy) -> Outcome:
     return msgspec.structs.replace(made, harm_share=share, harmed=harmed)
 
 
+def as_drilled(world: World, lab: Plan, one: Incident, policy: Policy) -> Outcome:
+    """What the loop makes of an incident in the embedded network, which has as many packets as the lab of that plan."""
+    return played_embedded(world, one, policy, turn_s=TURN_S, packets=packets_of(world, lab))
+
+
+def packets_of(world: World, lab: Plan) -> Packets:
+    """How many packets a lab has."""
+    tests, users = lab.streams[: 2 * len(lab.fabric.lines)], lab.streams[2 * len(lab.fabric.lines) :]
+    # A way is tested by the packets from its end, and by the answers to those from the other.
+    per_s = sum(stream.per_s for stream in tests[:2])
+    gbps = float(world["demands"]["gbps"][world["demands"].rows(lab.demands)].sum())
+    users_per_s = sum(stream.per_s for stream in users)
+    return Packets(per_s * (1.0 - 1.0 / LARGE_EVERY), per_s / LARGE_EVERY, users_per_s / gbps if gbps else 0.0)
+
+
 def harm(mine: Played, alone: Played, acted_s: float) -> tuple[float, bool]:
     """How many packets more were lost from the first act on than where nobody acts, as a share; and if it is harm."""
     ends_s, later_s = mine.course.at_s[-1], alone.broke_s - mine.broke_s
@@ -122,7 +139,8 @@ def _drilled(world: World, lab: Lab, one: Incident, policy: Policy, *, least_s: 
         def over(said: Decisions, broke_s: float) -> bool:
             return said.at_s >= broke_s + watched_s and not unsettled(runner)
 
-        mine = played(runner, lab, asked, for_s=LEARN_S + watched_s + SETTLES_S, lasts_s=lasts_s, over=over)
+        for_s = one.begun_s + watched_s + SETTLES_S
+        mine = played(runner, lab, asked, begins_s=one.begun_s, for_s=for_s, lasts_s=lasts_s, over=over)
     _await_rest(lab)
     found = mine.course.found(mine.broke_s + judged_s, frozenset())
     nobody = 0.0, False, ()
@@ -165,37 +183,51 @@ def played(
     fault: Begin | None,
     *,
     for_s: float,
+    begins_s: float = LEARN_S,
     lasts_s: float = math.inf,
     over: Callable[[Decisions, float], bool] = lambda said, broke_s: False,
 ) -> Played:
     """What the loop did on a lab for so long, or until it is over; then the lab is as planned again.
 
-    `over` is told what was decided and when the fault began (inf: it has not yet).
+    It starts at a whole second, at which channels tell, and the fault begins `begins_s` later, whether that is a turn
+    or not: so what is played again is told at the same moments, in the embedded network too. `over` is told what was
+    decided and when the fault began (inf: it has not yet).
 
     Raises:
         LabError: the lab does not answer.
     """
-    course, users = Course(), users_lost(lab)
+    course, users, said_s = Course(), users_lost(lab), list[float]()
     broke_s = ends_s = math.inf
+
+    def told(_: Decisions) -> None:
+        said_s.append(time.time())
+
     try:
         # The first turn loads what is compiled.
         runner.turn(time.time())
-        start_s = time.time()
-        while (at_s := time.time()) < start_s + for_s:
-            if math.isinf(broke_s) and at_s >= start_s + LEARN_S:
-                broke_s = lab.ask(fault).at_s if fault else at_s
+        at_s = start_s = float(math.ceil(time.time()))
+        while at_s < start_s + for_s:
+            if math.isinf(broke_s) and at_s >= start_s + begins_s:
+                _sleep_until(start_s + begins_s)
+                broke_s = lab.ask(fault).at_s if fault else time.time()
                 ends_s = broke_s + lasts_s
             if at_s >= ends_s:
                 lab.ask(End())
                 ends_s = math.inf
-            decided = runner.turn(time.time())
-            course.add(runner.state, decided, users())
+            _sleep_until(at_s)
+            decided = runner.turn(time.time(), told=told)
+            course.add(runner.state, decided, users(), said_s=said_s[-1])
             if over(decided, broke_s):
                 break
-            time.sleep(max(0.0, at_s + TURN_S - time.time()))
+            turns = math.floor((time.time() - start_s) / TURN_S)
+            at_s = start_s + (turns + 1) * TURN_S
     finally:
         lab.ask(AsPlanned())
     return Played(start_s, broke_s, course)
+
+
+def _sleep_until(at_s: float) -> None:
+    time.sleep(max(0.0, at_s - time.time()))
 
 
 def users_lost(lab: Lab) -> Callable[[], float]:

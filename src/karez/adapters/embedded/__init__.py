@@ -10,5 +10,6 @@ from karez.adapters.embedded.draw import drawn, has
 from karez.adapters.embedded.faults import FAULTS, FOREVER_S, Fault
 from karez.adapters.embedded.network import EmbeddedNetwork
 from karez.adapters.embedded.planned import planned_gbps
+from karez.adapters.embedded.telemetry import USUAL, Packets
 
-__all__ = ["FAULTS", "FOREVER_S", "EmbeddedNetwork", "Fault", "drawn", "has", "planned_gbps"]
+__all__ = ["FAULTS", "FOREVER_S", "USUAL", "EmbeddedNetwork", "Fault", "Packets", "drawn", "has", "planned_gbps"]

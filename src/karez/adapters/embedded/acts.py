@@ -10,6 +10,9 @@ from karez.adapters.embedded.plant import Programs, Sections, row
 from karez.adapters.network import said
 from karez.plan import Action
 
+# How long it takes to change the cost of a link in steps, so that nothing goes in circles meanwhile (s).
+STEPS_S = 0.45
+
 
 def acted(living: Living, action: Action) -> str:
     """What stands in the way of an act; empty when the network took it. Taken twice it is as taken once."""
@@ -31,7 +34,7 @@ def _set_link(living: Living, action: Action) -> str:
         if column == "cost":
             living.gear.cost[at] = int(value)
     living.mend(action.kind, action.subject)
-    living.sessions.tell(living.at_s)
+    living.sessions.tell(living.at_s + STEPS_S)
     return ""
 
 

@@ -30,6 +30,8 @@ DARK_DBM = -40.0
 HOT_SHARE = 0.97
 # A prober that is slow is the more uneven (share of its delay).
 UNEVEN_SHARE = 0.5
+# How long one that is there but does not answer is waited for (s).
+PATIENCE_S = 0.6
 
 
 class Effects(Forks):
@@ -61,7 +63,7 @@ class Effects(Forks):
         self.known = np.ones(vertices)
         # Devices, programs, demands.
         self.dead, self.hung, self.hot = np.zeros(devices, bool), np.zeros(devices, bool), np.zeros(devices, bool)
-        self.dark = np.zeros(devices, bool)
+        self.dark, self.waited_for = np.zeros(devices, bool), np.zeros(devices, bool)
         self.program_up, self.behind_since_s = np.ones(programs, bool), np.full(programs, np.nan)
         self.surge = np.ones(len(plant.demands.ids))
         self.deaf: frozenset[str] = frozenset()
@@ -119,6 +121,11 @@ class Effects(Forks):
     def silent(self) -> Array:
         """Which devices do not answer."""
         return np.asarray(self.dead | self.hung | self.dark)
+
+    @property
+    def given_up(self) -> Array:
+        """Of which devices it is known that they do not answer."""
+        return np.asarray(self.silent & ~self.waited_for)
 
     def link(self, fault: Fault) -> int:
         """The row of the link that a fault is about."""
@@ -314,6 +321,9 @@ def _router_dead(effects: Effects, fault: Fault, at_s: float) -> None:
 
 def _router_hung(effects: Effects, fault: Fault, at_s: float) -> None:
     effects.hung[effects.device(fault)] = True
+    if at_s < fault.at_s + PATIENCE_S:
+        effects.waited_for[effects.device(fault)] = True
+        effects.next_s = min(effects.next_s, fault.at_s + PATIENCE_S)
 
 
 def _router_fabric_loss(effects: Effects, fault: Fault, at_s: float) -> None:

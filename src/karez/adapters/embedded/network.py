@@ -14,12 +14,13 @@ import numpy as np
 
 from karez.adapters.embedded.acts import ACTS, acted
 from karez.adapters.embedded.chance import POLL, chance
+from karez.adapters.embedded.effects import PATIENCE_S
 from karez.adapters.embedded.faults import FAULTS, FOREVER_S, Fault
 from karez.adapters.embedded.forks import Forks
 from karez.adapters.embedded.living import Living
 from karez.adapters.embedded.plant import row
 from karez.adapters.embedded.spoils import begun
-from karez.adapters.embedded.telemetry import NOISE_US, Telemetry
+from karez.adapters.embedded.telemetry import NOISE_US, USUAL, Packets, Telemetry
 from karez.adapters.embedded.told import differing, load_gbps, looked, shown, values
 from karez.adapters.embedded.traffic import (
     FELT_LOSS_SHARE,
@@ -52,7 +53,9 @@ class EmbeddedNetwork(Forks):
 
     kinds = frozenset(ACTS)
 
-    def __init__(self, world: World, *, seed: int, start_s: float, polls_per_s: int = 1_000) -> None:
+    def __init__(
+        self, world: World, *, seed: int, start_s: float, polls_per_s: int = 1_000, packets: Packets = USUAL
+    ) -> None:
         """Start with everything up, every demand at its mean, every chip as the actual twin has it."""
         self._living = Living(world, seed=seed, at_s=start_s)
         for table, ids in differing(self._living, world):
@@ -73,7 +76,8 @@ class EmbeddedNetwork(Forks):
         self._unhurt_us, self._unhurt_lost = self._felt_us() + ROUNDING_US, self._lost_shares() + ROUNDING_SHARE
         self._swung = self._swing.at(math.floor(start_s))
         self._evaluate()
-        self._telemetry = Telemetry(self._living.plant, self._watched(), seed=seed, start_s=start_s)
+        told = self._watched()
+        self._telemetry = Telemetry(self._living.plant, told, seed=seed, start_s=start_s, packets=packets)
 
     def inject(self, fault: Fault) -> None:
         """Let something go wrong.
@@ -138,6 +142,11 @@ class EmbeddedNetwork(Forks):
             self._living.at_s = next_s
             if next_s >= self._due_s or next_s == math.floor(next_s):
                 self._happen()
+
+    @property
+    def waited_s(self) -> float:
+        """How long whoever asked all devices last had to wait for them (s)."""
+        return PATIENCE_S if self._living.effects.waited_for.any() else 0.0
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What was measured, and what changed, since last time; the network moves on to `at_s`."""
@@ -239,7 +248,7 @@ class EmbeddedNetwork(Forks):
     def _change(self) -> None:
         """Faults that begin and end, devices that are back; what that does to links and sessions."""
         living, effects, programs = self._living, self._living.effects, self._living.plant.programs
-        before, silent, running = shown(living), effects.silent, effects.program_up.copy()
+        before, silent, running = shown(living), effects.given_up, effects.program_up.copy()
         begun(living)
         effects.work_out(living.gear, living.active, living.at_s)
         living.fall(np.flatnonzero(before[0] & ~effects.carrier))
@@ -249,7 +258,7 @@ class EmbeddedNetwork(Forks):
         self._calm = None
         changed = [was != now for was, now in zip(before, shown(living), strict=True)]
         living.tell("link_states", living.plant.links.ids[np.any(changed, axis=0)])
-        woke = silent != effects.silent
+        woke = silent != effects.given_up
         living.tell("equipment_states", living.plant.devices.ids[woke])
         asked = np.append(woke, False)[programs.device] | (running != effects.program_up)
         living.tell("daemon_states", programs.ids[asked])

@@ -7,6 +7,7 @@ sums of that time, drawn as the sums of its packets are distributed.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +20,7 @@ from karez.adapters.embedded.traffic import PACKETS_PER_S_PER_GBPS
 from karez.twin.table import Array
 from karez.twin.telemetry import Samples
 
-# How often each channel measures or tells (a second).
-PROBES_PER_S, LARGE_PROBES_PER_S = 20.0, 5.0
+# How often each channel tells (a second).
 USERS_PER_S, TOLD_PER_S = 2.0, 1.0
 # Noise of a probe: that of clocks and queues of the hosts (us), and rare spikes.
 NOISE_US = 15.0
@@ -44,12 +44,23 @@ LATE_S = 30.0
 TINY_S = 1e-6
 
 
+class Packets(NamedTuple):
+    """How many packets there are a second: small and large tests over each way of a link, users' for each Gbit/s."""
+
+    small_per_s: float = 20.0
+    large_per_s: float = 5.0
+    users_per_s_per_gbps: float = PACKETS_PER_S_PER_GBPS
+
+
+USUAL = Packets()
+
+
 class Telemetry(Forks):
     """The channels of a network, of the links `told` (rows); what each has told so far."""
 
-    def __init__(self, plant: Plant, told: Array, *, seed: int, start_s: float) -> None:
+    def __init__(self, plant: Plant, told: Array, *, seed: int, start_s: float, packets: Packets) -> None:
         """Nothing was told yet."""
-        self._plant, self._seed = plant, seed
+        self._plant, self._seed, self._packets = plant, seed, packets
         ends = plant.links.ends[told]
         self._ports = np.stack([2 * told, 2 * told + 1], axis=1).ravel()
         # The way that each port receives; the hosts at a port and at the other end.
@@ -85,7 +96,7 @@ class Telemetry(Forks):
     def heard(self, at_s: float, meter: Meter, effects: Effects) -> tuple[Samples, ...]:
         """What each channel whose time has come tells at `at_s`."""
         told: list[Samples] = []
-        if self._due("probe", at_s, PROBES_PER_S):
+        if self._due("probe", at_s, self._packets.small_per_s):
             told.append(self._tell("probe", at_s, self._probe(at_s, meter, effects)))
         if self._due("user", at_s, USERS_PER_S):
             told.append(self._tell("user", at_s, self._user(at_s, meter)))
@@ -109,7 +120,7 @@ class Telemetry(Forks):
 
     def _probe(self, at_s: float, meter: Meter, effects: Effects) -> dict[str, Array]:
         last_s, random = self._told_s["probe"], chance(self._seed, PROBE, at_s)
-        count, large = (_ticks(at_s, each) - _ticks(last_s, each) for each in (PROBES_PER_S, LARGE_PROBES_PER_S))
+        count, large = (_ticks(at_s, each) - _ticks(last_s, each) for each in self._packets[:2])
         ways, sums = self._ports, meter.sums
         now = np.stack([sums.probe_lost[ways], sums.probe_lost_large[ways], sums.probe_us[ways]])
         lost, lost_large, oneway_us = (now - self._probes) / (at_s - last_s)
@@ -152,8 +163,8 @@ class Telemetry(Forks):
         duration_s, random, sums = at_s - self._told_s["user"], chance(self._seed, USER, at_s), meter.sums
         now = np.stack([sums.sent, sums.received, sums.felt_us])
         offered, received, felt_us = now - self._users
-        before, self._users = _packets(self._users[0]), now
-        sent = _packets(now[0]) - before
+        before, self._users = self._whole(self._users[0]), now
+        sent = self._whole(now[0]) - before
         arrived = np.divide(received, offered, out=np.ones(len(sent)), where=offered > 0.0)
         oneway_us = np.divide(felt_us, received, out=np.full(len(sent), np.nan), where=received > 0.0)
         oneway_us += USER_NOISE_US * random.standard_normal(len(sent))
@@ -170,7 +181,8 @@ class Telemetry(Forks):
         # What does not depend on the truth is drawn first, so that forks share it.
         early_s = SKEW_S * random.random(len(self._ports))
         clock_noise_s = CLOCK_NOISE_S * random.standard_normal(len(self._ports))
-        cumulated = self._counted(random, meter)
+        tests = self._tests(last_s, at_s, effects)
+        cumulated = self._counted(random, meter, tests)
         rates = meter.rates
         rate = np.stack(
             [
@@ -180,7 +192,7 @@ class Telemetry(Forks):
                 rates.drops[self._ports],
             ]
         )
-        shown = np.maximum(np.floor(cumulated - rate * PACKETS_PER_S_PER_GBPS * early_s), 0.0)
+        shown = np.maximum(np.floor(cumulated - rate * self._packets.users_per_s_per_gbps * early_s), 0.0)
         shown = self._lied(np.maximum(shown, np.minimum(self._said, cumulated)), effects)
         sent = shown[0] - self._said[0]
         self._said = shown
@@ -190,20 +202,27 @@ class Telemetry(Forks):
             "rx_packets": shown[1],
             "rx_errors": shown[2],
             "tx_drops": shown[3],
-            "tx_gbps": np.maximum(sent, 0.0) / (PACKETS_PER_S_PER_GBPS * (at_s - last_s)),
+            "tx_gbps": np.maximum(sent - tests, 0.0) / (self._packets.users_per_s_per_gbps * (at_s - last_s)),
             "host_at_s": at_s + clock_s,
         }
         return _without(columns, effects.quiet[self._here])
 
-    def _counted(self, random: np.random.Generator, meter: Meter) -> Array:
-        """What each port has counted so far: sent, received, with errors, dropped (4 x ports)."""
+    def _tests(self, last_s: float, at_s: float, effects: Effects) -> Array:
+        """How many test packets left through each port meanwhile."""
+        per_s = (self._packets.small_per_s, self._packets.large_per_s)
+        count = sum(_ticks(at_s, each) - _ticks(last_s, each) for each in per_s)
+        return np.where(self._used & ~effects.mute[self._here], count, 0)
+
+    def _counted(self, random: np.random.Generator, meter: Meter, tests: Array) -> Array:
+        """What each port has counted so far, `tests` among it: sent, received, with errors, dropped (4 x ports)."""
         sums, ways = meter.sums, self._ports
         now = np.stack([sums.tx[ways], sums.lost[ways], sums.errors[ways], sums.drops[ways]])
-        before, after = (np.floor(each * PACKETS_PER_S_PER_GBPS) for each in (self._counts, now))
-        _, lost, errors, _ = (now - self._counts) * PACKETS_PER_S_PER_GBPS
+        before, after = (np.floor(each * self._packets.users_per_s_per_gbps) for each in (self._counts, now))
+        _, lost, errors, _ = (now - self._counts) * self._packets.users_per_s_per_gbps
         self._counts = now
         sent = (after[0] - before[0]).astype(np.int64)
         total = np.maximum(sent, 1)
+        sent = sent + tests
         gone = random.binomial(sent, _share(lost / total))
         bad = random.binomial(sent - gone, _share(errors / np.maximum(total - lost, 1)))
         arrived = np.stack([sent - gone - bad, bad])[:, np.arange(len(ways)) ^ 1]
@@ -228,9 +247,9 @@ class Telemetry(Forks):
         random = chance(self._seed, TRANSIT, at_s)
         spot = self._router_vertex
         now = np.stack([meter.sums.came[spot], meter.sums.left[spot]])
-        since = (now - self._transit) * PACKETS_PER_S_PER_GBPS
+        since = (now - self._transit) * self._packets.users_per_s_per_gbps
         self._transit = now
-        rate = np.stack([meter.rates.came[spot], meter.rates.left[spot]]) * PACKETS_PER_S_PER_GBPS
+        rate = np.stack([meter.rates.came[spot], meter.rates.left[spot]]) * self._packets.users_per_s_per_gbps
         since += rate * TRANSIT_SKEW_S * (random.random((2, len(spot))) - 0.5)
         came, left = np.where(spot >= 0, np.rint(np.maximum(since, 0.0)), np.nan)
         return _without({"came": came, "left": left}, effects.quiet[self._router_site])
@@ -265,20 +284,20 @@ class Telemetry(Forks):
         busy = BUSY_SHARE * load / (load.max(initial=0.0) + 1.0)
         cpu = IDLE_SHARE + busy + CPU_NOISE_SHARE * random.standard_normal(count)
         cpu = np.where(effects.hot, HOT_SHARE + CPU_NOISE_SHARE / 2.0 * random.random(count), cpu)
-        silent, untold = effects.silent, effects.quiet[devices.site] & devices.routes
+        silent, untold = effects.given_up, effects.quiet[devices.site] & devices.routes
         return {
             "answers": np.where(silent, 0.0, np.where(untold, np.nan, answers)),
             "cpu_share": np.where(silent | untold, np.nan, np.clip(cpu, 0.0, 1.0)),
         }
 
+    def _whole(self, gbit: Array) -> Array:
+        """Whole packets of so much of the users' traffic."""
+        return np.floor(gbit * self._packets.users_per_s_per_gbps).astype(np.int64)
+
 
 def _ticks(at_s: float, per_s: float) -> int:
     """How often something that is done so often a second was done until then."""
     return math.floor((at_s + TINY_S) * per_s)
-
-
-def _packets(gbit: Array) -> Array:
-    return np.floor(gbit * PACKETS_PER_S_PER_GBPS).astype(np.int64)
 
 
 def _share(values: Array) -> Array:

@@ -27,7 +27,7 @@ def looked(living: Living, table: str, ids: tuple[str, ...]) -> StateRows:
     at = np.unique(at[at >= 0])
     if table == "daemon_states":
         # Nobody knows of programs on a device that does not answer.
-        at = at[~np.append(living.effects.silent, False)[living.plant.programs.device[at]]]
+        at = at[~np.append(living.effects.given_up, False)[living.plant.programs.device[at]]]
     return StateRows(table, strings(known[at]), columns(living, at))
 
 
@@ -82,7 +82,7 @@ def _servers(living: Living, at: Array) -> Columns:
 def _devices(living: Living, at: Array) -> Columns:
     gear = living.gear
     return {
-        "up": values(~living.effects.silent[at]),
+        "up": values(~living.effects.given_up[at]),
         "boots": values(gear.boots[at]),
         "drained": values(gear.router_drained[at]),
     }
