@@ -19,6 +19,7 @@ from karez.plan import Action, Cell, applied
 from karez.twin import Table, World
 from karez.twin.schema import Value
 from karez.twin.states import initial_states
+from karez.twin.table import strings
 
 LONG_S = 40.0
 Signal = tuple[str, str, str, str, float, str]
@@ -407,7 +408,7 @@ def test_a_hole_that_is_not_looked_at_could_not_have_been_the_cause(is_odd: bool
     routers = [str(row["id"]) for row in world["equipment"].records() if row["kind"] == "router"]
     odd = [("imbalance", "counter", routers[2], "none", 0.05, "")] if is_odd else []
     losing = world["demands"].ids.astype(str).tolist()[::2]
-    scene = _scene(_told([*_felt(world, "loss", 0.3, *losing), *odd], world), LONG_S, (), {})
+    scene = _scene(_told([*_felt(world, "loss", 1.0, *losing), *odd], world), LONG_S, (), {})
     assert scene is not None
     looked_at = {(one.subject, one.goal) for one in _hypotheses(scene) if one.kind == "router_fib_stale"}
     assert looked_at
@@ -415,3 +416,23 @@ def test_a_hole_that_is_not_looked_at_could_not_have_been_the_cause(is_odd: bool
     for device, goal in product(routers, goals):
         scores = _scored(tuple(of_hole(device, goal, scene.layout)), scene)[1]
         assert (device, goal) in looked_at or all(score.gain == -math.inf for score in scores)
+
+
+@pytest.mark.parametrize(("size", "kind"), [(0.03, "router_fabric_loss"), (0.95, "router_fib_stale")])
+def test_a_hole_loses_all_that_passes_and_a_fabric_some_of_it(size: float, kind: str) -> None:
+    world = mesh(3)
+    passed = passage_of(world).passed[0]
+    goals = dict(zip(world["demands"].ids.astype(str).tolist(), strings(world["demands"]["b"]), strict=True))
+    routers = {str(row["site"]): str(row["id"]) for row in world["equipment"].records() if row["kind"] == "router"}
+    names = world["demands"].ids.astype(str)
+    # One demand of several that pass, so that by who loses alone it may be either.
+    site, one = next(
+        (place, name)
+        for (place, way), passing in passed.items()
+        if not way and 2 <= len(passing.rows) <= 4
+        for name in names[passing.rows[passing.shares > 0.9]].tolist()
+        if goals[name] != place and sum(goals[other] == goals[name] for other in names[passing.rows].tolist()) == 1
+    )
+    odd = ("imbalance", "counter", routers[site], "none", 0.05, "")
+    first, *_ = diagnose(_told([*_felt(world, "loss", size, one), odd], world), at_s=LONG_S)
+    assert (first.kind, first.subject) == (kind, routers[site])

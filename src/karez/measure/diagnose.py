@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from karez.measure.passage import FEELINGS, Felt, Passage, Passing, Places, passage_of
+from karez.measure.passage import FEELINGS, NOBODY, Felt, Passage, Passing, Places, passage_of
 from karez.measure.signatures import (
     WAYS,
     Hypothesis,
@@ -87,6 +87,9 @@ CROWDING = frozenset(
 LADEN_SHARE = 0.4
 # Of what a link may show, what it shows only while there is too much on it.
 SWINGING = CROWDING - {"link_silent"}
+# A hole loses all that passes: who loses less than this part of what it passes with is no sign of one. Who is not seen
+# to pass may have passed with this share.
+SWALLOWED_SHARE, LEAST_PASSING = 0.5, 0.25
 # What only users tell of, and from what share on (loads swing) a link at the router may be so full that this is felt.
 FELT_ALONE = frozenset({"router_slow", "router_fabric_loss"})
 CROWDED_NEAR_SHARE = 0.6
@@ -408,15 +411,25 @@ def _hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     ):
         for name in sorted(names):
             yield from _made(layout, make, name)
-    lost = {demand: layout.demand_ends[demand][1] for demand, kind in scene.users if kind == "loss"}
+    lost = {demand: sign.size for (demand, kind), sign in scene.users.items() if kind == "loss"}
     for device in sorted(devices):
+        passing = scene.passing(Place(sites=(layout.site_of[device],))) if lost else NOBODY
+        shares = dict(zip(passing.rows.tolist(), passing.shares.tolist(), strict=True))
         # Too few who lose what passes here and leaves there speak for no hole, unless the device itself is odd.
-        passing = set(scene.passing(Place(sites=(layout.site_of[device],))).rows.tolist()) if lost else set()
-        least = 0.0 if Trait("imbalance", device) in scene.signs else (PRIOR + LEAST_GAIN) / FELT_HIT
-        here = (goal for demand, goal in lost.items() if layout.demand_rows[demand] in passing)
-        goals = Counter(here if least else lost.values())
+        odd = Trait("imbalance", device) in scene.signs
+        least = 0.0 if odd else (PRIOR + LEAST_GAIN) / FELT_HIT
+        goals = Counter(
+            layout.demand_ends[demand][1]
+            for demand, size in lost.items()
+            if _may_be_swallowed(size, shares.get(layout.demand_rows[demand], LEAST_PASSING if odd else math.inf))
+        )
         for goal in sorted(goal for goal, count in goals.items() if count >= least):
             yield from _made(layout, of_hole, device, goal)
+
+
+def _may_be_swallowed(size: float, share: float) -> bool:
+    """Whether a demand that loses so much, and passes with that share of itself, may lose there all that passes."""
+    return math.isnan(size) or size >= SWALLOWED_SHARE * share
 
 
 def _made(layout: Layout, make: Callable[..., Iterator[Hypothesis]], *names: str) -> tuple[Hypothesis, ...]:
