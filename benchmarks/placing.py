@@ -178,7 +178,7 @@ def _going_on(name: str) -> Iterator[Figure]:
     """A plan after a site and after a link is lost, against one made from nothing; and jobs that come one by one."""
     made = nation(SETTINGS[name], SEEDS[0])
     program, seconds = made.program, _clock()
-    whole = whole_of(sorted_by_money(program), lambda: seconds() >= GAPS[0][1])
+    whole = whole_of(sorted_by_money(program), limit_s=GAPS[0][1], seconds=seconds)
     for what, left in _losses(made, whole):
         before_s = time.process_time()
         warm = whole.after(left)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from karez.plan.placing import check
-from karez.plan.placing.program import NONE, Chosen, Jobs, Limits, Pools, Program, Routes, arms_of
+from karez.plan.placing.program import NONE, Chosen, Growth, Jobs, Limits, Pools, Program, Routes, arms_of
 from karez.twin.table import Array
 
 
@@ -79,26 +79,40 @@ def options_of(program: Program) -> list[tuple[int, int, int]]:
     return found
 
 
-def best_by_highs(program: Program) -> float:
-    """The least that a plan can cost, by the integer program of all options (CNY)."""
-    options, jobs = options_of(program), program.jobs
-    if not options:
-        return program.unserved_cny
-    columns = list[Array]()
-    cost = []
-    for job, arm, start in options:
+def best_by_highs(program: Program, growth: Growth | None = None, machine: int = 1, *, whole: bool = True) -> float:
+    """The least that a plan can cost, by the integer program of all options (CNY); parts of all where not `whole`.
+
+    Pools may grow by machines of so many chips.
+    """
+    jobs, columns, cost, taken = program.jobs, list[Array](), list[float](), list[int]()
+    most_chips = program.pools.chips.max(axis=1) + (0.0 if growth is None else growth.most)
+    for job, arm, start in options_of(program):
         used = check.Using(program)
-        cost.append(used.add(job, arm, start, 1.0) - float(jobs.unserved_cny[job]))
-        columns.append(np.concatenate([each.ravel() for each in used.of]))
-    of = np.array([job for job, _, _ in options])
+        cny = used.add(job, arm, start, 1.0)
+        # What is too large for a pool is no option, in parts neither.
+        if (used.of.chips.max(axis=1) <= most_chips).all():
+            cost.append(cny - float(jobs.unserved_cny[job]))
+            columns.append(np.concatenate([each.ravel() for each in used.of]))
+            taken.append(job)
+    if not columns:
+        return program.unserved_cny
+    of = np.array(taken)
     limits = (program.pools.chips, *program.limits)
     upper = np.concatenate([limit.ravel() for limit in limits] + [jobs.number]).astype(float)
     matrix = np.concatenate([np.stack(columns, axis=1), of == np.arange(len(jobs.number))[:, None]])
+    most = jobs.number[of].astype(float)
+    if growth is not None:
+        pools, hours = program.pools.chips.shape
+        room = np.zeros((len(upper), pools))
+        room[np.arange(pools * hours), np.repeat(np.arange(pools), hours)] = -machine
+        matrix = np.concatenate([matrix, room], axis=1)
+        cost += (machine * growth.cny).tolist()
+        most = np.concatenate([most, np.floor(growth.most / machine)])
     found = milp(
         np.array(cost),
         constraints=LinearConstraint(matrix, -np.inf, upper),
-        bounds=Bounds(0, jobs.number[of]),
-        integrality=np.ones(len(cost), np.int64),
+        bounds=Bounds(0, most),
+        integrality=np.full(len(cost), int(whole)),
         options={"mip_rel_gap": 0.0},
     )
     assert found.success, found.message

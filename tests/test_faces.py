@@ -57,6 +57,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "effort": "greedy",
         "output": "upgraded-FACE.json",
     },
+    "plan_chips": {"network": "net", "most_chips": 64, "output": "chips-FACE.json"},
     "plan_check": {"plan": "plan.json", "network": "net"},
     "plan_diff": {"before": "plan.json", "after": "plan-0.65.json"},
     "order": {"plan": "plan.json", "network": "net", "output": "order-FACE.xlsx"},

@@ -348,7 +348,7 @@ def test_every_fault_of_recipes_upkeep_and_ageing_is_told_together() -> None:
     ageing = listed({"kind": "router", "life_years": "", "new_w_per_gbps": "-1", "new_w_per_tflops": ""}, file="a.csv")
     said = told(lambda: rates(recipes=recipes, upkeep=upkeep, ageing=ageing))
     assert [line.partition(":")[0] for line in said.splitlines()] == ["r.csv"] * 3 + ["u.csv"] * 2 + ["a.csv"] * 2
-    assert "per is none that is known (rows line 2 (dig, spade)); use one of: site, station served, link" in said
+    assert "per is none that is known (rows line 2 (dig, spade)); use one of: site, station served, chip, link" in said
 
 
 def test_the_library_has_a_price_and_the_upkeep_of_every_item_of_a_recipe_and_all_are_assumptions() -> None:

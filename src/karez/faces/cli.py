@@ -49,7 +49,7 @@ GROUPS = {
         "map",
         "report",
     ),
-    "Plans": ("plan_coverage", "plan_upgrades", "plan_check", "plan_diff", "order", "steer"),
+    "Plans": ("plan_coverage", "plan_upgrades", "plan_chips", "plan_check", "plan_diff", "order", "steer"),
     "Jobs": ("submit", "place", "prices", "explain", "learn", "assign", "chips", "estimate"),
     "Rules on data": (
         "policy_ask",

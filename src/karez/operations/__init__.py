@@ -52,6 +52,20 @@ SitePrices = Annotated[
 ]
 
 
+ItemPrices = Annotated[
+    PathName, Meta(description="CSV of your prices: item, price_cny, lead_time_days; library rows when empty")
+]
+Recipes = Annotated[
+    PathName, Meta(description="CSV of what work takes: act, item, quantity, per; library rows when empty")
+]
+Upkeep = Annotated[
+    PathName, Meta(description="CSV of power and upkeep: item, power_kw, maintenance_share; library when empty")
+]
+Ageing = Annotated[
+    PathName, Meta(description="CSV of kind, life_years, new_w_per_gbps, new_w_per_tflops; library rows when empty")
+]
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What every answer has: a headline for a person, how it was got in one line, and whether a target was met."""
 
@@ -306,24 +320,44 @@ class PlanUpgradesQuestion(msgspec.Struct, frozen=True, kw_only=True):
     output: PlanOutput = ""
 
 
+class PlanChipsQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """Which machines of chips to add where, so that a day of jobs and the machines together cost least, with a proof.
+
+    Sites that have chips may get more. They are owned: their price over their life is paid, and no rent.
+    """
+
+    network: Network
+    kinds: Annotated[str, Meta(description="kinds of chips, with commas between; those that a site has when empty")] = (
+        ""
+    )
+    machine_chips: Annotated[int, Meta(description="chips of a machine", ge=1, le=1_000_000)] = 8
+    most_chips: Annotated[int, Meta(description="most chips of a kind that a site gets", ge=0, le=1_000_000)] = 1_024
+    at: Annotated[
+        str,
+        Meta(description="moment that the day begins; when empty, when the first job may begin, or now"),
+    ] = ""
+    hours: Annotated[int, Meta(description="hours that are planned", ge=1, le=168)] = 24
+    carbon_cny_per_kg: Annotated[float, Meta(description="price of carbon dioxide, CNY a kilogram", ge=0, le=1e3)] = 0.0
+    prices: ItemPrices = ""
+    recipes: Recipes = ""
+    upkeep: Upkeep = ""
+    ageing: Ageing = ""
+    figures: Figures = "typical"
+    packs: Packs = ""
+    time_limit_s: TimeLimit = 60.0
+    output: PlanOutput = ""
+    seed: Seed = 1
+
+
 class OrderQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """What to order for a plan: quantities by phase, when at the latest, and what ages out meanwhile."""
 
-    plan: Annotated[PathName, Meta(description="file of a coverage plan")]
+    plan: Annotated[PathName, Meta(description="file of a plan of coverage, of upgrades or of chips")]
     network: Network
-    prices: Annotated[
-        PathName, Meta(description="CSV of your prices: item, price_cny, lead_time_days; library rows when empty")
-    ] = ""
-    recipes: Annotated[
-        PathName, Meta(description="CSV of what work takes: act, item, quantity, per; library rows when empty")
-    ] = ""
-    upkeep: Annotated[
-        PathName, Meta(description="CSV of power and upkeep: item, power_kw, maintenance_share; library when empty")
-    ] = ""
-    ageing: Annotated[
-        PathName,
-        Meta(description="CSV of kind, life_years, new_w_per_gbps, new_w_per_tflops; library rows when empty"),
-    ] = ""
+    prices: ItemPrices = ""
+    recipes: Recipes = ""
+    upkeep: Upkeep = ""
+    ageing: Ageing = ""
     output: Annotated[PathName, Meta(description="file for the order, .xlsx or .csv; none when empty")] = ""
 
 
@@ -883,6 +917,7 @@ OPERATIONS = {
         Operation("plan_coverage", "what to build to reach a target, with a bound", PlanCoverageQuestion, writes=True),
         Operation("discover", "which edge zones would serve an application", DiscoverQuestion),
         Operation("plan_upgrades", "which sites and upgrades of links together", PlanUpgradesQuestion, writes=True),
+        Operation("plan_chips", "which chips to add where, for a day of jobs", PlanChipsQuestion, writes=True),
         Operation("plan_check", "whether a plan still holds, and its proof", PlanCheckQuestion),
         Operation("plan_diff", "what one plan does that another does not", PlanDiffQuestion),
         Operation("order", "what to order for a plan, and by when", OrderQuestion, writes=True),

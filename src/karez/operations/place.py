@@ -105,7 +105,7 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
     if not len(world["jobs"]):
         raise InputError.of("jobs", "the network has no job to place", "add some to the table jobs")
     ask = Ask(
-        at_s=_begins_s(world, question.at),
+        at_s=begins_s(world, question.at),
         hours=question.hours,
         carbon_cny_per_kg=question.carbon_cny_per_kg,
         delay_cny_per_ms=question.delay_cny_per_ms,
@@ -132,7 +132,7 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
     return _answer(day, plan, question.output, synthetic=revision.synthetic)
 
 
-def _begins_s(world: World, at: str) -> float:
+def begins_s(world: World, at: str) -> float:
     """The moment given, or that at which the first job may begin, or now where jobs may begin at any time."""
     if at:
         return moment_s(at)

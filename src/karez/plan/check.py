@@ -14,7 +14,7 @@ import numpy as np
 
 from karez.errors import Problem
 from karez.plan.certificate import check_certificate
-from karez.plan.day.certificate import check_day
+from karez.plan.day.certificate import check_chips, check_day
 from karez.plan.kinds import KINDS, Kind
 from karez.plan.plan import NEVER, Action, Cell, NewRow, Plan, applied, expected, written
 from karez.plan.reads import COMPARE, Read, changed
@@ -27,6 +27,7 @@ ANEW = "make the plan anew"
 TYPES: dict[Dtype, tuple[type, ...]] = {"text": (str,), "bool": (bool,), "int": (int,), "float": (float, int)}
 # Planners whose plans carry a certificate, and what checks it.
 CERTIFICATES: dict[str, Callable[[Plan, World], list[Problem]]] = {
+    "chips": check_chips,
     "coverage": check_certificate,
     "day": check_day,
     "upgrades": check_upgrades,

@@ -182,6 +182,13 @@ KINDS = {
             effect="irrevocable",
             duration="long",
         ),
+        Kind(
+            name="order_servers",
+            meaning="order chips for a site",
+            may_add="servers",
+            effect="irrevocable",
+            duration="long",
+        ),
         *(
             Kind(
                 name=f"retire_{table}",

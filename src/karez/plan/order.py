@@ -23,7 +23,7 @@ from karez.measure.delay import FIGURES, Figures, constants, link_parts
 from karez.measure.stack import ways
 from karez.plan.kinds import TAKES_OUT
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied
-from karez.plan.rates import Ageing, Price, Range, Rates, Recipe
+from karez.plan.rates import ACCELERATORS, Ageing, Price, Range, Rates, Recipe
 from karez.plan.sites import DAY_S, orders
 from karez.twin import Twin
 from karez.twin.facts import library
@@ -37,6 +37,8 @@ YEAR_S = 365.2425 * DAY_S
 HOURS_PER_YEAR = 8_760
 LARGEST_WHOLE = 2**63
 NEW_LINK = "new link"
+# What orders of servers are called by recipes.
+ORDERS = frozenset({"order_equipment", "order_servers"})
 ANEW = "make the plan anew"
 OTHERS = "give a coverage plan: its actions order equipment for sites, or change links"
 # What takes away again: cells that an action may not set to these values.
@@ -45,13 +47,17 @@ NOTHING = Range(0, 0, 0)
 
 
 class Work(NamedTuple):
-    """One thing that a plan has done: an act on a site or link, in service from a second (Unix time) on."""
+    """One thing that a plan has done: an act on a site or link, in service from a second (Unix time) on.
+
+    `chips` says how many it adds.
+    """
 
     act: str
     subject: str
     is_link: bool
     length_km: float
     in_service_at_s: float
+    chips: int = 0
 
     @property
     def year(self) -> int:
@@ -176,7 +182,8 @@ def works_of(plan: Plan, twin: Twin, rates: Rates) -> tuple[Work, ...]:
         raise InputError.of(where, "has no action that builds: nothing is to be ordered", "give a plan that builds")
     problems: list[Problem] = []
     works = [work for action in builds if (work := _work(where, action, twin, rates, problems))]
-    count = Counter((work.act, work.subject) for work in works)
+    # Chips of several kinds are several servers of one site.
+    count = Counter((work.act, work.subject) for work in works if work.act != ACCELERATORS)
     twice = tuple(sorted(subject for (_, subject), number in count.items() if number > 1))
     if twice:
         problems.append(Problem(where, "takes a site or link twice for the same", ANEW, twice))
@@ -234,16 +241,24 @@ def _work(where: str, action: Action, twin: Twin, rates: Rates, problems: list[P
     problems += [Problem(where, what, fix, (action.subject,)) for what, fix in _faults(action, twin)]
     if len(problems) > before:
         return None
-    is_link = action.kind != "order_equipment" and not twin["sites"].has(action.subject)
+    is_link = action.kind not in ORDERS and not twin["sites"].has(action.subject)
     length_km = _length_km(action, twin) if is_link else 0.0
-    return Work(act, action.subject, is_link, length_km, _in_service_at_s(action))
+    return Work(act, action.subject, is_link, length_km, _in_service_at_s(action), _chips(action))
 
 
 def _act(action: Action) -> str:
     """The kind of work, as recipes call it."""
     if action.kind == "order_equipment":
         return str(action.adds[0].values.get("kind", "")) if action.adds else action.kind
+    if action.kind == "order_servers":
+        return ACCELERATORS
     return NEW_LINK if _new_link(action) else action.kind.replace("_", " ")
+
+
+def _chips(action: Action) -> int:
+    """The chips that it adds; none that are no whole number."""
+    told = [new.values.get("chips") for new in action.adds if new.table == "servers"]
+    return sum(chips for chips in told if isinstance(chips, int) and not isinstance(chips, bool))
 
 
 def _new_link(action: Action) -> NewRow | None:
@@ -286,7 +301,7 @@ def _faults(action: Action, twin: Twin) -> Iterator[tuple[str, str]]:
             "un-builds: it takes away again what stands, or what it builds",
             "make a plan whose phases only add",
         )
-    if action.kind == "order_equipment":
+    if action.kind in ORDERS:
         yield from _order_faults(action, twin, other)
     elif not (twin["links"].has(action.subject) or twin["sites"].has(action.subject) or _new_link(action)):
         yield "is about links or sites that are not there", other
@@ -302,13 +317,16 @@ def _takes_away(action: Action) -> bool:
 
 
 def _order_faults(action: Action, twin: Twin, other: str) -> Iterator[tuple[str, str]]:
-    new = action.adds[0]
-    if len(action.adds) != 1 or action.sets or new.table != "equipment" or new.values.get("site") != action.subject:
-        yield "orders something else than one device for its site", ANEW
+    table = action.kind.removeprefix("order_")
+    new = action.adds[0] if len(action.adds) == 1 else None
+    if new is None or action.sets or new.table != table or new.values.get("site") != action.subject:
+        yield "orders something else than one device, or chips of one kind, for its site", ANEW
     elif not twin["sites"].has(action.subject):
         yield "orders for sites that are not there", other
-    elif twin["equipment"].has(new.row):
+    elif twin[table].has(new.row):
         yield "orders what is there, or ordered, already", f"{other}, or {ANEW}"
+    elif table == "servers" and not 0 < _chips(action) < LARGEST_WHOLE:
+        yield "does not say how many chips it orders", ANEW
 
 
 def _link_faults(action: Action, twin: Twin, other: str) -> Iterator[tuple[str, str]]:
@@ -417,7 +435,12 @@ def _lines(work: Work, served: int, rates: Rates, electricity: tuple[float, floa
 
 def _amount(recipe: Recipe, work: Work, served: int) -> Fraction:
     """How much there is of what the recipe counts."""
-    counts = {"site": int(not work.is_link), "station served": served, "link": int(work.is_link)}
+    counts = {
+        "site": int(not work.is_link),
+        "station served": served,
+        "chip": work.chips,
+        "link": int(work.is_link),
+    }
     return Fraction(work.length_km) if recipe.per == "link km" else Fraction(counts[recipe.per])
 
 

@@ -16,7 +16,11 @@ from karez.errors import InputError, Problem
 from karez.twin.facts import library
 from karez.units import FEN_PER_CNY
 
-Per = Literal["site", "station served", "link", "link km"]
+Per = Literal["site", "station served", "chip", "link", "link km"]
+# What recipes call chips that are added at a site, and ageing what they are.
+ACCELERATORS, ACCELERATOR = "accelerators", "accelerator"
+# Source: the mean year of the Gregorian calendar.
+DAYS_PER_YEAR = 365.2425
 # A name of a row to a person, such as `line 3`, and its cells by column.
 Row = tuple[str, Mapping[str, str | None]]
 LONGEST_LEAD_DAYS = 36_500.0
@@ -36,7 +40,7 @@ class Range(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """So much of an item for each site, station served, link or kilometre of link that a kind of work is about."""
+    """So much of an item for each site, station served, chip, link or km of link that a kind of work is about."""
 
     act: str
     item: str
@@ -83,6 +87,36 @@ class Rates:
     def items(self) -> list[str]:
         """Every item that has a price or stands in a recipe, in order."""
         return sorted({*self.prices, *(recipe.item for rows in self.recipes.values() for recipe in rows)})
+
+
+class Machine(NamedTuple):
+    """A machine of so many chips: what having it for a day costs (CNY, electricity apart), and when it comes (days)."""
+
+    chips: int
+    cny_a_day: float
+    lead_time_days: float
+
+
+def machine_of(used: Rates, chips: int) -> Machine:
+    """What a machine of so many chips costs a day: its typical price over its life, and its maintenance.
+
+    Raises:
+        InputError: something that its recipe takes has no price, or nobody told how long it lasts.
+    """
+    if not (life := used.ageing.get(ACCELERATOR)) or not life.life_years:
+        raise InputError.of("ageing", f"does not say how long an {ACCELERATOR} lasts", "give it a row with life_years")
+    needed = dict[str, Fraction]()
+    for recipe in used.recipes.get(ACCELERATORS, ()):
+        if recipe.per == "chip":
+            needed[recipe.item] = needed.get(recipe.item, Fraction(0)) + recipe.quantity * chips
+    if lost := tuple(sorted(item for item in needed if item not in used.prices)):
+        raise InputError.of("prices", "has no price of what chips take", "give it one", lost)
+    a_year, days = 0.0, 0.0
+    for item, amount in needed.items():
+        fen, upkeep = math.ceil(amount) * used.prices[item].fen.typical, used.upkeep.get(item)
+        a_year += fen / life.life_years + fen * (upkeep.maintenance_share.typical if upkeep else 0.0)
+        days = max(days, used.prices[item].lead_time_days)
+    return Machine(chips, a_year / DAYS_PER_YEAR / FEN_PER_CNY, days)
 
 
 class Given(NamedTuple):

@@ -7,6 +7,7 @@ the prices for each job over all of its options.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,11 @@ import numpy as np
 from karez.errors import InputError, KarezError, Problem
 from karez.measure import policy
 from karez.plan.day.ask import read
+from karez.plan.day.build import Candidates, Offer, growing, offered, read_offer, with_more
 from karez.plan.day.decide import PLANNER, legs_of
 from karez.plan.day.pose import MOST_JOBS, Posed, posed
 from karez.plan.day.scarce import used
-from karez.plan.placing.check import bound, checked
+from karez.plan.placing.check import bound, checked, grown_bound
 from karez.plan.placing.program import Chosen, Used
 from karez.plan.plan import Plan
 from karez.twin import World
@@ -50,12 +52,18 @@ def check_day(plan: Plan, world: World, packs: Sequence[policy.Pack] | None = No
         return [Problem(where, str(error), ANEW)]
     except (ValueError, OverflowError) as error:
         return [Problem(where, f"says what makes no sense: {error}", ANEW)]
-    seen = checked(said.posed.program, said.chosen)
+    return _wrong(plan, said, 0.0, least)
+
+
+def _wrong(plan: Plan, said: Read, besides_cny: float, least: float) -> list[Problem]:
+    """What is wrong with a day that costs so much besides, and of which prices prove so much."""
+    where, seen = f"plan {plan.id}", checked(said.posed.program, said.chosen)
     problems = [Problem(where, problem, ANEW) for problem in seen.problems]
     problems += [*_too_many(said, where), *_out_of_order(said, where)]
-    slack = ROUNDING_SHARE * max(abs(seen.cny), abs(plan.proof.value), 1.0)
-    if abs(seen.cny - plan.proof.value) > slack or abs(plan.price_cny - plan.proof.value) > slack:
-        problems.append(Problem(where, f"costs {seen.cny:,.2f} CNY, not {plan.proof.value:,.2f}", ANEW))
+    cny = seen.cny + besides_cny
+    slack = ROUNDING_SHARE * max(abs(cny), abs(plan.proof.value), 1.0)
+    if abs(cny - plan.proof.value) > slack or abs(plan.price_cny - plan.proof.value) > slack:
+        problems.append(Problem(where, f"costs {cny:,.2f} CNY, not {plan.proof.value:,.2f}", ANEW))
     if plan.proof.bound > least + slack:
         problems.append(Problem(where, f"proves a bound of {least:,.2f} CNY, and claims {plan.proof.bound:,.2f}", ANEW))
     return problems
@@ -70,8 +78,53 @@ def understood(plan: Plan, world: World, packs: Sequence[policy.Pack] | None = N
     """
     if plan.planner != PLANNER:
         raise InputError.of("plan", f"was made by the planner {plan.planner!r}, not by {PLANNER!r}", "give its plan")
+    return _said(plan, posed(world, read(plan.question, plan.made_at_s), packs))
+
+
+def check_chips(plan: Plan, world: World, packs: Sequence[policy.Pack] | None = None) -> list[Problem]:
+    """Every reason not to believe a plan of chips; none where its day keeps all limits with just what it orders."""
+    where = f"plan {plan.id}"
+    try:
+        at_s, offer = read_offer(plan.question)
+        ask = read(plan.question, at_s)
+        candidates = offered(world, ask, offer)
+        asked, growth = growing(candidates, ask, offer, packs)
+        more, problems = _ordered(plan, candidates, offer, asked)
+        said = _said(plan, replace(asked, program=with_more(asked.program, more)))
+        least = grown_bound(asked.loose, growth, said.prices)
+    except KarezError as error:
+        return [Problem(where, str(error), ANEW)]
+    except (ValueError, OverflowError) as error:
+        return [Problem(where, f"says what makes no sense: {error}", ANEW)]
+    problems += [Problem(where, "orders more than may be added", ANEW)] if (more > growth.most).any() else []
+    return [*problems, *_wrong(plan, said, float(growth.cny @ more), least)]
+
+
+def _ordered(plan: Plan, candidates: Candidates, offer: Offer, asked: Posed) -> tuple[Array, list[Problem]]:
+    """The chips that the plan orders, by pool, and what is wrong with its orders."""
+    names = strings(asked.world["servers"].ids[asked.pools])
+    place, more, problems = {name: at for at, name in enumerate(names)}, np.zeros(len(names)), list[Problem]()
+    for action in plan.actions:
+        new = action.adds[0] if len(action.adds) == 1 else None
+        values = candidates.rows.get(new.row) if new else None
+        chips = new.values.get("chips") if new else None
+        due = {"chips": chips, "installed_at_s": offer.in_service_at_s, "valid_from_s": offer.in_service_at_s}
+        known = new is not None and values is not None and new.row in place and new.values == values | due
+        whole = isinstance(chips, int) and chips > 0 and chips % offer.chips == 0
+        if new and known and whole and action.kind == "order_servers" and action.subject == new.values["site"]:
+            more[place[new.row]] += int(str(chips))
+        else:
+            problems.append(Problem(f"plan {plan.id}", "orders what may not be added", ANEW, (action.subject,)))
+    return more, problems
+
+
+def _said(plan: Plan, asked: Posed) -> Read:
+    """What a plan says of a posed day.
+
+    Raises:
+        ValueError: it names what is not there.
+    """
     columns = _columns(plan)
-    asked = posed(world, read(plan.question, plan.made_at_s), packs)
     jobs = {name: row for row, name in enumerate(strings(asked.world["jobs"].ids))}
     planned = {int(row): int(cls) for row, cls in zip(asked.jobs, asked.of, strict=True)}
     arms = _arms(asked)

@@ -76,7 +76,7 @@ def decided(
     """
     asked = posed(world, ask, packs)
     found = solved(asked.program, limit_s=limit_s, seconds=seconds, seed=seed)
-    placed = _in_order(asked, spread(asked, found.chosen))
+    placed = runnable(asked, spread(asked, found.chosen))
     seen = checked(asked.program, chosen_of(asked, placed))
     bound, prices = found.price_bound, found.prices
     if asked.loose is not asked.program:
@@ -92,7 +92,7 @@ def decided(
     return Day(asked, placed, seen.cny, min(bound, seen.cny), is_least, prices, found.rungs)
 
 
-def _in_order(asked: Posed, placed: Placed) -> Placed:
+def runnable(asked: Posed, placed: Placed) -> Placed:
     """Who runs, without those who wait for a job that does not run, or not all of it."""
     count = np.zeros(len(asked.world["jobs"]), np.int64)
     np.add.at(count, placed.job, placed.number)
@@ -219,7 +219,7 @@ def plan_of(day: Day, revision: str) -> Plan:
                 f"prices of all that is shared ({len(priced(asked, day.prices).cny)} above zero) prove the bound"
                 f"{'; an integer program says that no plan costs less' if day.is_least else ''}"
             ),
-            certificate=_certificate(day),
+            certificate=certificate_of(day),
         ),
         summary=_summary(day),
         citation=(
@@ -231,7 +231,7 @@ def plan_of(day: Day, revision: str) -> Plan:
     )
 
 
-def _certificate(day: Day) -> dict[str, tuple[float | str, ...] | float | str]:
+def certificate_of(day: Day) -> dict[str, tuple[float | str, ...] | float | str]:
     """Who runs where and when, and the prices: with the network that is all a checker needs."""
     world = day.posed.world
     jobs, servers = strings(world["jobs"].ids), strings(world["servers"].ids)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from karez.plan.placing.program import WHOLE, Chosen, Program, Used
+from karez.plan.placing.program import WHOLE, Chosen, Growth, Program, Used
 from karez.twin.table import Array
 
 # What a limit may be passed by through rounding, as a share of it, and as such.
@@ -72,6 +73,19 @@ def bound(program: Program, prices: Used) -> float:
     worth = (prices.chips * program.pools.chips).sum()
     limits = zip(prices[1:], program.limits, strict=True)
     return float(least - worth - sum(float((price * limit).sum()) for price, limit in limits))
+
+
+def grown_bound(program: Program, growth: Growth, prices: Used) -> float:
+    """What every plan costs at least (CNY), with what it costs to add what it adds.
+
+    Where a chip is worth more than it costs, all that may be added are.
+
+    Raises:
+        ValueError: a price is below zero.
+    """
+    whole = replace(program, pools=program.pools._replace(chips=program.pools.chips + growth.most[:, None]))
+    worth = prices.chips.sum(axis=1)
+    return bound(whole, prices) + float((worth - np.maximum(worth - growth.cny, 0.0)) @ growth.most)
 
 
 def _whole(number: float) -> int:

@@ -114,7 +114,13 @@ def sorted_by_money(program: Program) -> Sorted:
         values = np.empty(size)
         _least_of_rest(program.menus, arms[name].astype(float), values)
         least[rest] = values
-    return Sorted(replace(program, arms=arms), least, program.pools.chips.max(axis=1, initial=0), order)
+    return Sorted(replace(program, arms=arms), least, most_chips(program), order)
+
+
+def most_chips(program: Program) -> Array:
+    """The chips that each pool has at most, with all that may be added."""
+    chips = program.pools.chips.max(axis=1, initial=0)
+    return np.asarray(chips if program.growth is None else chips + program.growth.most)
 
 
 def cheapest(menus: Sorted, sums: Sums, last: Cheapest, *, first: int = 0, each: int = 1) -> Cheapest:

@@ -80,6 +80,13 @@ class Jobs(NamedTuple):
     quota: Array
 
 
+class Growth(NamedTuple):
+    """Chips that may be added to each pool, in all its hours: what one costs (CNY for all hours), and how many."""
+
+    cny: Array
+    most: Array
+
+
 # An arm and its first leg, or a further leg, a row each. They are looked up in no order, so a row lies in one place.
 #
 # `speed`, and money for each GB of the job, for each chip, and as such, are of the arm. Of the leg: in that pool runs
@@ -115,7 +122,8 @@ class Program:
     """The whole.
 
     Menu m has the arms (rows of `arms`, an array of ARM) from `menus[m]` to `menus[m + 1]`; further legs come after all
-    of these. `loads` (loads, hours) are shares of a peak.
+    of these. `loads` (loads, hours) are shares of a peak. `growth` is for the relaxation alone: whole plans take what
+    pools have.
     """
 
     pools: Pools
@@ -125,6 +133,7 @@ class Program:
     menus: Array
     arms: Array
     loads: Array = field(default_factory=lambda: np.ones((0, 1)))
+    growth: Growth | None = None
 
     @property
     def hours(self) -> int:

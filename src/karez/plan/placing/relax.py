@@ -55,6 +55,10 @@ WEIGHT, FIRST_WEIGHT = 2.0, 0.5
 DROPPED_SHARE = 0.03
 # Jobs are priced in so many parts, one after each few steps.
 PARTS = 3
+# What is added to a pool counts for steps as so many times what it was, and as so many chips at least.
+GROWN_TIMES, LEAST_GROWN = 2.0, 64.0
+# A pool to which this share is added of what may be has all of it.
+ALL_SHARE = 0.95
 # Shares and amounts below this are none.
 NOTHING = 1e-9
 # A run of hours in which an option takes as many chips of a pool, and as many GB an hour over a route. An option whose
@@ -94,6 +98,7 @@ class Relaxation:
     """The relaxation on its way: the best bound, the prices that prove it, and columns with their shares.
 
     Its shares leave the `spare_share` of everything unused, since whole jobs do not fill all; bounds are of the whole.
+    `more` are the chips that it adds to each pool, where the program has them grow.
     """
 
     menus: Sorted
@@ -105,6 +110,7 @@ class Relaxation:
     found: Cheapest = field(init=False)
     columns: Columns = field(init=False)
     unserved_share: Array = field(init=False)
+    more: Array = field(init=False)
     weight: float = 0.0
     turn: int = 0
 
@@ -114,12 +120,15 @@ class Relaxation:
         jobs = len(program.jobs.number)
         self.prices = self.now = nothing(program)
         self.found, self.unserved_share = unserved(program), np.ones(jobs)
+        self.more = np.zeros(len(program.pools.site))
         self.columns = Columns(np.empty(0, COLUMN), np.zeros(jobs + 1, np.int64), np.empty(0, FURTHER))
         self.prove(self.now)
 
     def prove(self, prices: Used) -> float:
         """The bound that prices prove, kept where it is better; what is cheapest under them becomes columns."""
-        program, sums = self.menus.program, sums_of(self.menus.program, prices)
+        program = self.menus.program
+        prices = _capped(program, prices, self.more)
+        sums = sums_of(program, prices)
         self.found = cheapest(self.menus, sums, self.found)
         bound = bound_of(program, self.found, prices)
         if bound > self.bound:
@@ -133,8 +142,8 @@ class Relaxation:
         if not self.weight:
             rows = sum(limit.size for limit in available(program))
             self.weight = FIRST_WEIGHT * (abs(self.bound) or 1.0) / math.sqrt(max(len(program.jobs.number) * rows, 1))
-        self.unserved_share, self.now = _moved(
-            program, self.columns, self.unserved_share, self.now, self.weight, steps, 1.0 - self.spare_share
+        self.unserved_share, self.more, self.now = _moved(
+            program, self.columns, self.unserved_share, self.more, self.now, self.weight, steps, 1.0 - self.spare_share
         )
         # The best prices are worth no more than what is left between serving nobody and the bound. Those of now may be,
         # and a weight that followed them would drive them on.
@@ -154,7 +163,24 @@ class Relaxation:
 def bound_of(program: Program, found: Cheapest, prices: Used) -> float:
     """What every plan costs at least, by what is cheapest for each job under prices (CNY)."""
     there = zip(prices, available(program), strict=True)
-    return sum_product(found.cny, program.jobs.number) - sum(sum_product(price, limit) for price, limit in there)
+    least = sum_product(found.cny, program.jobs.number) - sum(sum_product(price, limit) for price, limit in there)
+    if program.growth is not None:
+        gain = np.maximum(prices.chips.sum(axis=1) - program.growth.cny, 0.0)
+        least -= sum_product(gain, program.growth.most)
+    return least
+
+
+def _capped(program: Program, prices: Used, more: Array) -> Used:
+    """The prices, where a chip that may be added is worth no more than it costs unless all that may be are.
+
+    Any prices prove a bound, but one that is worth more loses what all that may be added would gain.
+    """
+    if program.growth is None:
+        return prices
+    (cost, most), worth = program.growth, prices.chips.sum(axis=1)
+    over = (worth > cost) & (more < ALL_SHARE * most)
+    share = np.divide(cost, worth, out=np.ones(len(worth)), where=over)
+    return prices._replace(chips=prices.chips * share[:, None])
 
 
 def _renewed(program: Program, columns: Columns, found: Cheapest, sums: Sums) -> Columns:
@@ -171,15 +197,23 @@ def _moved(
     program: Program,
     columns: Columns,
     unserved_share: Array,
+    more: Array,
     prices: Used,
     weight: float,
     steps: int,
     used_share: float,
-) -> tuple[Array, Used]:
-    """Shares of jobs that are not served and prices after so many steps, averages of them; shares are written."""
+) -> tuple[Array, Array, Used]:
+    """Shares of jobs that are not served, chips that are added, and prices after so many steps, averages of them.
+
+    Shares of columns are written.
+    """
     pools, routes, jobs, count = program.pools, program.routes, program.jobs, program.jobs.number.astype(float)
     whole = Used(*(limit * used_share for limit in available(program)))
     limits = Used(*(np.maximum(limit, LEAST_LIMIT) for limit in whole))
+    # What a pool may grow by counts as much as what it has, as far as it is likely to grow.
+    cost, most = program.growth or (np.zeros(len(pools.site)), np.zeros(len(pools.site)))
+    room = np.minimum(most, np.maximum(GROWN_TIMES * more, LEAST_GROWN))
+    limits = limits._replace(chips=limits.chips + room[:, None])
     # The step of a column goes by what it uses of all limits, that of a limit by what all columns use of it.
     ones, bare = Used(*(1.0 / limit for limit in limits)), pools._replace(cny=np.zeros_like(pools.cny))
     chip, gb = np.zeros((len(pools.site), program.hours + 1)), np.zeros((len(routes.site), program.hours + 1))
@@ -188,20 +222,23 @@ def _moved(
     _steps(jobs, columns, count, chip, gb, ones.chip_hours, STEP_SHARE / weight, step)
     used, chip_used, gb_used = nothing(program), np.zeros_like(chip), np.zeros_like(gb)
     _use_all(pools, routes, jobs, columns, count, chip_used, gb_used, used)
+    used.chips[:] += room[:, None]
     rise = Used(
         *(
             STEP_SHARE * weight / (np.maximum(row, LEAST_LIMIT * limit) * limit)
             for row, limit in zip(used, limits, strict=True)
         )
     )
+    # What is added is a column, too, which gives room of a pool instead of taking it.
+    grow = np.where(most > 0, STEP_SHARE / weight * room / (1.0 / limits.chips).sum(axis=1), 0.0)
     unserved_share, prices = unserved_share.copy(), Used(*(price.copy() for price in prices))
-    sum_unserved, sum_prices = np.zeros(len(count)), nothing(program)
+    sum_unserved, sum_prices, more, sum_more = np.zeros(len(count)), nothing(program), more.copy(), np.zeros(len(more))
     _move(
         pools, routes, jobs, columns, count, jobs.unserved_cny * count, whole, step, rise, unserved_share,
-        prices, sum_unserved, sum_prices, chip, gb, chip_used, gb_used, used, steps,
+        prices, sum_unserved, sum_prices, chip, gb, chip_used, gb_used, used, grow, cost, most, more, sum_more, steps,
     )  # fmt: skip
     columns.rows["share"] = columns.rows["sum"] / steps
-    return sum_unserved / steps, Used(*(each / steps for each in sum_prices))
+    return sum_unserved / steps, sum_more / steps, Used(*(each / steps for each in sum_prices))
 
 
 @njit(inline="always")
@@ -434,7 +471,8 @@ def _raise(prices: Array, used: Array, limits: Array, rise: Array, total: Array)
 def _move(
     pools: Pools, routes: Routes, jobs: Jobs, columns: Columns, count: Array, dear: Array, limits: Used, step: Array,
     rise: Used, unserved: Array, prices: Used, sum_unserved: Array, sum_prices: Used, chip: Array, gb: Array,
-    chip_used: Array, gb_used: Array, used: Used, steps: int,
+    chip_used: Array, gb_used: Array, used: Used, grow: Array, cost: Array, most: Array, more: Array, sum_more: Array,
+    steps: int,
 ) -> None:  # fmt: skip
     for row in range(columns.rows.size):
         columns.rows[row].sum = 0.0
@@ -446,6 +484,12 @@ def _move(
             prices.chip_hours, chip, gb, chip_used, gb_used, used.chip_hours,
         )  # fmt: skip
         _sum_used(pools, routes, chip_used, gb_used, used)
+        for pool in range(grow.size):
+            if grow[pool] > 0.0:
+                new = min(max(more[pool] + grow[pool] * (prices.chips[pool].sum() - cost[pool]), 0.0), most[pool])
+                used.chips[pool] -= 2.0 * new - more[pool]
+                more[pool] = new
+                sum_more[pool] += new
         _raise(prices.chips, used.chips, limits.chips, rise.chips, sum_prices.chips)
         _raise(prices.kw, used.kw, limits.kw, rise.kw, sum_prices.kw)
         _raise(prices.gb_in, used.gb_in, limits.gb_in, rise.gb_in, sum_prices.gb_in)

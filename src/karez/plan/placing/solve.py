@@ -79,9 +79,9 @@ def solved(
     relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
     rungs = [Rung("relaxed", program.unserved_cny, relaxation.bound, seconds())]
     whole = begun(menus, relaxation.now, relaxation.columns)
-    _pass_on(whole, enough)
+    pass_on(whole, enough)
     rungs.append(Rung("passes", whole.cny, relaxation.bound, seconds()))
-    _exchange(whole, enough, seed)
+    exchange(whole, enough, seed)
     rungs.append(Rung("exchanged", whole.cny, relaxation.bound, seconds()))
     chosen, cny, bound = merged(whole), whole.cny, relaxation.bound
     if exact.is_small(menus.program) and not enough():
@@ -93,12 +93,14 @@ def solved(
     return Solution(given, cny, bound, relaxation.prices, relaxation.bound, tuple(rungs))
 
 
-def whole_of(menus: Sorted, enough: Enough = lambda: False, seed: int = 1) -> Whole:
+def whole_of(
+    menus: Sorted, *, limit_s: float = math.inf, seconds: Callable[[], float] = lambda: 0.0, seed: int = 1
+) -> Whole:
     """A whole plan and the prices that made it, to go on with: when something is lost, or jobs come one by one."""
-    relaxation = relaxed(menus, enough)
+    relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
     whole = begun(menus, relaxation.now, relaxation.columns)
-    _pass_on(whole, enough)
-    _exchange(whole, enough, seed)
+    pass_on(whole, lambda: seconds() >= limit_s)
+    exchange(whole, lambda: seconds() >= limit_s, seed)
     return whole
 
 
@@ -127,7 +129,8 @@ def relaxed(
     return relaxation
 
 
-def _pass_on(whole: Whole, enough: Enough) -> None:
+def pass_on(whole: Whole, enough: Enough) -> None:
+    """Passes over all jobs as long as they help."""
     vain = 0
     for _ in range(MOST_PASSES):
         before = whole.cny
@@ -137,7 +140,8 @@ def _pass_on(whole: Whole, enough: Enough) -> None:
             break
 
 
-def _exchange(whole: Whole, enough: Enough, seed: int) -> None:
+def exchange(whole: Whole, enough: Enough, seed: int) -> None:
+    """Exchanges, batch by batch, as long as they help."""
     tries = max(int(TRIES_SHARE * len(whole.best.job)), LEAST_TRIES)
     while not enough():
         before = whole.cny

@@ -23,6 +23,7 @@ from karez.plan.placing.pricing import (
     add_option,
     cheapest,
     cny_of,
+    most_chips,
     option_cny,
     sum_product,
     sums_of,
@@ -114,7 +115,7 @@ class Whole:
         Jobs stay where they are if there is room when it is their turn. The hardest to place come first, so those who
         lost their place take that of others who find one more easily. Who had none comes last.
         """
-        menus = self.menus._replace(program=program, most_chips=program.pools.chips.max(axis=1, initial=0))
+        menus = self.menus._replace(program=program, most_chips=most_chips(program))
         found = cheapest(menus, sums_of(program, self.prices), self.found)
         placed = Placed(self.best.job, self.best.arm.copy(), self.best.start.copy())
         order = np.lexsort((-self.late, placed.arm < 0))

@@ -1,0 +1,119 @@
+"""What is worth adding: chips of pools, as whole machines, so that jobs and machines together cost least.
+
+The relaxation adds fractions of chips, and its prices prove what any plan costs at least, whatever it adds: a chip that
+may be added is worth no more than it costs. Its chips are rounded to machines in several ways; the one by which jobs
+are placed for least is bettered, and loses what it does not use in any hour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from karez.plan.placing.pricing import Sorted, most_chips, sorted_by_money
+from karez.plan.placing.program import WHOLE, Chosen, Growth, Program, Used
+from karez.plan.placing.relax import Relaxation
+from karez.plan.placing.solve import RELAXED_UNTIL_SHARE, exchange, merged, pass_on, relaxed
+from karez.plan.placing.whole import Whole, begun, used_of
+from karez.twin.table import Array
+
+# Parts of a machine from which on it is taken whole, tried one after the other.
+ROUNDED_UP_FROM = (0.5, 0.2, 0.8, 0.02)
+# Less of a machine is rounding, and less of a job is none.
+LEAST_PART, LEAST_SHARE = 1e-6, 0.02
+
+
+class Grown(NamedTuple):
+    """The best plan, the chips that it adds to each pool, its cost with them and the bound (CNY), and prices for it."""
+
+    chosen: Chosen
+    more: Array
+    cny: float
+    bound: float
+    prices: Used
+
+    @property
+    def gap_share(self) -> float:
+        """How much less any plan could cost at most, as a share of the bound."""
+        return (self.cny - self.bound) / abs(self.bound) if self.bound else 0.0
+
+
+def grown(
+    program: Program,
+    growth: Growth,
+    machine: int,
+    *,
+    limit_s: float = math.inf,
+    seconds: Callable[[], float] = lambda: 0.0,
+    seed: int = 1,
+) -> Grown:
+    """The best plan and bound by `limit_s` of the clock `seconds`; pools grow by machines of so many chips.
+
+    What is chosen names arms by their rows in the program as it was given.
+    """
+
+    def enough() -> bool:
+        return seconds() >= limit_s
+
+    menus = sorted_by_money(replace(program, growth=growth))
+    relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
+    best, best_cny = _placed(menus, relaxation, np.zeros(len(growth.cny))), math.inf
+    for more in _tried(relaxation, growth, machine):
+        whole = _placed(menus, relaxation, more)
+        if (cny := whole.cny + _cost(growth, _needed(whole, program, machine))) < best_cny:
+            best, best_cny = whole, cny
+        if enough():
+            break
+    exchange(best, enough, seed)
+    chosen, more = merged(best), _needed(best, program, machine)
+    cny, bound = best.cny + _cost(growth, more), relaxation.bound
+    return Grown(chosen._replace(arm=menus.order[chosen.arm]), more, cny, bound, relaxation.prices)
+
+
+def _tried(relaxation: Relaxation, growth: Growth, machine: int) -> Iterator[Array]:
+    """Whole machines that are tried: none, and those of the relaxation, rounded in several ways and to whole gangs."""
+    for least_share in ROUNDED_UP_FROM:
+        yield rounded(relaxation.more, growth, machine, least_share)
+    gangs = np.maximum(_gangs(relaxation), machine)
+    yield rounded(np.ceil(relaxation.more / gangs - WHOLE) * gangs, growth, machine, LEAST_PART)
+    yield np.zeros(len(growth.cny))
+
+
+def _gangs(relaxation: Relaxation) -> Array:
+    """The most chips of a pool that a job has of which the relaxation runs a part there."""
+    rows = relaxation.columns.rows
+    some = rows[rows["share"] >= LEAST_SHARE]
+    most = np.zeros(len(relaxation.more))
+    np.maximum.at(most, some["pool"], some["chips"].astype(float))
+    return most
+
+
+def rounded(more: Array, growth: Growth, machine: int, least_share: float) -> Array:
+    """Whole machines for fractions of chips: up where at least such a share of one is wanted."""
+    machines = np.floor(more / machine + 1.0 - least_share)
+    return np.asarray(np.minimum(machines, np.floor(growth.most / machine)) * machine)
+
+
+def _placed(menus: Sorted, relaxation: Relaxation, more: Array) -> Whole:
+    """A whole plan where pools have so many chips more."""
+    pools = menus.program.pools
+    program = replace(menus.program, pools=pools._replace(chips=pools.chips + more[:, None]), growth=None)
+    fixed = menus._replace(program=program, most_chips=most_chips(program))
+    whole = begun(fixed, relaxation.now, relaxation.columns)
+    pass_on(whole, lambda: False)
+    return whole
+
+
+def _needed(whole: Whole, program: Program, machine: int) -> Array:
+    """Whole machines of which a plan uses a chip in any hour, beyond what pools have without them."""
+    over = (used_of(whole.menus.program, whole.best).chips - program.pools.chips).max(axis=1, initial=0)
+    return np.asarray(np.ceil(over / machine - WHOLE) * machine)
+
+
+def _cost(growth: Growth, more: Array) -> float:
+    """What so many chips more cost (CNY)."""
+    return float(np.where(more > 0, growth.cny, 0.0) @ more)
