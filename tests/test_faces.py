@@ -68,6 +68,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "explain": {"plan": "day.json", "network": "net", "job": "batch"},
     "chips": {"network": "net", "least_confidence": "S"},
     "estimate": {"model": "Qwen2.5 7B", "chip": "H20"},
+    "split": {"network": "net", "model": "Qwen2.5 7B", "first": "p000003", "second": "p000001"},
     "assign": {"network": "net", "output": "assign-FACE.json"},
     "policy_ask": {"network": "net", "job": "batch", "gbps": 40},
     "policy_explain": {"network": "net", "job": "batch", "server": "p000003"},

@@ -50,7 +50,7 @@ GROUPS = {
         "report",
     ),
     "Plans": ("plan_coverage", "plan_upgrades", "plan_chips", "plan_check", "plan_diff", "order", "steer"),
-    "Jobs": ("submit", "place", "prices", "explain", "learn", "assign", "chips", "estimate"),
+    "Jobs": ("submit", "place", "prices", "explain", "learn", "assign", "chips", "estimate", "split"),
     "Rules on data": (
         "policy_ask",
         "policy_explain",

@@ -173,7 +173,7 @@ def _served_s(
     twin: Twin, models: Array, chips: Array, load: Load, tier: Array, known: Learned | None
 ) -> tuple[Array, Array, Array]:
     """Seconds a token of serving at the low end, typical, and at the high end; what was measured goes first."""
-    served = _served(twin, models, chips, load)
+    served = served_on(twin, models, chips, load)
     factors = np.array([serving()["factor"][part] for part in compute.PARTS])
     typical = compute.calibrated(served, factors)
     width = np.array([serving()["interval_log"].get(name, np.nan) for name in TIERS])[tier]
@@ -202,7 +202,8 @@ def _active(twin: Twin, models: Array) -> Array:
     return np.asarray(np.where(np.isnan(active), table["parameters_b"][models], active) * PER_B)
 
 
-def _served(twin: Twin, models: Array, chips: Array, load: Load) -> Served:
+def served_on(twin: Twin, models: Array, chips: Array, load: Load) -> Served:
+    """Each model (row) on each chip (row beside it) under a load, as the roofline takes it."""
     of_model, of_chip = twin["models"], twin["chips"]
     # A model whose layers nobody told has those of one of its size.
     layers = np.where(of_model["layers"][models] > 0, of_model["layers"][models], 40).astype(float)
@@ -233,7 +234,7 @@ def _served(twin: Twin, models: Array, chips: Array, load: Load) -> Served:
 
 def learned_from(twin: Twin, models: Array, chips: Array, loads: list[Load], token_s: Array) -> Learned:
     """What measurements (seconds a token of each model on each chip under each load) teach."""
-    rows = [_served(twin, models[[at]], chips[[at]], load) for at, load in enumerate(loads)]
+    rows = [served_on(twin, models[[at]], chips[[at]], load) for at, load in enumerate(loads)]
     served = Served(*(np.concatenate(columns) for columns in zip(*rows, strict=True)))
     factors = np.array([serving()["factor"][part] for part in compute.PARTS])
     return compute.learned(served, _labels(twin, models, chips), token_s, factors)

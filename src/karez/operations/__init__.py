@@ -502,6 +502,28 @@ class EstimateQuestion(msgspec.Struct, frozen=True, kw_only=True):
     network: Annotated[PathName, Meta(description="folder of a network; the library when empty")] = ""
 
 
+class SplitQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A model served by chips at two sites: prompts at one and answers at the other, layers at both, or whole at each.
+
+    At full load: as many requests come as can be answered.
+    """
+
+    network: Network
+    model: Annotated[str, Meta(description="name of the model")]
+    first: Annotated[str, Meta(description="id of the server that works through prompts, or has the first layers")]
+    second: Annotated[str, Meta(description="id of the server that makes answers, or has the other layers")]
+    tokens_in: Annotated[int, Meta(description="tokens of a prompt", ge=1, le=10_000_000)] = 1024
+    tokens_out: Annotated[int, Meta(description="tokens of an answer", ge=1, le=10_000_000)] = 256
+    requests: Annotated[
+        int, Meta(description="requests that a group of chips answers at once; as usual when 0", ge=0, le=10_000_000)
+    ] = 0
+    link_gbps: Annotated[
+        float,
+        Meta(description="capacity for it between the sites, Gbit/s; what is free on the way when 0", ge=0, le=1e6),
+    ] = 0.0
+    figures: Figures = "typical"
+
+
 class AssignQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """The cheapest lawful place for one job within its longest delay, now: a plan that starts it there."""
 
@@ -929,6 +951,7 @@ OPERATIONS = {
         Operation("assign", "where one job should run, now", AssignQuestion, writes=True),
         Operation("chips", "chips that are known, with their sources", ChipsQuestion),
         Operation("estimate", "what a model takes on chips, and how sure", EstimateQuestion),
+        Operation("split", "a model served by chips at two sites", SplitQuestion),
         Operation("policy_ask", "where a job's data may go, how, at what price", PolicyAskQuestion),
         Operation("policy_explain", "what decides whether data may go to a server", PolicyExplainQuestion),
         Operation("policy_test", "the tests of the rules on data", PolicyTestQuestion),

@@ -25,6 +25,7 @@ from karez.twin.catalogue import catalogue
 from karez.twin.table import strings, text
 
 MS = 1e3
+MOST_NAMED = 60
 COLUMNS = ("model", "chip", "chips", "requests", "tokens_in", "tokens_out", "token_ms")
 
 
@@ -65,8 +66,8 @@ def run(question: EstimateQuestion) -> EstimateAnswer:
     if question.network:
         world, revision = load(question.network)
         twin, where, aside = world.intended, provenance(revision), " (synthetic network)" if revision.synthetic else ""
-    model = _row(twin, "models", question.model)
-    chips = [_row(twin, "chips", question.chip)] if question.chip else list(range(len(twin["chips"])))
+    model = row_of(twin, "models", question.model)
+    chips = [row_of(twin, "chips", question.chip)] if question.chip else list(range(len(twin["chips"])))
     known = _measured(twin, question.measured) if question.measured else None
     rows = [_on_chip(twin, model, chip, question, known) for chip in chips]
     rows.sort(key=lambda one: (not one.fits, -_or_zero(one.tokens_per_s) / one.chips, one.chip))
@@ -101,15 +102,17 @@ def _headline(question: EstimateQuestion, rows: list[OnChip]) -> str:
     )
 
 
-def _row(twin: Twin, table: str, name: str) -> int:
-    """The row of a model or chip.
+def row_of(twin: Twin, table: str, name: str) -> int:
+    """The row of a model, chip or server.
 
     Raises:
         InputError: there is none of the name.
     """
     if not twin[table].has(name):
-        names = strings(twin[table].ids)
-        raise InputError.of(table[:-1], f"{name!r} is not known", f"name one of {', '.join(names) or 'none there is'}")
+        names = strings(twin[table].ids[:MOST_NAMED])
+        more = " ..." if len(twin[table]) > MOST_NAMED else ""
+        fix = f"name one of {', '.join(names) or 'none there is'}{more}"
+        raise InputError.of(table[:-1], f"{name!r} is not known", fix)
     return int(twin[table].rows([name])[0])
 
 
@@ -154,8 +157,8 @@ def _measured(twin: Twin, path: str) -> Learned:
     models, chips, loads, seconds, problems = [], [], list[Load](), [], list[Problem]()
     for where, row in given_rows(path):
         try:
-            models.append(_row(twin, "models", row.get("model") or ""))
-            chips.append(_row(twin, "chips", row.get("chip") or ""))
+            models.append(row_of(twin, "models", row.get("model") or ""))
+            chips.append(row_of(twin, "chips", row.get("chip") or ""))
             loads.append(Load(*(_whole(row.get(name)) for name in COLUMNS[2:6])))
             seconds.append(_positive(row.get("token_ms")) / MS)
         except InputError as error:

@@ -38,7 +38,7 @@ def offer(world: World, ask: Ask) -> Offer:
     """The chips that nobody holds, by the hour; those whose price is not known are no pools."""
     twin, servers = world.intended, world["servers"]
     site = twin.resolve("servers", "site")
-    free = _free(world)
+    free = free_chips(world)
     cny, kw = _cny(world, ask)
     unpriced = ~np.isfinite(cny).all(axis=1)
     chips = free[:, None] * _stands(world, ask)
@@ -75,7 +75,7 @@ def _hours(which: Array, what: str) -> str:
     return f"hours {hours} {what} " if hours else ""
 
 
-def _free(world: World) -> Array:
+def free_chips(world: World) -> Array:
     """Chips that nobody holds at each server: as observed, or what assignments leave."""
     servers, states = world["servers"], world["server_states"]
     held = world.intended.resolve("assignments", "server")
