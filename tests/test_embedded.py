@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.instances.mesh import CUT_FULL_SHARE, mesh
 from benchmarks.instances.ring import ring
-from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, drawn, planned_gbps
+from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, Packets, drawn, planned_gbps
 from karez.adapters.embedded.acts import ACTS
 from karez.adapters.embedded.traffic import Swing
 from karez.plan import Action, Cell, NewRow
@@ -30,6 +30,7 @@ from karez.twin.telemetry import CHANNELS, Samples, StateRows
 
 STEP_S = 0.2
 BEGINS_S, ENDS_S = 40.0, 80.0
+COUNTS = ("tx_packets", "rx_packets")
 
 
 def act(kind: str, subject: str, after: Value, before: Value = "") -> Action:
@@ -1063,3 +1064,22 @@ DIFFERS: dict[str, Callable[[Both], bool]] = {
     "rise": lambda both: _rates_moved(both, 1.0),
     "fall": lambda both: _rates_moved(both, -1.0),
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "received"),
+    [("none", True, 1.0), ("link_cut", False, 0.0), ("link_silent", True, 0.0), ("link_loss", True, 0.5)],
+)
+def test_counters_count_tests_as_links_treat_them(kind: str, sent: bool, received: float) -> None:
+    world = net("AB", [("A", "B", 100.0)], [])
+    packets = Packets(small_per_s=300.0, large_per_s=100.0)
+    network = EmbeddedNetwork(world, seed=1, start_s=0.0, packets=packets)
+    if kind != "none":
+        network.inject(Fault(kind, "AB", 5.0, size_share=0.5))
+    counted = {}
+    for at_s in (6.0, 26.0):
+        told = {samples.channel: samples for samples in network.hear(at_s)}["counter"]
+        counted[at_s] = dict(zip(strings(told.ids), zip(*(told.columns[n] for n in COUNTS), strict=True), strict=True))
+    tx, rx = (counted[26.0]["AB@a"][at] - counted[6.0]["AB@a"][at] for at in (0, 1))
+    assert tx == (pytest.approx(8_000) if sent else 0)
+    assert rx == pytest.approx(8_000 * received, abs=300)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,22 @@ def test_tests_of_links_are_no_part_of_what_passes_routers() -> None:
     np.testing.assert_allclose(transit["came"][~quiet], users[~quiet])
     np.testing.assert_allclose(transit["left"][~quiet], np.maximum(users - 3.0, 0.0)[~quiet])
     assert np.isnan(transit["came"][quiet]).all()
+
+
+def test_channels_tell_when_a_span_is_full_and_never_twice_within_half_of_one() -> None:
+    world = mesh(5, sites=6)
+    made = plan(world, name="made", protocols=Protocols())
+    routers, legs = len(made.fabric.routers), 2 * len(made.streams)
+    none = np.zeros(legs)
+
+    telling = (_counted(legs, len(made.fabric.lines), np.full((routers, 2), turn), none, none) for turn in count(1.0))
+    telemetry = Telemetry(world, made, lambda whole: next(telling))
+    times_s = (100.99, 101.0, 101.2, 101.4995, 101.7, 101.9995, 102.1, 102.6, 104.3, 104.4)
+    told = {at_s: {samples.channel for samples in telemetry.heard(at_s)} for at_s in times_s}
+    # A full second that comes just after something was told, or just before it is full, and one that was slept over.
+    assert [at_s for at_s in times_s if "counter" in told[at_s]] == [100.99, 101.9995, 104.3]
+    assert [at_s for at_s in times_s if "user" in told[at_s]] == [101.4995, 101.9995, 102.6, 104.3]
+    assert all("probe" in told[at_s] for at_s in times_s)
 
 
 def _counted(legs: int, lines: int, passed: Array, settled: Array, lost: Array) -> Counted:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 
-from karez.loop.state import Decisions
+from benchmarks.instances.mesh import mesh
+from benchmarks.instances.ring import ring
+from karez.adapters.embedded import EmbeddedNetwork, Fault
+from karez.adapters.frr.config import Protocols
+from karez.lab.plan import plan
+from karez.loop.runner import Runner
+from karez.loop.state import Decisions, Found, Policy, State
+from karez.record.log import Record
 from karez.scenario.course import Course
-from karez.scenario.real import Played, harm
+from karez.scenario.real import Played, harm, packets_of
 
 STEP_S = 0.5
 
@@ -55,3 +65,45 @@ def test_a_mend_that_loses_more_than_the_fault_is_harm() -> None:
 def test_a_handful_is_chance() -> None:
     mine = _played([0, 0, 0, 3, 2], broke_turn=1)
     assert not harm(mine, _played([0] * 5, broke_turn=1), acted_s=1.5)[1]
+
+
+def test_the_embedded_network_has_as_many_packets_as_a_lab() -> None:
+    world = mesh(5, sites=6)
+    made = plan(world, name="made", protocols=Protocols(), tests_per_s=40.0, users_per_s=4_000.0)
+    packets = packets_of(world, made)
+    assert (packets.small_per_s, packets.large_per_s) == (30.0, 10.0)
+    assert packets.users_per_s_per_gbps * world["demands"]["gbps"].sum() == pytest.approx(4_000.0, rel=0.1)
+    nobody = msgspec.structs.replace(made, demands=(), streams=made.streams[: 2 * len(made.fabric.lines)])
+    assert packets_of(world, nobody).users_per_s_per_gbps > 0
+
+
+def test_what_a_turn_says_is_said_when_it_has_decided_not_when_it_began() -> None:
+    course = Course()
+    state = State.of(ring())
+    for at_s in (1.0, 2.0, 3.0):
+        found = (Found("link_cut/x", True, "link_cut", "x"),) if at_s > 1.0 else ()
+        course.add(state, Decisions(at_s=at_s, found=found), 0.0, said_s=at_s + 0.3)
+    assert course.told_s(frozenset({("link_cut", "x")}), 1.5) == pytest.approx(0.8)
+    assert course.told_s(frozenset({("link_cut", "y")}), 1.5) is None
+
+
+def test_who_asks_a_router_that_hangs_waits_for_it_once() -> None:
+    world = ring()
+    router = next(str(row["id"]) for row in world["equipment"].records() if row["kind"] == "router")
+    network = EmbeddedNetwork(world, seed=1, start_s=0.0)
+    network.inject(Fault("router_hung", router, 5.0))
+    waited = []
+    for at_s in (4.9, 5.0, 5.3, 5.61, 9.0):
+        network.live(at_s)
+        up = network.look("equipment_states", [router]).columns["up"][0]
+        waited.append((network.waited_s > 0, up))
+    assert waited == [(False, True), (True, True), (True, True), (False, False), (False, False)]
+
+
+def test_it_is_told_what_was_decided_before_it_is_done() -> None:
+    world = ring()
+    network, told = EmbeddedNetwork(world, seed=1, start_s=0.0), list[Decisions]()
+    with TemporaryDirectory() as folder, Record(Path(folder) / "record") as record:
+        runner = Runner.start(world, network, record, Policy(level="act"), at_s=0.0)
+        decided = runner.turn(1.0, told=told.append)
+    assert told == [decided]

@@ -28,7 +28,7 @@ from karez.lab.faults import BEGINS, Scene, begin
 from karez.lab.network import network_of
 from karez.lab.plan import plan
 from karez.lab.start import ended, started
-from karez.lab.telemetry import COUNTERS_EVERY_S, Telemetry
+from karez.lab.telemetry import EVERY_S, Telemetry
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
 from karez.operations import LabProtectQuestion, lab_protect
@@ -121,7 +121,7 @@ def test_what_a_router_loses_came_into_it_and_did_not_leave_it(kind: str, world:
     telemetry.heard(time.time())
     before = _lost_share(telemetry)
     lab.ask(asked)
-    telemetry.heard(time.time() + COUNTERS_EVERY_S)
+    telemetry.heard(time.time() + EVERY_S["counter"])
     after = _lost_share(telemetry)
     lab.ask(End(label=asked.label))
     assert before.max() < 0.005
@@ -132,8 +132,10 @@ def test_what_a_router_loses_came_into_it_and_did_not_leave_it(kind: str, world:
 
 def _lost_share(telemetry: Telemetry) -> Array:
     """The share of what comes into each router in a second that does not leave it."""
-    time.sleep(COUNTERS_EVERY_S)
-    told = {samples.channel: samples for samples in telemetry.heard(time.time() + COUNTERS_EVERY_S)}["transit"].columns
+    time.sleep(EVERY_S["counter"])
+    told = {samples.channel: samples for samples in telemetry.heard(time.time() + EVERY_S["counter"])}[
+        "transit"
+    ].columns
     return np.asarray(1.0 - told["left"] / told["came"])
 
 

@@ -13,10 +13,9 @@ from karez.twin import World
 from karez.twin.table import Array, texts
 from karez.twin.telemetry import Samples
 
-# How often counters and routers are asked, and users tell what came: over less, few packets would be none (s).
-COUNTERS_EVERY_S, USERS_EVERY_S = 1.0, 0.5
-# How often it is looked at what links carry: that a link is empty is what a drain waits for (s).
-LOADS_EVERY_S = 0.5
+# How often counters and routers are asked, it is looked at what links carry (that one is empty is what a drain waits
+# for), and users tell what came: over less, few packets would be none (s).
+EVERY_S = {"counter": 1.0, "load": 0.5, "user": 0.5}
 # So much before a time is that time (s).
 EARLY_S = 1e-3
 # What a packet has besides its payload on a link: Ethernet, IP and UDP headers (bytes).
@@ -57,17 +56,14 @@ class Telemetry:
         # What links carried and took when that was last looked at (by line; nan: nobody knows).
         self.load_gbps, self.oneway_us = np.full((2, len(lines)), np.nan)
         self._loads_before, self._users_before = self._before, self._before
-        self._heard_s = -1.0
+        self._heard_s, self._told_s = 0.0, dict[str, float]()
 
     def heard(self, at_s: float) -> tuple[Samples, ...]:
         """What was counted since last time; interfaces, their light and routers once a second, when one is full.
 
         What links carry is looked at twice a second.
         """
-        due, loads_due, users_due = (
-            _full(at_s, every_s) > _full(self._heard_s, every_s)
-            for every_s in (COUNTERS_EVERY_S, LOADS_EVERY_S, USERS_EVERY_S)
-        )
+        due, loads_due, users_due = (self._is_due(channel, at_s) for channel in EVERY_S)
         self._heard_s = at_s
         now, before = self._count(due or loads_due), self._before
         self._before = now
@@ -76,7 +72,7 @@ class Telemetry:
         told = [Samples("observer", at_s, self._observer_ids, stalled)]
         probes = self._probes(came)
         told.append(Samples("probe", at_s, self._probe_ids, probes))
-        if len(self._user_ids) and users_due and now.at_s - self._users_before.at_s >= USERS_EVERY_S / 2.0:
+        if len(self._user_ids) and users_due:
             told.append(Samples("user", at_s, self._user_ids, self._demands(now)))
             self._users_before = now
         if due:
@@ -91,6 +87,17 @@ class Telemetry:
             self.load_gbps = self._tx_gbps(now, self._loads_before).reshape(-1, 2).max(axis=1)
             self._loads_before = now
         return tuple(told)
+
+    def _is_due(self, channel: str, at_s: float) -> bool:
+        """Whether a span of a channel has just become full, and half of one passed since it told; users begin later."""
+        every_s, told_s = EVERY_S[channel], self._told_s.get(channel)
+        if told_s is None:
+            due = channel != "user"
+        else:
+            due = _full(at_s, every_s) > _full(self._heard_s, every_s) and at_s - told_s >= every_s / 2.0
+        if due or told_s is None:
+            self._told_s[channel] = at_s
+        return due
 
     def _probes(self, came: dict[str, Array]) -> dict[str, Array]:
         sums = {name: values[self._legs].sum(axis=0) for name, values in came.items()}

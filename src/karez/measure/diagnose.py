@@ -414,22 +414,18 @@ def _hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     lost = {demand: sign.size for (demand, kind), sign in scene.users.items() if kind == "loss"}
     for device in sorted(devices):
         passing = scene.passing(Place(sites=(layout.site_of[device],))) if lost else NOBODY
-        shares = dict(zip(passing.rows.tolist(), passing.shares.tolist(), strict=True))
-        # Too few who lose what passes here and leaves there speak for no hole, unless the device itself is odd.
+        # Who does not pass the router is a sign only where the router itself is odd: it may have passed before.
         odd = Trait("imbalance", device) in scene.signs
+        shares = np.full(len(layout.demand_ends), LEAST_PASSING if odd else np.inf)
+        shares[passing.rows] = passing.shares
         least = 0.0 if odd else (PRIOR + LEAST_GAIN) / FELT_HIT
         goals = Counter(
             layout.demand_ends[demand][1]
             for demand, size in lost.items()
-            if _may_be_swallowed(size, shares.get(layout.demand_rows[demand], LEAST_PASSING if odd else math.inf))
+            if np.nan_to_num(size, nan=1.0) >= SWALLOWED_SHARE * shares[layout.demand_rows[demand]]
         )
         for goal in sorted(goal for goal, count in goals.items() if count >= least):
             yield from _made(layout, of_hole, device, goal)
-
-
-def _may_be_swallowed(size: float, share: float) -> bool:
-    """Whether a demand that loses so much, and passes with that share of itself, may lose there all that passes."""
-    return math.isnan(size) or size >= SWALLOWED_SHARE * share
 
 
 def _made(layout: Layout, make: Callable[..., Iterator[Hypothesis]], *names: str) -> tuple[Hypothesis, ...]:

@@ -187,12 +187,12 @@ def _course(runner: Runner, network: EmbeddedNetwork, one: Incident, told: Told,
     at_s, until_s = 0.0, one.judged_s
     while at_s < until_s or (unsettled(runner) and at_s < until_s + SETTLES_S):
         at_s += turn_s if at_s < one.judged_s or unsettled(runner) else QUIET_TURN_S
+        # Who asks all devices waits for those that do not answer.
+        network.live(at_s)
+        at_s += network.waited_s
         decided = runner.turn(at_s)
         told(runner.state, decided)
-        # Who asks all devices waits for those that do not answer, and has said nothing meanwhile.
-        said_s = at_s + network.waited_s
-        course.add(runner.state, decided, network.lost, network.broken(), said_s)
-        at_s = said_s
+        course.add(runner.state, decided, network.lost, network.broken())
         if any(word.verdict == "applied" for word in decided.verdicts):
             until_s = min(max(until_s, at_s + AFTER_S), one.begun_s + LONGEST_S)
     return course
@@ -240,7 +240,7 @@ def outcome(
         sure=tuple(found.values()),
         single_s=course.signalled_s(begun_s),
         first_s=course.told_s(label, begun_s),
-        act_s=acts[0][0] - begun_s if acts else None,
+        act_s=course.said_s[course.at_s.index(acts[0][0])] - begun_s if acts else None,
         healed_s=course.healed_s(label, begun_s),
         acts=tuple(name for _, name in acts),
         undone=course.undone(),

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from karez.adapters.embedded import FOREVER_S, Fault, Packets
+from karez.adapters.embedded import FOREVER_S, USUAL, Fault, Packets
 from karez.lab.asked import AsPlanned, Begin, Count, Counted, End, Lab, LabError, Plan
 from karez.lab.faults import BEGINS, Scene, begin
 from karez.lab.forwarding import Watched
@@ -109,8 +109,8 @@ def packets_of(world: World, lab: Plan) -> Packets:
     # A way is tested by the packets from its end, and by the answers to those from the other.
     per_s = sum(stream.per_s for stream in tests[:2])
     gbps = float(world["demands"]["gbps"][world["demands"].rows(lab.demands)].sum())
-    users_per_s = sum(stream.per_s for stream in users)
-    return Packets(per_s * (1.0 - 1.0 / LARGE_EVERY), per_s / LARGE_EVERY, users_per_s / gbps if gbps else 0.0)
+    of_users = sum(stream.per_s for stream in users) / gbps if gbps else USUAL.users_per_s_per_gbps
+    return Packets(per_s * (1.0 - 1.0 / LARGE_EVERY), per_s / LARGE_EVERY, of_users)
 
 
 def harm(mine: Played, alone: Played, acted_s: float) -> tuple[float, bool]:
@@ -212,6 +212,7 @@ def played(
                 broke_s = lab.ask(fault).at_s if fault else time.time()
                 ends_s = broke_s + lasts_s
             if at_s >= ends_s:
+                _sleep_until(ends_s)
                 lab.ask(End())
                 ends_s = math.inf
             _sleep_until(at_s)

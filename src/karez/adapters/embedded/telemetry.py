@@ -84,7 +84,7 @@ class Telemetry(Forks):
         self._told_s = dict.fromkeys(self._ids, start_s)
         ports, demands, routers = len(self._ports), len(plant.demands.ids), len(self._routers)
         self._probes = np.zeros((3, ports))
-        self._counts = np.zeros((4, ports))
+        self._counts, self._tested = np.zeros((4, ports)), np.zeros((2, ports))
         self._tally = np.zeros((4, ports))
         self._said = np.zeros((4, ports))
         self._frozen = np.full((4, ports), np.nan)
@@ -181,8 +181,7 @@ class Telemetry(Forks):
         # What does not depend on the truth is drawn first, so that forks share it.
         early_s = SKEW_S * random.random(len(self._ports))
         clock_noise_s = CLOCK_NOISE_S * random.standard_normal(len(self._ports))
-        tests = self._tests(last_s, at_s, effects)
-        cumulated = self._counted(random, meter, tests)
+        cumulated, tests = self._counted(random, meter, effects, at_s)
         rates = meter.rates
         rate = np.stack(
             [
@@ -207,27 +206,38 @@ class Telemetry(Forks):
         }
         return _without(columns, effects.quiet[self._here])
 
-    def _tests(self, last_s: float, at_s: float, effects: Effects) -> Array:
-        """How many test packets left through each port meanwhile."""
-        per_s = (self._packets.small_per_s, self._packets.large_per_s)
-        count = sum(_ticks(at_s, each) - _ticks(last_s, each) for each in per_s)
-        return np.where(self._used & ~effects.mute[self._here], count, 0)
+    def _tests(self, random: np.random.Generator, at_s: float, meter: Meter, effects: Effects) -> Array:
+        """Test packets of each way since last time: sent, lost, and arrived with errors (3 x ports)."""
+        last_s, ways, sums = self._told_s["counter"], self._ports, meter.sums
+        now = np.stack([sums.probe_lost[ways], sums.probe_lost_large[ways]])
+        lost = (now - self._tested) / (at_s - last_s)
+        self._tested = now
+        sends = self._used & ~effects.mute[self._here] & effects.carrier[ways >> 1]
+        errors, found = _share(effects.errors[ways]), np.zeros((3, len(ways)), np.int64)
+        for each, share in zip((self._packets.small_per_s, self._packets.large_per_s), lost, strict=True):
+            sent = np.where(sends, _ticks(at_s, each) - _ticks(last_s, each), 0)
+            # What does not arrive well is lost, or arrives with errors.
+            gone = random.binomial(sent, _share(1.0 - (1.0 - share) / np.maximum(1.0 - errors, 1e-12)))
+            found += np.stack([sent, gone, random.binomial(sent - gone, errors)])
+        return found
 
-    def _counted(self, random: np.random.Generator, meter: Meter, tests: Array) -> Array:
-        """What each port has counted so far, `tests` among it: sent, received, with errors, dropped (4 x ports)."""
+    def _counted(self, random: np.random.Generator, meter: Meter, effects: Effects, at_s: float) -> tuple[Array, Array]:
+        """What each port has counted so far (sent, received, with errors, dropped; 4 x ports), and the tests sent."""
         sums, ways = meter.sums, self._ports
         now = np.stack([sums.tx[ways], sums.lost[ways], sums.errors[ways], sums.drops[ways]])
         before, after = (np.floor(each * self._packets.users_per_s_per_gbps) for each in (self._counts, now))
-        _, lost, errors, _ = (now - self._counts) * self._packets.users_per_s_per_gbps
+        carried, lost, errors, _ = now - self._counts
         self._counts = now
         sent = (after[0] - before[0]).astype(np.int64)
-        total = np.maximum(sent, 1)
-        sent = sent + tests
-        gone = random.binomial(sent, _share(lost / total))
-        bad = random.binomial(sent - gone, _share(errors / np.maximum(total - lost, 1)))
+        passed = np.maximum(carried - lost, 0.0)
+        gone = random.binomial(sent, _share(np.divide(lost, carried, out=np.zeros(len(ways)), where=carried > 0.0)))
+        share = np.divide(errors, passed, out=np.zeros(len(ways)), where=passed > 0.0)
+        bad = random.binomial(sent - gone, _share(share))
+        tests = self._tests(random, at_s, meter, effects)
+        sent, gone, bad = np.stack([sent, gone, bad]) + tests
         arrived = np.stack([sent - gone - bad, bad])[:, np.arange(len(ways)) ^ 1]
         self._tally += np.stack([sent, *arrived, after[3] - before[3]])
-        return self._tally.copy()
+        return self._tally.copy(), tests[0]
 
     def _lied(self, shown: Array, effects: Effects) -> Array:
         """What is shown where counters stand still or count too much."""
