@@ -281,7 +281,10 @@ def test_what_is_retired_is_not_ordered() -> None:
         (plan_of(at_site("a1", math.nan)), "does not say when"),
         (plan_of(at_site("a1", valid_from_s="soon")), "does not say when"),
         (plan_of(at_site("a1", valid_from_s=10**400)), "does not say when"),
-        (plan_of(at_site("a1", site="a2")), "orders something else than one device for its site"),
+        (
+            plan_of(at_site("a1", site="a2")),
+            "orders something else than one device, or chips",
+        ),
         (plan_of(at_site("a1", kind="router")), "no recipe is for: router"),
         (plan_of(on_link("bypass", "nothing")), "is about links or sites that are not there (rows nothing)"),
         (plan_of(on_link("bypass", LINK, Cell("links", LINK, "up", True, False))), "un-builds"),

@@ -16,7 +16,7 @@ from karez.adapters.guard import AGAIN_S, Command, Reply
 from karez.loop.state import Inputs, Policy, Running, Said, State
 from karez.measure.diagnose import is_foreseen
 from karez.plan import Action, applied, changed, expected, inverse, is_reversible, taken
-from karez.plan.kinds import KINDS
+from karez.plan.kinds import KINDS, ORDERS
 from karez.twin import Twin
 from karez.twin.schema import Value
 from karez.twin.table import text, texts
@@ -290,7 +290,7 @@ def _ended(state: State, command: Command, at_s: float) -> bool:
     orders = state.actual["order_states"]
     return all(
         orders.has(action.id) and bool(orders.cell(action.id, "delivered"))
-        if action.kind == "order_equipment"
+        if action.kind in ORDERS
         else at_s >= action.ends_at_s
         for action in command.actions
         if _is_long(action)

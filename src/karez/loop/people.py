@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from karez.loop.state import Approval, State
 from karez.plan import Plan
-from karez.plan.kinds import TAKES_OUT
+from karez.plan.kinds import ORDERS, TAKES_OUT
 from karez.record.approvals import Box
 
 # Kinds of action that ask for two persons.
-TWO_PERSONS = frozenset({"restart_device", "order_equipment"}) | TAKES_OUT
+TWO_PERSONS = frozenset({"restart_device"}) | ORDERS | TAKES_OUT
 
 
 @dataclass

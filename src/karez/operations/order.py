@@ -359,7 +359,7 @@ def _place(work: Work, total: Sum, found: _Found) -> Place:
         name=name,
         metro=metro,
         year=str(work.year),
-        work=_shown(work.act),
+        work=_shown(work),
         stations=found.order.served.get(work.subject, 0),
         units=sum(total.quantities.values()),
         order_by=_day(total.order_at_s),
@@ -367,8 +367,9 @@ def _place(work: Work, total: Sum, found: _Found) -> Place:
     )
 
 
-def _shown(act: str) -> str:
-    return act.replace("_", " ")
+def _shown(work: Work) -> str:
+    """What is done, in words."""
+    return f"{work.act.replace('_', ' ')} {work.of}".strip()
 
 
 def _named(twin: Twin, subject: str) -> tuple[str, str]:
@@ -390,7 +391,7 @@ def _line(line: Line, twin: Twin) -> OrderLine:
         id=work.subject,
         name=name,
         metro=metro,
-        work=_shown(work.act),
+        work=_shown(work),
         item=line.item,
         quantity=line.quantity,
         unit_typical_cny=price.fen.typical / FEN_PER_CNY if price else None,

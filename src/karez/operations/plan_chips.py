@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -27,7 +28,7 @@ from karez.operations.networks import (
 from karez.operations.place import begins_s
 from karez.operations.policy import packs_of
 from karez.plan.day.ask import HOURS_A_DAY, Ask
-from karez.plan.day.build import Built, Offer, built, plan_of
+from karez.plan.day.build import Built, Offer, built, ordered, plan_of, sites_of
 from karez.plan.day.decide import Day, chosen_of, decided
 from karez.plan.placing.pricing import used_by
 from karez.plan.plan import Plan
@@ -37,6 +38,8 @@ from karez.twin import World
 from karez.twin.table import text
 
 LEAST_CNY = 0.01
+# What is ordered comes no sooner (days).
+LEAST_DAYS = 1.0
 
 
 class BuiltChips(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,7 @@ class BuiltChips(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShortOfPower(msgspec.Struct, frozen=True, kw_only=True):
-    """A site whose power is all taken in some hour with what is added: its power, and what a kW more would save."""
+    """A site whose power is all taken in some hour with what is added: what is left for jobs, what a kW more saves."""
 
     site: str
     place: str
@@ -94,9 +97,13 @@ def run(question: PlanChipsQuestion) -> PlanChipsAnswer:
     if question.output:
         require_new_file(question.output)
     world, revision = load_living(question.network)
+    digest = world.intended.digest
     if not len(world["jobs"]):
         raise InputError.of("jobs", "the network has no job to place", "add some to the table jobs")
     machine, at_s = _machine(question), now_s()
+    if question.most_chips < machine.chips:
+        what = f"is less than a machine has, {machine.chips}"
+        raise InputError.of("most_chips", what, "allow for one machine at least")
     ask = Ask(
         at_s=begins_s(world, question.at),
         hours=question.hours,
@@ -107,13 +114,14 @@ def run(question: PlanChipsQuestion) -> PlanChipsAnswer:
         chips=machine.chips,
         cny_a_day=machine.cny_a_day,
         most_chips=question.most_chips,
-        in_service_at_s=float(round(at_s + machine.lead_time_days * DAY_S)),
+        in_service_at_s=float(round(at_s + max(machine.lead_time_days, LEAST_DAYS) * DAY_S)),
         kinds=_kinds(world, question.kinds),
     )
     packs, limit_s, seed = packs_of(question.packs), question.time_limit_s, question.seed
+    world = ordered(world, ask, offer)
     before = decided(world, ask, packs, limit_s=limit_s, seconds=_clock(), seed=seed)
-    found = built(world, ask, offer, packs, limit_s=limit_s, seconds=_clock(), seed=seed)
-    plan = plan_of(found, offer, world.intended.digest, at_s)
+    found = built(world, ask, offer, packs, before=before, limit_s=limit_s, seconds=_clock(), seed=seed)
+    plan = plan_of(found, offer, digest, at_s)
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {provenance(revision)}")
     if question.output:
         write_new(question.output, msgspec.json.encode(plan))
@@ -136,9 +144,16 @@ def _machine(question: PlanChipsQuestion) -> Machine:
 
 
 def _kinds(world: World, words: str) -> tuple[str, ...]:
-    kinds = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
-    if lost := tuple(kind for kind in kinds if not world["chips"].has(kind)):
+    """The kinds of chips that are named.
+
+    Raises:
+        InputError: the network does not know one, or not what it draws.
+    """
+    kinds, chips = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip())), world["chips"]
+    if lost := tuple(kind for kind in kinds if not chips.has(kind)):
         raise InputError.of("kinds", "names chips that the network does not know", "see `karez chips`", lost)
+    if bare := tuple(kind for kind in kinds if not math.isfinite(float(chips.cell(kind, "power_w")))):
+        raise InputError.of("kinds", "names chips of which nobody told what they draw", "tell it, or name others", bare)
     return kinds
 
 
@@ -177,12 +192,14 @@ def _headline(found: Built, before: Day, offer: Offer, more: int, *, synthetic: 
     machines = sum(found.chips.values()) // offer.chips
     if not machines:
         return (
-            f"Nothing to add: no machine of {counted(offer.chips, 'chip')} saves more than the "
-            f"{offer.cny_a_day:,.0f} CNY that it costs a day; {gap}"
+            f"Nothing to add: nothing was found that saves more than the {offer.cny_a_day:,.0f} CNY that a machine of "
+            f"{counted(offer.chips, 'chip')} costs a day; the jobs without any cost {gap}"
         )
-    sites = len({found.rows[name]["site"] for name in found.chips})
+    sites = len(sites_of(found))
     less = 1.0 - found.cny / before.cny if before.cny > 0 else 0.0
-    cost = f"make a day of jobs {share(less)} cheaper, all that they cost included"
+    hours = found.posed.ask.hours
+    day = "a day" if hours == HOURS_A_DAY else counted(hours, "hour")
+    cost = f"make {day} of jobs {share(less)} cheaper, all that they cost included"
     ran = f", and {counted(more, 'job')} run that did not" if more > 0 else ""
     return (
         f"{counted(machines, 'machine')} of {counted(offer.chips, 'chip')} at {counted(sites, 'site')} {cost}{ran}; "
@@ -198,7 +215,7 @@ def _built(found: Built, offer: Offer) -> tuple[BuiltChips, ...]:
     place = {text(name): at for at, name in enumerate(world["servers"].ids[posed.pools])}
     rows = []
     for name, chips in found.chips.items():
-        values, at = found.rows[name], place[name]
+        values, at = found.candidates.rows[name], place[name]
         site = str(values["site"])
         rows.append(
             BuiltChips(
@@ -216,8 +233,8 @@ def _built(found: Built, offer: Offer) -> tuple[BuiltChips, ...]:
 
 def _short_of_power(found: Built, days: float) -> tuple[ShortOfPower, ...]:
     """Sites where a kW more would save money, the dearest first."""
-    posed = found.day.posed
-    worth = found.day.prices.kw.sum(axis=1) / days
+    posed = found.posed
+    worth = found.prices.kw.sum(axis=1) / days
     rows = [
         ShortOfPower(
             site=text(posed.world["sites"].ids[posed.limited.sites[at]]),

@@ -33,6 +33,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     remedy_price_cny: float = 0.0
 
 
+# Kinds of action that order something for a site: it is to be seen among orders until it is there.
+ORDERS = frozenset({"order_equipment", "order_servers"})
 # The tables whose rows can be taken out of service, and the kinds of action that do so: nothing is ordered for them.
 RETIRABLE = ("equipment", "servers")
 TAKES_OUT = frozenset(f"retire_{table}" for table in RETIRABLE)

@@ -21,9 +21,9 @@ from karez.measure.circles import compute_sites
 from karez.measure.core import LONGEST_NS, topology_of
 from karez.measure.delay import FIGURES, Figures, constants, link_parts
 from karez.measure.stack import ways
-from karez.plan.kinds import TAKES_OUT
+from karez.plan.kinds import ORDERS, TAKES_OUT
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied
-from karez.plan.rates import ACCELERATORS, Ageing, Price, Range, Rates, Recipe
+from karez.plan.rates import MORE_CHIPS, Ageing, Price, Range, Rates, Recipe
 from karez.plan.sites import DAY_S, orders
 from karez.twin import Twin
 from karez.twin.facts import library
@@ -37,10 +37,8 @@ YEAR_S = 365.2425 * DAY_S
 HOURS_PER_YEAR = 8_760
 LARGEST_WHOLE = 2**63
 NEW_LINK = "new link"
-# What orders of servers are called by recipes.
-ORDERS = frozenset({"order_equipment", "order_servers"})
 ANEW = "make the plan anew"
-OTHERS = "give a coverage plan: its actions order equipment for sites, or change links"
+OTHERS = "give a plan of coverage, upgrades or chips: its actions order for sites, or change links"
 # What takes away again: cells that an action may not set to these values.
 TAKEN_AWAY: Mapping[str, Value] = {"up": False, "drained": True}
 NOTHING = Range(0, 0, 0)
@@ -49,7 +47,7 @@ NOTHING = Range(0, 0, 0)
 class Work(NamedTuple):
     """One thing that a plan has done: an act on a site or link, in service from a second (Unix time) on.
 
-    `chips` says how many it adds.
+    `chips` says how many it adds, and `of` which.
     """
 
     act: str
@@ -58,6 +56,7 @@ class Work(NamedTuple):
     length_km: float
     in_service_at_s: float
     chips: int = 0
+    of: str = ""
 
     @property
     def year(self) -> int:
@@ -183,7 +182,7 @@ def works_of(plan: Plan, twin: Twin, rates: Rates) -> tuple[Work, ...]:
     problems: list[Problem] = []
     works = [work for action in builds if (work := _work(where, action, twin, rates, problems))]
     # Chips of several kinds are several servers of one site.
-    count = Counter((work.act, work.subject) for work in works if work.act != ACCELERATORS)
+    count = Counter((work.act, work.subject) for work in works if work.act != MORE_CHIPS)
     twice = tuple(sorted(subject for (_, subject), number in count.items() if number > 1))
     if twice:
         problems.append(Problem(where, "takes a site or link twice for the same", ANEW, twice))
@@ -243,7 +242,7 @@ def _work(where: str, action: Action, twin: Twin, rates: Rates, problems: list[P
         return None
     is_link = action.kind not in ORDERS and not twin["sites"].has(action.subject)
     length_km = _length_km(action, twin) if is_link else 0.0
-    return Work(act, action.subject, is_link, length_km, _in_service_at_s(action), _chips(action))
+    return Work(act, action.subject, is_link, length_km, _in_service_at_s(action), *_chips(action))
 
 
 def _act(action: Action) -> str:
@@ -251,14 +250,16 @@ def _act(action: Action) -> str:
     if action.kind == "order_equipment":
         return str(action.adds[0].values.get("kind", "")) if action.adds else action.kind
     if action.kind == "order_servers":
-        return ACCELERATORS
+        return MORE_CHIPS
     return NEW_LINK if _new_link(action) else action.kind.replace("_", " ")
 
 
-def _chips(action: Action) -> int:
-    """The chips that it adds; none that are no whole number."""
-    told = [new.values.get("chips") for new in action.adds if new.table == "servers"]
-    return sum(chips for chips in told if isinstance(chips, int) and not isinstance(chips, bool))
+def _chips(action: Action) -> tuple[int, str]:
+    """How many chips it adds, none that are no whole number, and of which kind."""
+    new = next((new for new in action.adds if new.table == "servers"), None)
+    chips = new.values.get("chips") if new else 0
+    whole = isinstance(chips, int) and not isinstance(chips, bool)
+    return int(str(chips)) if whole else 0, str(new.values.get("chip", "")) if new else ""
 
 
 def _new_link(action: Action) -> NewRow | None:
@@ -325,7 +326,7 @@ def _order_faults(action: Action, twin: Twin, other: str) -> Iterator[tuple[str,
         yield "orders for sites that are not there", other
     elif twin[table].has(new.row):
         yield "orders what is there, or ordered, already", f"{other}, or {ANEW}"
-    elif table == "servers" and not 0 < _chips(action) < LARGEST_WHOLE:
+    elif table == "servers" and not 0 < _chips(action)[0] < LARGEST_WHOLE:
         yield "does not say how many chips it orders", ANEW
 
 

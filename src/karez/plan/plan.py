@@ -10,7 +10,7 @@ from itertools import groupby
 import msgspec
 import numpy as np
 
-from karez.plan.kinds import KINDS
+from karez.plan.kinds import KINDS, ORDERS
 from karez.plan.reads import Read
 from karez.twin import Twin, schema
 from karez.twin.schema import Value
@@ -174,7 +174,7 @@ def taken(action: Action) -> tuple[Read, ...]:
         for cell in action.sets
         if (mirror := schema.mirror(cell.table)) and cell.column in schema.tables()[mirror]
     )
-    return (*mirrored, Read("order_states", action.id)) if action.kind == "order_equipment" else mirrored
+    return (*mirrored, Read("order_states", action.id)) if action.kind in ORDERS else mirrored
 
 
 def expected(action: Action) -> tuple[Read, ...]:

@@ -18,7 +18,7 @@ from karez.units import FEN_PER_CNY
 
 Per = Literal["site", "station served", "chip", "link", "link km"]
 # What recipes call chips that are added at a site, and ageing what they are.
-ACCELERATORS, ACCELERATOR = "accelerators", "accelerator"
+MORE_CHIPS, ACCELERATOR = "more chips", "accelerator"
 # Source: the mean year of the Gregorian calendar.
 DAYS_PER_YEAR = 365.2425
 # A name of a row to a person, such as `line 3`, and its cells by column.
@@ -101,19 +101,26 @@ def machine_of(used: Rates, chips: int) -> Machine:
     """What a machine of so many chips costs a day: its typical price over its life, and its maintenance.
 
     Raises:
-        InputError: something that its recipe takes has no price, or nobody told how long it lasts.
+        InputError: nothing is told that each chip takes, or something else than that; something that it takes has no
+            price, or is no whole number for a machine; or nobody told how long it lasts.
     """
     if not (life := used.ageing.get(ACCELERATOR)) or not life.life_years:
         raise InputError.of("ageing", f"does not say how long an {ACCELERATOR} lasts", "give it a row with life_years")
+    recipes = used.recipes.get(MORE_CHIPS, ())
+    if not recipes or any(recipe.per != "chip" for recipe in recipes):
+        what = f"says for {MORE_CHIPS} something else than what each chip takes, or nothing"
+        raise InputError.of("recipes", what, "give rows per chip, and no others")
     needed = dict[str, Fraction]()
-    for recipe in used.recipes.get(ACCELERATORS, ()):
-        if recipe.per == "chip":
-            needed[recipe.item] = needed.get(recipe.item, Fraction(0)) + recipe.quantity * chips
+    for recipe in recipes:
+        needed[recipe.item] = needed.get(recipe.item, Fraction(0)) + recipe.quantity * chips
     if lost := tuple(sorted(item for item in needed if item not in used.prices)):
         raise InputError.of("prices", "has no price of what chips take", "give it one", lost)
+    if parts := tuple(sorted(item for item, amount in needed.items() if amount.denominator != 1)):
+        what = f"would take a part of what comes whole, of {chips} chips"
+        raise InputError.of("machine_chips", what, "ask for machines of as many chips as come together", parts)
     a_year, days = 0.0, 0.0
     for item, amount in needed.items():
-        fen, upkeep = math.ceil(amount) * used.prices[item].fen.typical, used.upkeep.get(item)
+        fen, upkeep = float(amount) * used.prices[item].fen.typical, used.upkeep.get(item)
         a_year += fen / life.life_years + fen * (upkeep.maintenance_share.typical if upkeep else 0.0)
         days = max(days, used.prices[item].lead_time_days)
     return Machine(chips, a_year / DAYS_PER_YEAR / FEN_PER_CNY, days)

@@ -151,4 +151,5 @@ ACTS: dict[str, Callable[[Living, Action], str]] = {
     "restart_device": _restart,
     "start_job": _start,
     "order_equipment": _order,
+    "order_servers": _order,
 }

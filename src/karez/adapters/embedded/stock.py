@@ -88,8 +88,8 @@ class Stock(Forks):
             action.id,
             {
                 "site": str(asked["site"]),
-                "item": str(asked["kind"]),
-                "amount": 1,
+                "item": str(asked.get("kind", asked.get("chip"))),
+                "amount": asked.get("chips", 1),
                 "ordered_at_s": at_s,
                 "due_at_s": action.ends_at_s,
                 "delivered": False,

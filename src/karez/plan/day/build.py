@@ -8,7 +8,7 @@ used or not. Power of sites, ways in, links and law hold for them as for all oth
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,16 +17,16 @@ import numpy as np
 from karez.errors import InputError
 from karez.measure import policy
 from karez.plan.day.ask import HOURS_A_DAY, Ask, written
-from karez.plan.day.decide import Day, certificate_of, chosen_of, runnable, spread
+from karez.plan.day.decide import Day, certificate_of, chosen_of, prices_of, runnable, spread
 from karez.plan.day.pose import Posed, posed
 from karez.plan.placing.check import checked
-from karez.plan.placing.grow import Grown, grown
-from karez.plan.placing.pricing import sorted_by_money
+from karez.plan.placing.grow import Grown, grown, needed
+from karez.plan.placing.pricing import sorted_by_money, used_by
 from karez.plan.placing.program import Growth, Program, Used
 from karez.plan.placing.solve import relaxed
 from karez.plan.plan import Action, NewRow, Plan, Proof
 from karez.plan.sites import EXPIRES_AFTER_S
-from karez.twin import Twin, World
+from karez.twin import World
 from karez.twin.schema import Value
 from karez.twin.table import Array, strings, texts
 
@@ -39,8 +39,8 @@ MOST_CHIPS = 1_000_000
 class Offer(NamedTuple):
     """What may be added: machines of so many `chips`, of these `kinds` (of those at a site where empty).
 
-    Having a machine for a day costs `cny_a_day`; a site gets `most_chips` of a kind at most, in service from a second
-    (Unix time) on.
+    Having a machine for a day costs `cny_a_day`, whatever its chips; a site gets `most_chips` of a kind and domain at
+    most, in service from a second (Unix time) on.
     """
 
     chips: int
@@ -51,20 +51,24 @@ class Offer(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The world with servers that may be added, and what rows they are: id, and the columns of each."""
+    """The world with servers that may be added, those by their ids with their columns, and sites that get none."""
 
     world: World
     rows: Mapping[str, dict[str, Value]]
+    left_out: tuple[str, ...]
 
 
 class Built(NamedTuple):
-    """A day with what is added: the day, chips by the id of the server that they are, what all of them cost (CNY).
+    """A day with what is added: who runs where (`day`), chips by the id of the server that they are, what all cost.
 
-    `growth` is what the posed program may add; `cny` and `bound` are of day and machines together.
+    `prices` prove the bound, in the shapes of the program of `posed`. Costs are of all planned hours (CNY); `cny` and
+    `bound` are of day and machines together.
     """
 
     day: Day
-    rows: Mapping[str, dict[str, Value]]
+    posed: Posed
+    prices: Used
+    candidates: Candidates
     chips: Mapping[str, int]
     building_cny: float
     cny: float
@@ -82,11 +86,14 @@ def built(
     offer: Offer,
     packs: Sequence[policy.Pack] | None = None,
     *,
+    before: Day | None = None,
     limit_s: float = math.inf,
     seconds: Callable[[], float] = lambda: 0.0,
     seed: int = 1,
 ) -> Built:
     """The best day with machines by `limit_s` of the clock `seconds`, checked by code that shares nothing with it.
+
+    `world` is as `ordered` has it. Where none is cheaper than the day `before` without machines, that is the best.
 
     Raises:
         InputError: what the tables say of jobs makes no sense; see `pose.posed`.
@@ -96,52 +103,75 @@ def built(
     asked, growth = growing(candidates, ask, offer, packs)
     found = grown(asked.program, growth, offer.chips, limit_s=limit_s, seconds=seconds, seed=seed)
     bound, prices = _proven(asked, growth, found, lambda: seconds() >= 2.0 * limit_s)
-    with_them = replace(asked, program=with_more(asked.program, found.more))
-    placed = runnable(with_them, spread(with_them, found.chosen))
-    seen = checked(with_them.program, chosen_of(with_them, placed))
-    building_cny = float(growth.cny @ found.more)
+    placed = runnable(asked, spread(asked, found.chosen))
+    # Who waits for a job that does not run needs no machine.
+    chosen = chosen_of(asked, placed)
+    more = needed(used_by(asked.program, chosen).chips, asked.program.pools.chips, offer.chips)
+    with_them = replace(asked, program=with_more(asked.program, more))
+    seen, building_cny = checked(with_them.program, chosen), float(growth.cny @ more)
     cny = seen.cny + building_cny
     slack = ROUNDING_SHARE * max(abs(cny), 1.0)
     if seen.problems or bound > cny + slack:
         wrong = "; ".join(seen.problems[:3]) or f"it costs {cny}, below what every plan costs, {bound}"
         raise RuntimeError(f"the plan of chips is none: {wrong}")
+    if before is not None and before.cny <= cny:
+        bound = min(bound, before.cny)
+        return Built(before, with_them, prices, candidates, {}, 0.0, before.cny, bound)
     bound = min(bound, cny)
     day = Day(with_them, placed, seen.cny, bound - building_cny, is_least=False, prices=prices, rungs=())
     names = strings(asked.world["servers"].ids[asked.pools])
-    chips = {names[at]: int(found.more[at]) for at in np.flatnonzero(found.more > 0).tolist()}
-    return Built(day, candidates.rows, chips, building_cny, cny, bound)
+    chips = {names[at]: int(more[at]) for at in np.flatnonzero(more > 0).tolist()}
+    return Built(day, with_them, prices, candidates, chips, building_cny, cny, bound)
+
+
+def ordered(world: World, ask: Ask, offer: Offer) -> World:
+    """The world in which servers that are to come before what is added stand already."""
+    servers = world["servers"]
+    coming = (servers["valid_from_s"] > ask.at_s) & (servers["valid_from_s"] <= offer.in_service_at_s)
+    rows = np.flatnonzero(coming)
+    standing = servers.set(rows, valid_from_s=np.full(len(rows), -np.inf)) if len(rows) else servers
+    return World(world.intended.replace(standing), world.actual)
 
 
 def offered(world: World, ask: Ask, offer: Offer) -> Candidates:
-    """The world in which all that may be added stands already, with the most chips that it may have."""
-    twin = world.intended
-    servers = twin.at(ask.at_s)["servers"]
-    chips, rows = twin["chips"], dict[str, dict[str, Value]]()
-    there: dict[str, list[int]] = {}
-    for row, site in enumerate(strings(servers["site"])):
-        there.setdefault(site, []).append(row)
-    for site in sorted(set(there) & set(strings(twin["sites"].ids))):
-        own = [name for name in dict.fromkeys(strings(servers["chip"][there[site]])) if name]
-        for kind in offer.kinds or sorted(own):
-            if chips.has(kind):
-                rows[unused(twin, f"{site}-{kind}".replace(" ", "-"))] = {
+    """The world in which all that may be added stands already, with the most chips that it may have.
+
+    Sites that will not be there then get none, nor do those that are worked on in the planned hours: a machine is
+    there in all of them.
+    """
+    twin = world.intended.at(ask.at_s)
+    servers, sites, works = twin["servers"], twin["sites"], twin["works"]
+    busy = (works["from_s"] < ask.ends_at_s) & (works["to_s"] > ask.at_s)
+    rows, left_out = dict[str, dict[str, Value]](), list[str]()
+    there: dict[str, set[tuple[str, str]]] = {}
+    for site, domain, chip in zip(*(strings(servers[name]) for name in ("site", "domain", "chip")), strict=True):
+        there.setdefault(site, set()).add((domain, chip))
+    known, worked_on = set(strings(sites.ids)), set(strings(works["subject"][busy]))
+    for site in sorted(there.keys() & known):
+        if site in worked_on or float(sites.cell(site, "valid_to_s")) <= offer.in_service_at_s:
+            left_out.append(site)
+            continue
+        wanted = {(domain, kind) for domain, chip in there[site] for kind in offer.kinds or (chip,)}
+        for domain, kind in sorted(wanted):
+            if twin["chips"].has(kind):
+                rows[_unused(world, rows, f"{site}-{kind}".replace(" ", "-"))] = {
                     "site": site,
                     "chip": kind,
-                    "chips": offer.most_chips,
-                    "domain": strings(servers["domain"][there[site][:1]])[0],
+                    "chips": offer.most_chips // offer.chips * offer.chips,
+                    "domain": domain,
                     "price_cny_per_chip_h": 0.0,
                 }
     columns: dict[str, list[Value]] = {"id": list(rows)}
     for name in ("site", "chip", "chips", "domain", "price_cny_per_chip_h"):
         columns[name] = [values[name] for values in rows.values()]
-    wider = twin.replace(twin["servers"].add(columns)) if rows else twin
-    return Candidates(World(wider, world.actual), rows)
+    wider = world.intended.replace(world["servers"].add(columns)) if rows else world.intended
+    return Candidates(World(wider, world.actual), rows, tuple(left_out))
 
 
-def unused(twin: Twin, wanted: str) -> str:
+def _unused(world: World, rows: Collection[str], wanted: str) -> str:
     """An id for servers that no row has yet: the one wanted, or with a number behind it."""
     name, number = wanted, 1
-    while twin["servers"].has(name):
+    while world["servers"].has(name) or name in rows:
         number += 1
         name = f"{wanted}-{number}"
     return name
@@ -155,12 +185,12 @@ def growing(
     Raises:
         InputError: what the tables say of jobs makes no sense; see `pose.posed`.
     """
-    asked = posed(candidates.world, ask, packs)
+    asked = posed(candidates.world, ask, packs, new=candidates.rows)
     new = np.isin(asked.world["servers"].ids[asked.pools], texts(list(candidates.rows)))
-    # What is worked on in some hours cannot be added to: a machine is there for all of them.
-    most = np.where(new, asked.program.pools.chips.min(axis=1, initial=math.inf), 0.0)
+    chips = asked.program.pools.chips
+    most = np.where(new, chips.min(axis=1, initial=math.inf), 0.0)
     each = offer.cny_a_day / offer.chips * ask.hours / HOURS_A_DAY
-    bare = with_more(asked.program, -np.where(new, asked.program.pools.chips.max(axis=1, initial=0.0), 0.0))
+    bare = with_more(asked.program, -np.where(new, chips.max(axis=1, initial=0.0), 0.0))
     loose = bare if asked.loose is asked.program else replace(bare, jobs=asked.loose.jobs)
     return replace(asked, program=bare, loose=loose), Growth(np.full(len(most), each), most)
 
@@ -189,29 +219,41 @@ def plan_of(found: Built, offer: Offer, revision: str, at_s: float) -> Plan:
         revision=revision,
         made_at_s=at_s,
         reads=(),
-        actions=tuple(_order(name, number, found.rows[name], offer, at_s) for name, number in found.chips.items()),
+        actions=tuple(
+            order_of(name, number, found.candidates.rows[name], offer, at_s) for name, number in found.chips.items()
+        ),
         price_cny=found.cny,
         proof=Proof(
             value=found.cny,
             bound=found.bound,
             unit="CNY",
-            how="prices of all that is shared, by which no chip that may be added gains more than it costs, prove it",
-            certificate=certificate_of(found.day),
+            how=(
+                f"prices of all that is shared prove it, whatever is added; that a machine costs "
+                f"{offer.cny_a_day:,.0f} CNY a day is taken as it was told"
+            ),
+            certificate=certificate_of(found.day) | prices_of(found.posed, found.prices),
         ),
-        summary=f"{machines:,} machines of {offer.chips} chips at {len({r['site'] for r in _taken(found)}):,} sites",
+        summary=f"{machines:,} machines of {offer.chips} chips at {len(sites_of(found)):,} sites",
         citation=(
-            f"a day as the {ask.hours} hours from {ask.at_s:.0f} (Unix time); a machine of {offer.chips} chips costs "
-            f"{offer.cny_a_day:,.0f} CNY a day, used or not, and its electricity while it is used; "
+            f"{ask.hours} hours from {ask.at_s:.0f} (Unix time), with what is ordered already; a machine of "
+            f"{offer.chips} chips of any kind costs {offer.cny_a_day:,.0f} CNY a day, used or not, and its electricity "
+            f"while it is used{_left_out(found)}; "
             f"{ask.figures} figures of the latency library; gap {found.gap_share:.2%}"
         ),
     )
 
 
-def _taken(found: Built) -> list[dict[str, Value]]:
-    return [found.rows[name] for name in found.chips]
+def _left_out(found: Built) -> str:
+    left_out = len(found.candidates.left_out)
+    return f"; sites that close before or are worked on in these hours get none ({left_out:,})" if left_out else ""
 
 
-def _order(name: str, chips: int, values: dict[str, Value], offer: Offer, at_s: float) -> Action:
+def sites_of(found: Built) -> set[str]:
+    """The sites that get machines."""
+    return {str(found.candidates.rows[name]["site"]) for name in found.chips}
+
+
+def order_of(name: str, chips: int, values: dict[str, Value], offer: Offer, at_s: float) -> Action:
     """The order of so many chips as a server."""
     due_s = offer.in_service_at_s
     row = values | {"chips": chips, "installed_at_s": due_s, "valid_from_s": due_s}

@@ -15,7 +15,7 @@ import numpy as np
 from karez.errors import InputError, KarezError, Problem
 from karez.measure import policy
 from karez.plan.day.ask import read
-from karez.plan.day.build import Candidates, Offer, growing, offered, read_offer, with_more
+from karez.plan.day.build import Candidates, Offer, growing, offered, order_of, ordered, read_offer, with_more
 from karez.plan.day.decide import PLANNER, legs_of
 from karez.plan.day.pose import MOST_JOBS, Posed, posed
 from karez.plan.day.scarce import used
@@ -87,7 +87,7 @@ def check_chips(plan: Plan, world: World, packs: Sequence[policy.Pack] | None = 
     try:
         at_s, offer = read_offer(plan.question)
         ask = read(plan.question, at_s)
-        candidates = offered(world, ask, offer)
+        candidates = offered(ordered(world, ask, offer), ask, offer)
         asked, growth = growing(candidates, ask, offer, packs)
         more, problems = _ordered(plan, candidates, offer, asked)
         said = _said(plan, replace(asked, program=with_more(asked.program, more)))
@@ -105,16 +105,15 @@ def _ordered(plan: Plan, candidates: Candidates, offer: Offer, asked: Posed) -> 
     names = strings(asked.world["servers"].ids[asked.pools])
     place, more, problems = {name: at for at, name in enumerate(names)}, np.zeros(len(names)), list[Problem]()
     for action in plan.actions:
-        new = action.adds[0] if len(action.adds) == 1 else None
-        values = candidates.rows.get(new.row) if new else None
-        chips = new.values.get("chips") if new else None
-        due = {"chips": chips, "installed_at_s": offer.in_service_at_s, "valid_from_s": offer.in_service_at_s}
-        known = new is not None and values is not None and new.row in place and new.values == values | due
+        name = action.adds[0].row if action.adds else ""
+        chips = action.adds[0].values.get("chips") if action.adds else None
         whole = isinstance(chips, int) and chips > 0 and chips % offer.chips == 0
-        if new and known and whole and action.kind == "order_servers" and action.subject == new.values["site"]:
-            more[place[new.row]] += int(str(chips))
-        else:
-            problems.append(Problem(f"plan {plan.id}", "orders what may not be added", ANEW, (action.subject,)))
+        if whole and name in place and name in candidates.rows:
+            wanted = order_of(name, int(str(chips)), candidates.rows[name], offer, plan.made_at_s)
+            if action == wanted:
+                more[place[name]] += int(str(chips))
+                continue
+        problems.append(Problem(f"plan {plan.id}", "orders what may not be added", ANEW, (action.subject,)))
     return more, problems
 
 

@@ -236,17 +236,24 @@ def certificate_of(day: Day) -> dict[str, tuple[float | str, ...] | float | str]
     world = day.posed.world
     jobs, servers = strings(world["jobs"].ids), strings(world["servers"].ids)
     rows = runs(day)
-    prices = priced(day.posed, day.prices)
-    return {
+    who: dict[str, tuple[float | str, ...] | float | str] = {
         "job": tuple(jobs[run.job] for run in rows),
         "number": tuple(float(run.number) for run in rows),
         "server": tuple(" ".join(servers[at] for at in run.servers) for run in rows),
         "start_h": tuple(float(run.start) for run in rows),
         "mode": tuple(run.mode for run in rows),
-        "price_of": tuple(OF[of] for of in prices.of.tolist()),
-        "price_row": tuple(ids(day.posed, prices)),
-        "price_hour": tuple(float(hour) for hour in prices.hour.tolist()),
-        "price_cny": tuple(prices.cny.tolist()),
+    }
+    return who | prices_of(day.posed, day.prices)
+
+
+def prices_of(asked: Posed, prices: Used) -> dict[str, tuple[float | str, ...] | float | str]:
+    """Prices as a certificate has them."""
+    rows = priced(asked, prices)
+    return {
+        "price_of": tuple(OF[of] for of in rows.of.tolist()),
+        "price_row": tuple(ids(asked, rows)),
+        "price_hour": tuple(float(hour) for hour in rows.hour.tolist()),
+        "price_cny": tuple(rows.cny.tolist()),
     }
 
 

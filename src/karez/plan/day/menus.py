@@ -154,11 +154,14 @@ def _pairs(world: World, offered: Offer, network: Ways, rules: Rules, allowed: A
     cny = offered.pools.cny.mean(axis=1)
     order = np.argsort(cny[one] + cny[other], kind="stable")
     one, other = one[order], other[order]
+    # What may be added crowds out nothing that stands.
+    new = offered.new[one] | offered.new[other]
     found = list[tuple[Array, Array, Array]]()
     for menu in np.flatnonzero(keys.sites > 1).tolist():
         mode = rules.mode[keys.law[menu], offered.servers]
-        may = np.flatnonzero(allowed[menu, one] & allowed[menu, other] & (mode[one] == mode[other]))[:MOST_PAIRS]
-        found.append((np.full(len(may), menu), one[may], other[may]))
+        may = allowed[menu, one] & allowed[menu, other] & (mode[one] == mode[other])
+        some = np.concatenate([np.flatnonzero(may & those)[:MOST_PAIRS] for those in (~new, new)])
+        found.append((np.full(len(some), menu), one[some], other[some]))
     return Options(*map(np.concatenate, zip(*found, strict=True)))
 
 

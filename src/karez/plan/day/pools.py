@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from karez.plan.day.ask import HOURS_A_DAY, Ask
 from karez.plan.place import chip_costs
 from karez.plan.placing.program import Pools
 from karez.twin import Twin, World
-from karez.twin.table import Array, strings
+from karez.twin.table import Array, strings, texts
 from karez.units import S_PER_H
 
 # Share of a link's capacity that jobs and the traffic of today may fill together. Assumption.
@@ -25,17 +25,21 @@ LINK_SHARE = 0.8
 class Offer(NamedTuple):
     """The servers (rows) that are pools, the pools, the power left at each site of the twin, and who has no price.
 
-    `kw` has shape (sites, hours).
+    `kw` has shape (sites, hours); `new` says which pools are none yet, but may be added.
     """
 
     servers: Array
     pools: Pools
     kw: Array
     unpriced: Array
+    new: Array
 
 
-def offer(world: World, ask: Ask) -> Offer:
-    """The chips that nobody holds, by the hour; those whose price is not known are no pools."""
+def offer(world: World, ask: Ask, new: Collection[str] = ()) -> Offer:
+    """The chips that nobody holds, by the hour; those whose price is not known are no pools.
+
+    Servers `new` (ids) do not stand yet.
+    """
     twin, servers = world.intended, world["servers"]
     site = twin.resolve("servers", "site")
     free = free_chips(world)
@@ -50,7 +54,8 @@ def offer(world: World, ask: Ask) -> Offer:
     pools = Pools(
         site[rows].astype(np.int32), kw[rows], chips[rows].astype(float), np.ascontiguousarray(cny[rows], float)
     )
-    return Offer(rows, pools, np.repeat(left[:, None], ask.hours, axis=1), unpriced)
+    is_new = np.isin(servers.ids[rows], texts(list(new)))
+    return Offer(rows, pools, np.repeat(left[:, None], ask.hours, axis=1), unpriced, is_new)
 
 
 def tariffs_wrong(twin: Twin) -> list[Problem]:

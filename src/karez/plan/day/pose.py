@@ -14,7 +14,7 @@ that matters are one class, and menus are shared by whatever may run in the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -98,8 +98,8 @@ class Posed:
         return found | {TOO_FEW: (most < need) & ~self.unpriced, UNPRICED: self.unpriced}
 
 
-def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) -> Posed:
-    """The program of the jobs that have no place yet.
+def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *, new: Collection[str] = ()) -> Posed:
+    """The program of the jobs that have no place yet; servers `new` (ids) do not stand yet, but may be added.
 
     Raises:
         InputError: a tariff has not all hours, jobs wait for each other in a circle or for one that is not there, are
@@ -116,7 +116,7 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None) ->
     runs_on = _runs_on(twin, ask, takes_h, own)
     jobs, later, before = _planned(world, own, runs_on, for_)
     own, takes_h, runs_on = when.Windows(own.opens[jobs], own.closes[jobs]), takes_h[jobs], runs_on[jobs]
-    offered = offer(world, ask)
+    offered = offer(world, ask, new)
     network, starts = _network(world, ask)
     rules, keys = rules_of(world, ask, jobs, runs_on, network, starts, packs)
     narrow, wide = _ordered(before, takes_h, own, rules, keys, ask.hours)

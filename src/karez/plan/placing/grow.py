@@ -36,11 +36,6 @@ class Grown(NamedTuple):
     bound: float
     prices: Used
 
-    @property
-    def gap_share(self) -> float:
-        """How much less any plan could cost at most, as a share of the bound."""
-        return (self.cny - self.bound) / abs(self.bound) if self.bound else 0.0
-
 
 def grown(
     program: Program,
@@ -61,26 +56,45 @@ def grown(
 
     menus = sorted_by_money(replace(program, growth=growth))
     relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
-    best, best_cny = _placed(menus, relaxation, np.zeros(len(growth.cny))), math.inf
+    found = list[tuple[float, Array, Whole]]()
     for more in _tried(relaxation, growth, machine):
-        whole = _placed(menus, relaxation, more)
-        if (cny := whole.cny + _cost(growth, _needed(whole, program, machine))) < best_cny:
-            best, best_cny = whole, cny
+        whole = begun(_standing(menus, more), relaxation.now, relaxation.columns)
+        pass_on(whole, enough)
+        kept = needed(used_of(whole.menus.program, whole.best).chips, program.pools.chips, machine)
+        found.append((whole.cny + float(growth.cny @ kept), kept, whole))
         if enough():
             break
+    _, more, best = min(found, key=lambda one: one[0])
+    # Only what is paid for is there when jobs change places.
+    best = replace(best, menus=_standing(menus, more))
     exchange(best, enough, seed)
-    chosen, more = merged(best), _needed(best, program, machine)
-    cny, bound = best.cny + _cost(growth, more), relaxation.bound
-    return Grown(chosen._replace(arm=menus.order[chosen.arm]), more, cny, bound, relaxation.prices)
+    chosen, more = merged(best), needed(used_of(best.menus.program, best.best).chips, program.pools.chips, machine)
+    cny = best.cny + float(growth.cny @ more)
+    return Grown(chosen._replace(arm=menus.order[chosen.arm]), more, cny, relaxation.bound, relaxation.prices)
+
+
+def needed(used: Array, chips: Array, machine: int) -> Array:
+    """Whole machines (in chips) of which a plan uses a chip in any hour, beyond the chips of pools without them."""
+    over = (used - chips).max(axis=1, initial=0)
+    return np.asarray(np.ceil(over / machine - WHOLE) * machine)
+
+
+def rounded(more: Array, growth: Growth, machine: int, least_share: float) -> Array:
+    """Whole machines for fractions of chips: up where at least such a share of one is wanted."""
+    machines = np.floor(more / machine + 1.0 - least_share)
+    return np.asarray(np.minimum(machines, np.floor(growth.most / machine)) * machine)
 
 
 def _tried(relaxation: Relaxation, growth: Growth, machine: int) -> Iterator[Array]:
-    """Whole machines that are tried: none, and those of the relaxation, rounded in several ways and to whole gangs."""
-    for least_share in ROUNDED_UP_FROM:
-        yield rounded(relaxation.more, growth, machine, least_share)
+    """What is tried, each once: no machine, and those of the relaxation, rounded in several ways and to whole gangs."""
     gangs = np.maximum(_gangs(relaxation), machine)
-    yield rounded(np.ceil(relaxation.more / gangs - WHOLE) * gangs, growth, machine, LEAST_PART)
-    yield np.zeros(len(growth.cny))
+    in_gangs = np.ceil(relaxation.more / gangs - WHOLE) * gangs
+    ways = [rounded(relaxation.more, growth, machine, least_share) for least_share in ROUNDED_UP_FROM]
+    seen = set[bytes]()
+    for more in (np.zeros(len(growth.cny)), *ways, rounded(in_gangs, growth, machine, LEAST_PART)):
+        if more.tobytes() not in seen:
+            seen.add(more.tobytes())
+            yield more
 
 
 def _gangs(relaxation: Relaxation) -> Array:
@@ -92,28 +106,8 @@ def _gangs(relaxation: Relaxation) -> Array:
     return most
 
 
-def rounded(more: Array, growth: Growth, machine: int, least_share: float) -> Array:
-    """Whole machines for fractions of chips: up where at least such a share of one is wanted."""
-    machines = np.floor(more / machine + 1.0 - least_share)
-    return np.asarray(np.minimum(machines, np.floor(growth.most / machine)) * machine)
-
-
-def _placed(menus: Sorted, relaxation: Relaxation, more: Array) -> Whole:
-    """A whole plan where pools have so many chips more."""
+def _standing(menus: Sorted, more: Array) -> Sorted:
+    """The menus where pools have so many chips more, and grow no further."""
     pools = menus.program.pools
     program = replace(menus.program, pools=pools._replace(chips=pools.chips + more[:, None]), growth=None)
-    fixed = menus._replace(program=program, most_chips=most_chips(program))
-    whole = begun(fixed, relaxation.now, relaxation.columns)
-    pass_on(whole, lambda: False)
-    return whole
-
-
-def _needed(whole: Whole, program: Program, machine: int) -> Array:
-    """Whole machines of which a plan uses a chip in any hour, beyond what pools have without them."""
-    over = (used_of(whole.menus.program, whole.best).chips - program.pools.chips).max(axis=1, initial=0)
-    return np.asarray(np.ceil(over / machine - WHOLE) * machine)
-
-
-def _cost(growth: Growth, more: Array) -> float:
-    """What so many chips more cost (CNY)."""
-    return float(np.where(more > 0, growth.cny, 0.0) @ more)
+    return menus._replace(program=program, most_chips=most_chips(program))
