@@ -20,7 +20,7 @@ from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, Packets, dra
 from karez.adapters.embedded.acts import ACTS
 from karez.adapters.embedded.traffic import Swing
 from karez.plan import Action, Cell, NewRow
-from karez.plan.kinds import KINDS
+from karez.plan.kinds import KINDS, ORDERS
 from karez.twin import Table, Twin, World
 from karez.twin.check import check
 from karez.twin.schema import Value
@@ -767,7 +767,7 @@ def test_a_link_is_told_to_flap_as_often_as_it_fell_within_a_minute() -> None:
 
 @pytest.mark.parametrize("kind", sorted(ACTS))
 def test_an_act_taken_twice_is_as_taken_once(kind: str) -> None:
-    world = ring() if kind in ("start_job", "order_equipment") else meshed()
+    world = ring() if kind in ("start_job", *ORDERS) else meshed()
     action = _action(world, kind)
     once, twice = new(world), new(world)
     assert once.apply(action, 1.0) == twice.apply(action, 1.0) == ""
@@ -907,6 +907,7 @@ def _action(world: World, kind: str) -> Action:
         "restart_device": lambda: act(kind, "r003", 1),
         "start_job": lambda: _adding(kind, "j1", NewRow("assignments", "j1", {"server": "s0", "chips": 64})),
         "order_equipment": lambda: _adding(kind, "c1", NewRow("equipment", "e1", {"site": "c1", "kind": "router"})),
+        "order_servers": lambda: _adding(kind, "c1", NewRow("servers", "s9", {"site": "c1", "chip": "X", "chips": 8})),
     }
     return made[kind]()
 

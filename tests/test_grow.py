@@ -55,6 +55,9 @@ def test_the_relaxation_comes_near_to_the_linear_program_with_growth(turning_see
         least = best_by_highs(program, growth, whole=False)
         menus = sorted_by_money(replace(program, growth=growth))
         found = relaxed(menus, near_share=0.0, spare_share=0.0)
+        if len(program.arms) > program.menus[-1]:
+            # Legs that are too large for a pool together, and not each, are options of the relaxation alone.
+            continue
         assert found.bound <= least + 1e-6
         assert found.bound >= least - 0.02 * max(abs(least), 1.0)
 
