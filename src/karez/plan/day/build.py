@@ -20,7 +20,7 @@ from karez.plan.day.ask import HOURS_A_DAY, Ask, written
 from karez.plan.day.decide import Day, certificate_of, chosen_of, prices_of, runnable, spread
 from karez.plan.day.pose import Posed, posed
 from karez.plan.placing.check import checked
-from karez.plan.placing.grow import Grown, grown, needed
+from karez.plan.placing.grow import NEAR_SHARE, Grown, grown, needed
 from karez.plan.placing.pricing import sorted_by_money, used_by
 from karez.plan.placing.program import Growth, Program, Used
 from karez.plan.placing.solve import relaxed
@@ -205,7 +205,7 @@ def _proven(asked: Posed, growth: Growth, found: Grown, enough: Callable[[], boo
     """The bound and the prices that prove it."""
     if asked.loose is asked.program:
         return found.bound, found.prices
-    wide = relaxed(sorted_by_money(replace(asked.loose, growth=growth)), enough)
+    wide = relaxed(sorted_by_money(replace(asked.loose, growth=growth)), enough, near_share=NEAR_SHARE)
     return wide.bound, wide.prices
 
 

@@ -23,6 +23,9 @@ from karez.twin.table import Array
 
 # Parts of a machine from which on it is taken whole, tried one after the other.
 ROUNDED_UP_FROM = (0.5, 0.2, 0.8, 0.02)
+# The relaxation ends when it gains less than this share from look to look: while chips are added it gains little, and
+# for long.
+NEAR_SHARE = 0.00004
 # Less of a machine is rounding, and less of a job is none.
 LEAST_PART, LEAST_SHARE = 1e-6, 0.02
 
@@ -55,7 +58,7 @@ def grown(
         return seconds() >= limit_s
 
     menus = sorted_by_money(replace(program, growth=growth))
-    relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
+    relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s, near_share=NEAR_SHARE)
     found = list[tuple[float, Array, Whole]]()
     for more in _tried(relaxation, growth, machine):
         whole = begun(_standing(menus, more), relaxation.now, relaxation.columns)
