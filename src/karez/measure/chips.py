@@ -127,6 +127,16 @@ def estimates(
     return Estimates(low, s, high, tokens_per_s, needed, memory, watts / tokens_per_s, tier)
 
 
+def on_fewest(twin: Twin, model: int, chip: int, kind: Kind, load: Load) -> Load:
+    """The load on as few chips (a power of two) as hold the model, or on the largest group; requests as usual if 0."""
+    memory, chips = float(twin["chips"]["memory_gb"][chip]), 1
+    while True:
+        found = load._replace(chips=chips, requests=load.requests or max(REQUESTS_A_CHIP[kind] * chips, 1))
+        if float(needed_gb(twin, np.array([model]), kind, found)[0]) <= memory * chips or chips >= LARGEST_GROUP:
+            return found
+        chips *= 2
+
+
 class Groups(NamedTuple):
     """Groups of chips as small a power of two as hold a model, each model (row) by each chip of the twin (column).
 

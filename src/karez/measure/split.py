@@ -20,13 +20,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from karez.measure import compute
-from karez.measure.chips import GB, Load, needed_gb, served_on, serving
+from karez.measure.chips import GB, KB, Load, needed_gb, served_on, serving
+from karez.measure.policy.costs import BITS_PER_BYTE
 from karez.twin import Twin
 
 Mode = Literal["prompts apart", "layers apart", "whole at each"]
-# Bytes of a value of the hidden state that passes from layer to layer.
-VALUE_BYTES = 2.0
-BITS_PER_BYTE, GIGA, US_PER_S = 8.0, 1e9, 1e6
+US_PER_S = 1e6
 # Batches that are on their way at once in a pipeline, at most.
 MOST_BATCHES = 4_096
 
@@ -131,9 +130,9 @@ def _prompts_apart(
     twin: Twin, model: int, sides: tuple[Side, Side], times: tuple[_Times, ...], link: Link, load: Load
 ) -> Served:
     table = twin["models"]
-    cache_bytes = load.tokens_in * float(np.nan_to_num(table["kv_kb_per_token"][model])) * 1e3
+    cache_bytes = load.tokens_in * float(np.nan_to_num(table["kv_kb_per_token"][model])) * KB
     layers = max(int(table["layers"][model]), 1)
-    over_s = cache_bytes * BITS_PER_BYTE / (link.gbps * GIGA) if link.gbps > 0 else math.inf
+    over_s = cache_bytes * BITS_PER_BYTE / (link.gbps * GB) if link.gbps > 0 else math.inf
     prompt_s, answer_s = times[0].prompt_s, times[1].answer_s * load.tokens_out / load.requests
     rates = {
         "chips for prompts": sides[0].groups / prompt_s,
@@ -171,19 +170,19 @@ def _layers_apart(
     # As many layers at either site as keep both busy.
     share = times[1].token_s / (times[0].token_s + times[1].token_s)
     here = min(max(round(share * layers), 1), max(layers - 1, 1)) if math.isfinite(share) else 0
-    stages_s = times[0].token_s * here / layers, times[1].token_s * (layers - here) / layers
+    part = here / layers
+    stages_s = times[0].token_s * part, times[1].token_s * (1.0 - part)
     # The hidden state of each token of answers, and of prompts as they come, passes once; what comes back is a word.
     tokens = load.requests * (1.0 + load.tokens_in / load.tokens_out)
-    each = tokens * width * VALUE_BYTES * BITS_PER_BYTE / (link.gbps * GIGA) if link.gbps > 0 else math.inf
+    each = tokens * width * compute.VALUE_BYTES * BITS_PER_BYTE / (link.gbps * GB) if link.gbps > 0 else math.inf
     over_s = each * pipelines
     cycle_s = sum(stages_s) + 2.0 * link.oneway_us / US_PER_S + each
     slowest_s = max(*stages_s, over_s)
-    most = _most_batches(twin, model, sides, load, here / layers)
+    most = _most_batches(twin, model, sides, load, part)
     wanted = max(math.ceil(cycle_s / slowest_s), 1) if math.isfinite(cycle_s) else 1
     batches = min(wanted, most)
     turn_s = max(cycle_s, batches * slowest_s)
     rate = pipelines * batches * load.requests / (turn_s * load.tokens_out) if batches else 0.0
-    part = here / layers
     prompt_over_s = each / tokens * load.tokens_in + link.oneway_us / US_PER_S
     first_s = times[0].prompt_s * part + times[1].prompt_s * (1.0 - part) + prompt_over_s
     held_by = "memory" if most < wanted else "the link" if over_s >= slowest_s else "chips"

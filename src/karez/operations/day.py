@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from karez.errors import InputError
-from karez.operations.networks import load_living, read_plan
-from karez.operations.policy import packs_of
+from karez.operations.networks import load_living, now_s, read_plan
+from karez.operations.policy import moment_s, packs_of
 from karez.plan.day.certificate import Read, understood
 from karez.plan.day.decide import PLANNER, Day, Placed
 from karez.plan.plan import Plan
@@ -64,3 +68,29 @@ def site_metro(world: World, site: int) -> str:
     if metro < 0:
         return ""
     return text(world["metros"]["name"][metro]) or text(world["metros"].ids[metro])
+
+
+def require_jobs(world: World) -> None:
+    """Return only if there is a job.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not len(world["jobs"]):
+        raise InputError.of("jobs", "the network has no job to place", "add some to the table jobs")
+
+
+def begins_s(world: World, at: str) -> float:
+    """The moment given, or that at which the first job may begin, or now where jobs may begin at any time."""
+    if at:
+        return moment_s(at)
+    jobs = world["jobs"]
+    opens = jobs["opens_at_s"]
+    told = opens[np.isfinite(opens) & ~np.isin(jobs.ids, world["assignments"].ids)]
+    return float(told.min()) if len(told) else now_s()
+
+
+def cpu_clock() -> Callable[[], float]:
+    """CPU seconds from now on."""
+    begun_s = time.process_time()
+    return lambda: time.process_time() - begun_s

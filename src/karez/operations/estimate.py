@@ -9,13 +9,12 @@ import numpy as np
 
 from karez.errors import InputError, Problem
 from karez.measure.chips import (
-    LARGEST_GROUP,
     REQUESTS_A_CHIP,
     TIERS,
     Load,
     estimates,
     learned_from,
-    needed_gb,
+    on_fewest,
 )
 from karez.measure.compute import Learned
 from karez.operations import Answer, EstimateQuestion
@@ -137,15 +136,10 @@ def _on_chip(twin: Twin, model: int, chip: int, question: EstimateQuestion, know
 
 def _load(twin: Twin, model: int, chip: int, question: EstimateQuestion) -> Load:
     """The load that is asked about; as few chips (a power of two) as hold the model where none are given."""
-    chips = question.chips or 1
-    while True:
-        requests = question.requests or max(REQUESTS_A_CHIP[question.kind] * chips, 1)
-        found = Load(chips, requests, question.tokens_in, question.tokens_out)
-        need = float(needed_gb(twin, np.array([model]), question.kind, found)[0])
-        fits = need <= float(twin["chips"]["memory_gb"][chip]) * chips
-        if question.chips or fits or chips >= LARGEST_GROUP:
-            return found
-        chips *= 2
+    asked = Load(question.chips, question.requests, question.tokens_in, question.tokens_out)
+    if not question.chips:
+        return on_fewest(twin, model, chip, question.kind, asked)
+    return asked._replace(requests=question.requests or max(REQUESTS_A_CHIP[question.kind] * question.chips, 1))
 
 
 def _measured(twin: Twin, path: str) -> Learned:

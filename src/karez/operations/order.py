@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from karez.errors import InputError
-from karez.operations import Answer, OrderQuestion
+from karez.operations import Answer, OrderQuestion, PlanChipsQuestion
 from karez.operations.networks import (
     DETAIL,
     counted,
@@ -188,12 +188,7 @@ def run(question: OrderQuestion) -> OrderAnswer:
         _require_format(question.output)
         require_new_file(question.output)
     plan = read_plan(question.plan)
-    used = rates(
-        recipes=_given(question.recipes),
-        prices=_given(question.prices),
-        upkeep=_given(question.upkeep),
-        ageing=_given(question.ageing),
-    )
+    used = rates_of(question)
     world, revision = load(question.network)
     at_s, twin = now_s(), world.intended
     _require_own(plan, twin, question)
@@ -222,6 +217,20 @@ def _require_own(plan: Plan, twin: Twin, question: OrderQuestion) -> None:
     if plan.revision not in own:
         what = f"was made from no revision of {question.network} (digest {plan.revision[:12] or 'missing'})"
         raise InputError.of(question.plan, what, "give the network that it was made for, or make the plan anew")
+
+
+def rates_of(question: OrderQuestion | PlanChipsQuestion) -> Rates:
+    """What is reckoned with: the library, with the lists of the question in its place.
+
+    Raises:
+        InputError: a list cannot be read, or rows of it are wrong.
+    """
+    return rates(
+        recipes=_given(question.recipes),
+        prices=_given(question.prices),
+        upkeep=_given(question.upkeep),
+        ageing=_given(question.ageing),
+    )
 
 
 def _given(path: str) -> Given:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import msgspec
 import numpy as np
 
-from karez.errors import InputError
 from karez.operations import Answer, PlaceQuestion
-from karez.operations.day import metro_of
+from karez.operations.day import begins_s, cpu_clock, metro_of, require_jobs
 from karez.operations.networks import (
     DETAIL,
     at_most,
     counted,
     load_living,
-    now_s,
     provenance,
     require_new_file,
     share,
     write_new,
 )
-from karez.operations.policy import moment_s, packs_of
+from karez.operations.policy import packs_of
 from karez.plan.day.ask import Ask, weights_of
 from karez.plan.day.decide import Day, Run, chosen_of, decided, is_able, plan_of, runs, unserved
 from karez.plan.day.pose import effective_share
@@ -30,7 +27,6 @@ from karez.plan.day.regions import Region, flow_of, regions, work
 from karez.plan.placing.machines import on_machines
 from karez.plan.placing.whole import Placed
 from karez.plan.plan import Plan
-from karez.twin import World
 from karez.twin.table import strings
 
 MWH = T = 1e3
@@ -102,8 +98,7 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
     if question.output:
         require_new_file(question.output)
     world, revision = load_living(question.network)
-    if not len(world["jobs"]):
-        raise InputError.of("jobs", "the network has no job to place", "add some to the table jobs")
+    require_jobs(world)
     ask = Ask(
         at_s=begins_s(world, question.at),
         hours=question.hours,
@@ -112,17 +107,12 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
         weights=weights_of(question.weights),
         figures=question.figures,
     )
-    began_s = time.process_time()
-
-    def seconds() -> float:
-        return time.process_time() - began_s
-
     day = decided(
         world,
         ask,
         packs_of(question.packs),
         limit_s=question.time_limit_s,
-        seconds=seconds,
+        seconds=cpu_clock(),
         seed=question.seed,
     )
     plan = plan_of(day, world.intended.digest)
@@ -130,16 +120,6 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
     if question.output:
         write_new(question.output, msgspec.json.encode(plan))
     return _answer(day, plan, question.output, synthetic=revision.synthetic)
-
-
-def begins_s(world: World, at: str) -> float:
-    """The moment given, or that at which the first job may begin, or now where jobs may begin at any time."""
-    if at:
-        return moment_s(at)
-    jobs = world["jobs"]
-    opens = jobs["opens_at_s"]
-    told = opens[np.isfinite(opens) & ~np.isin(jobs.ids, world["assignments"].ids)]
-    return float(told.min()) if len(told) else now_s()
 
 
 def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswer:

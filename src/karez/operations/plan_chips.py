@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -12,12 +10,11 @@ import numpy as np
 
 from karez.errors import InputError
 from karez.operations import Answer, PlanChipsQuestion
-from karez.operations.day import site_metro
+from karez.operations.day import begins_s, cpu_clock, require_jobs, site_metro
 from karez.operations.networks import (
     DETAIL,
     at_most,
     counted,
-    given_rows,
     load_living,
     now_s,
     provenance,
@@ -25,14 +22,14 @@ from karez.operations.networks import (
     share,
     write_new,
 )
-from karez.operations.place import begins_s
+from karez.operations.order import rates_of
 from karez.operations.policy import packs_of
 from karez.plan.day.ask import HOURS_A_DAY, Ask
 from karez.plan.day.build import Built, Offer, built, ordered, plan_of, sites_of
 from karez.plan.day.decide import Day, chosen_of, decided
 from karez.plan.placing.pricing import used_by
 from karez.plan.plan import Plan
-from karez.plan.rates import Given, Machine, machine_of, rates
+from karez.plan.rates import machine_of
 from karez.plan.sites import DAY_S
 from karez.twin import World
 from karez.twin.table import text
@@ -98,9 +95,8 @@ def run(question: PlanChipsQuestion) -> PlanChipsAnswer:
         require_new_file(question.output)
     world, revision = load_living(question.network)
     digest = world.intended.digest
-    if not len(world["jobs"]):
-        raise InputError.of("jobs", "the network has no job to place", "add some to the table jobs")
-    machine, at_s = _machine(question), now_s()
+    require_jobs(world)
+    machine, at_s = machine_of(rates_of(question), question.machine_chips), now_s()
     if question.most_chips < machine.chips:
         what = f"is less than a machine has, {machine.chips}"
         raise InputError.of("most_chips", what, "allow for one machine at least")
@@ -119,28 +115,13 @@ def run(question: PlanChipsQuestion) -> PlanChipsAnswer:
     )
     packs, limit_s, seed = packs_of(question.packs), question.time_limit_s, question.seed
     world = ordered(world, ask, offer)
-    before = decided(world, ask, packs, limit_s=limit_s, seconds=_clock(), seed=seed)
-    found = built(world, ask, offer, packs, before=before, limit_s=limit_s, seconds=_clock(), seed=seed)
+    before = decided(world, ask, packs, limit_s=limit_s, seconds=cpu_clock(), seed=seed)
+    found = built(world, ask, offer, packs, before=before, limit_s=limit_s, seconds=cpu_clock(), seed=seed)
     plan = plan_of(found, offer, digest, at_s)
     plan = msgspec.structs.replace(plan, citation=f"{plan.citation}; {provenance(revision)}")
     if question.output:
         write_new(question.output, msgspec.json.encode(plan))
     return _answer(question, found, before, offer, plan, synthetic=revision.synthetic)
-
-
-def _clock() -> Callable[[], float]:
-    """CPU seconds from now on."""
-    begun_s = time.process_time()
-    return lambda: time.process_time() - begun_s
-
-
-def _machine(question: PlanChipsQuestion) -> Machine:
-    given = {
-        name: Given(path, given_rows(path)) if path else Given()
-        for name in ("recipes", "prices", "upkeep", "ageing")
-        for path in [getattr(question, name)]
-    }
-    return machine_of(rates(**given), question.machine_chips)
 
 
 def _kinds(world: World, words: str) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from karez.errors import InputError
-from karez.measure.chips import LARGEST_GROUP, REQUESTS_A_CHIP, TIERS, Load, needed_gb, tiers
+from karez.measure.chips import REQUESTS_A_CHIP, TIERS, Load, needed_gb, on_fewest, tiers
+from karez.measure.policy import costs
 from karez.measure.split import Link, Served, Side, apart
 from karez.operations import Answer, SplitQuestion
 from karez.operations.day import metro_of
@@ -20,7 +21,6 @@ from karez.twin import World
 from karez.twin.table import text
 from karez.units import S_PER_H
 
-BITS_PER_BYTE = 8.0
 # What the ministry asks of distributed inference over the wide area (its target P05).
 TARGET_SHARE = 0.9
 DEFINITION = (
@@ -83,7 +83,7 @@ def run(question: SplitQuestion) -> SplitAnswer:
         _side(world, model, server, name, load) for server, name in zip(servers, ("first", "second"), strict=True)
     )
     requests = question.requests or REQUESTS_A_CHIP["online"] * min(side.chips for side in sides)
-    found = apart(world.intended, model, (sides[0], sides[1]), link, load._replace(requests=requests))
+    found = apart(twin, model, (sides[0], sides[1]), link, load._replace(requests=requests))
     rows = sorted((_way(one, sides) for one in found), key=lambda one: (-_or_zero(one.requests_per_s), one.mode))
     if not math.isfinite(rows[0].requests_per_s):
         raise InputError.of("chips", "have figures that nobody published", "see `karez chips`", _chips(world, sides))
@@ -127,13 +127,11 @@ def _side(world: World, model: int, server: int, name: str, load: Load) -> Side:
     chip = int(world.intended.resolve("servers", "chip")[server])
     if chip < 0:
         raise InputError.of(name, "has chips that the network does not know", "add them to the table chips")
-    free, chips = int(free_chips(world)[server]), 1
-    memory = float(world["chips"]["memory_gb"][chip])
-    while chips <= min(free, LARGEST_GROUP):
-        asked = load._replace(requests=load.requests or max(REQUESTS_A_CHIP["online"] * chips, 1))
-        if float(needed_gb(world.intended, np.array([model]), "online", asked)[0]) <= memory * chips:
-            return Side(chip, chips, free // chips)
-        chips *= 2
+    twin, free = world.intended, int(free_chips(world)[server])
+    group = on_fewest(twin, model, chip, "online", load)
+    needed = float(needed_gb(twin, np.array([model]), "online", group)[0])
+    if group.chips <= free and needed <= float(world["chips"]["memory_gb"][chip]) * group.chips:
+        return Side(chip, group.chips, free // group.chips)
     what = f"has {counted(free, 'free chip')}, too few to hold {text(world['models'].ids[model])} with its requests"
     raise InputError.of(name, what, "name a server with more, or ask for fewer requests at once")
 
@@ -152,7 +150,7 @@ def _link(world: World, servers: list[int], question: SplitQuestion) -> Link:
     if not math.isfinite(oneway_us):
         raise InputError.of("second", "cannot be reached from the first", "bring up links between them")
     path = np.array(between.path(start, 0), int)
-    free = float(gb_over(world, path, 1).min()) * BITS_PER_BYTE / S_PER_H
+    free = float(gb_over(world, path, 1).min()) * costs.BITS_PER_BYTE / S_PER_H
     return Link(question.link_gbps or free, oneway_us)
 
 

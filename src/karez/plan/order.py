@@ -23,7 +23,7 @@ from karez.measure.delay import FIGURES, Figures, constants, link_parts
 from karez.measure.stack import ways
 from karez.plan.kinds import ORDERS, TAKES_OUT
 from karez.plan.plan import Action, Cell, NewRow, Plan, applied
-from karez.plan.rates import MORE_CHIPS, Ageing, Price, Range, Rates, Recipe
+from karez.plan.rates import DAYS_PER_YEAR, MORE_CHIPS, Ageing, Price, Range, Rates, Recipe
 from karez.plan.sites import DAY_S, orders
 from karez.twin import Twin
 from karez.twin.facts import library
@@ -32,8 +32,7 @@ from karez.twin.store import LAST_S
 from karez.twin.table import Array, Table, text
 from karez.units import NS_PER_US
 
-# Source: the mean year of the Gregorian calendar, 365.2425 days.
-YEAR_S = 365.2425 * DAY_S
+YEAR_S = DAYS_PER_YEAR * DAY_S
 HOURS_PER_YEAR = 8_760
 LARGEST_WHOLE = 2**63
 NEW_LINK = "new link"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -90,10 +90,10 @@ def device_of(world: World, site: str) -> str:
     return unused_id(world, f"edge-{site}")
 
 
-def unused_id(world: World, wanted: str) -> str:
-    """An id for equipment that no row has yet: the one wanted, or with a number behind it."""
+def unused_id(world: World, wanted: str, table: str = "equipment", taken: Collection[str] = ()) -> str:
+    """An id that no row of a table has yet, nor is taken: the one wanted, or with a number behind it."""
     name, number = wanted, 1
-    while world["equipment"].has(name):
+    while world[table].has(name) or name in taken:
         number += 1
         name = f"{wanted}-{number}"
     return name

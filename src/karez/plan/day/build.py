@@ -8,7 +8,7 @@ used or not. Power of sites, ways in, links and law hold for them as for all oth
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 from karez.errors import InputError
 from karez.measure import policy
 from karez.plan.day.ask import HOURS_A_DAY, Ask, written
-from karez.plan.day.decide import Day, certificate_of, chosen_of, prices_of, runnable, spread
+from karez.plan.day.decide import ROUNDING_SHARE, Day, chosen_of, prices_of, runnable, runs_of, spread
 from karez.plan.day.pose import Posed, posed
 from karez.plan.placing.check import checked
 from karez.plan.placing.grow import NEAR_SHARE, Grown, grown, needed
@@ -25,13 +25,12 @@ from karez.plan.placing.pricing import sorted_by_money, used_by
 from karez.plan.placing.program import Growth, Program, Used
 from karez.plan.placing.solve import relaxed
 from karez.plan.plan import Action, NewRow, Plan, Proof
-from karez.plan.sites import EXPIRES_AFTER_S
+from karez.plan.sites import EXPIRES_AFTER_S, unused_id
 from karez.twin import World
 from karez.twin.schema import Value
 from karez.twin.table import Array, strings, texts
 
 PLANNER = "chips"
-ROUNDING_SHARE = 1e-7
 IN_SERVICE = "in_service_at_s"
 MOST_CHIPS = 1_000_000
 
@@ -154,7 +153,7 @@ def offered(world: World, ask: Ask, offer: Offer) -> Candidates:
         wanted = {(domain, kind) for domain, chip in there[site] for kind in offer.kinds or (chip,)}
         for domain, kind in sorted(wanted):
             if twin["chips"].has(kind):
-                rows[_unused(world, rows, f"{site}-{kind}".replace(" ", "-"))] = {
+                rows[unused_id(world, f"{site}-{kind}".replace(" ", "-"), "servers", rows)] = {
                     "site": site,
                     "chip": kind,
                     "chips": offer.most_chips // offer.chips * offer.chips,
@@ -166,15 +165,6 @@ def offered(world: World, ask: Ask, offer: Offer) -> Candidates:
         columns[name] = [values[name] for values in rows.values()]
     wider = world.intended.replace(world["servers"].add(columns)) if rows else world.intended
     return Candidates(World(wider, world.actual), rows, tuple(left_out))
-
-
-def _unused(world: World, rows: Collection[str], wanted: str) -> str:
-    """An id for servers that no row has yet: the one wanted, or with a number behind it."""
-    name, number = wanted, 1
-    while world["servers"].has(name) or name in rows:
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
 
 
 def growing(
@@ -231,7 +221,7 @@ def plan_of(found: Built, offer: Offer, revision: str, at_s: float) -> Plan:
                 f"prices of all that is shared prove it, whatever is added; that a machine costs "
                 f"{offer.cny_a_day:,.0f} CNY a day is taken as it was told"
             ),
-            certificate=certificate_of(found.day) | prices_of(found.posed, found.prices),
+            certificate=runs_of(found.day) | prices_of(found.posed, found.prices),
         ),
         summary=f"{machines:,} machines of {offer.chips} chips at {len(sites_of(found)):,} sites",
         citation=(

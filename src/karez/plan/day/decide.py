@@ -219,7 +219,7 @@ def plan_of(day: Day, revision: str) -> Plan:
                 f"prices of all that is shared ({len(priced(asked, day.prices).cny)} above zero) prove the bound"
                 f"{'; an integer program says that no plan costs less' if day.is_least else ''}"
             ),
-            certificate=certificate_of(day),
+            certificate=runs_of(day) | prices_of(day.posed, day.prices),
         ),
         summary=_summary(day),
         citation=(
@@ -231,19 +231,18 @@ def plan_of(day: Day, revision: str) -> Plan:
     )
 
 
-def certificate_of(day: Day) -> dict[str, tuple[float | str, ...] | float | str]:
-    """Who runs where and when, and the prices: with the network that is all a checker needs."""
+def runs_of(day: Day) -> dict[str, tuple[float | str, ...] | float | str]:
+    """Who runs where and when, as a certificate has it: with prices and the network that is all a checker needs."""
     world = day.posed.world
     jobs, servers = strings(world["jobs"].ids), strings(world["servers"].ids)
     rows = runs(day)
-    who: dict[str, tuple[float | str, ...] | float | str] = {
+    return {
         "job": tuple(jobs[run.job] for run in rows),
         "number": tuple(float(run.number) for run in rows),
         "server": tuple(" ".join(servers[at] for at in run.servers) for run in rows),
         "start_h": tuple(float(run.start) for run in rows),
         "mode": tuple(run.mode for run in rows),
     }
-    return who | prices_of(day.posed, day.prices)
 
 
 def prices_of(asked: Posed, prices: Used) -> dict[str, tuple[float | str, ...] | float | str]:
