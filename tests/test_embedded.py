@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.instances.mesh import CUT_FULL_SHARE, mesh
 from benchmarks.instances.ring import ring
-from karez.adapters.embedded import FAULTS, EmbeddedNetwork, Fault, Packets, drawn, planned_gbps
+from karez.adapters.embedded import FAULTS, USUAL, EmbeddedNetwork, Fault, Packets, drawn, planned_gbps
 from karez.adapters.embedded.acts import ACTS
 from karez.adapters.embedded.traffic import Swing
 from karez.plan import Action, Cell, NewRow
@@ -632,7 +632,7 @@ TRACES: dict[str, Trace] = {
     "demand_surge": _trace("rise", f"{HURT} drops delay probe_loss large_loss"),
     "site_flood": _trace("rise", f"{HURT} drops delay probe_loss large_loss"),
     "queue_small": _trace("drops probe_loss large_loss user_loss", HURT),
-    "counter_stuck": _trace("stuck", "leak"),
+    "counter_stuck": _trace("stuck", "leak wild"),
     "counter_wild": _trace("wild", "leak"),
     "state_lies": _trace("up adjacent"),
     "work_link": _trace(AWAY, MOVED),
@@ -1032,9 +1032,8 @@ def _rates_moved(both: Both, sign: float) -> bool:
 
 def _still(both: Both) -> bool:
     """A port that sent before and counts nothing more, though the other end receives from it."""
-    sent, received = _grown(both, "tx_packets"), _grown(both, "rx_packets")
-    other = received[:, np.arange(sent.shape[1]) ^ 1]
-    return bool(((sent[1] == 0.0) & (other[1] > 1e5)).any())
+    sent, received = (np.diff(both["counter"][name][1], axis=0)[-1] for name in ("tx_packets", "rx_packets"))
+    return bool(((sent == 0.0) & (received == 0.0) & (received[np.arange(len(received)) ^ 1] > 0.0)).any())
 
 
 def _too_many(both: Both) -> bool:
@@ -1084,3 +1083,36 @@ def test_counters_count_tests_as_links_treat_them(kind: str, sent: bool, receive
     tx, rx = (counted[26.0]["AB@a"][at] - counted[6.0]["AB@a"][at] for at in (0, 1))
     assert tx == (pytest.approx(8_000) if sent else 0)
     assert rx == pytest.approx(8_000 * received, abs=300)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("counter_stuck", 0.0), ("counter_wild", 3.0)])
+def test_counters_tell_wrongly_from_the_moment_on_and_not_from_the_next_reading(kind: str, size: float) -> None:
+    world = net("AB", [("A", "B", 100.0)], ["AB"])
+    well, sick = new(world), new(world)
+    sick.inject(Fault(kind, "AB", 5.25, way="ab", size_share=size))
+    counted = {network: [_heard(network, "counter", at_s) for at_s in (5.0, 6.0, 7.0)] for network in (well, sick)}
+    column, port = ("rx_packets", 0) if size else ("tx_packets", 0)
+    right, wrong = ([float(told[column][port]) for told in counted[network]] for network in (well, sick))
+    assert wrong[0] == right[0]
+    grown = np.diff(right)
+    first = grown[0] * (0.25 + 0.75 * size)
+    assert wrong[1] - wrong[0] == pytest.approx(first, rel=0.02, abs=2.0)
+    assert wrong[2] - wrong[1] == pytest.approx(grown[1] * size, rel=0.02, abs=2.0)
+
+
+def test_what_became_of_packets_is_told_once_it_is_settled() -> None:
+    """Who waits 0.2 s for a packet tells of a loss that much later, and of as many packets in the end."""
+    world = net("AB", [("A", "B", 100.0)], ["AB"])
+    told = {}
+    for lag_s in (0.0, 0.2):
+        packets = USUAL._replace(settles_s=lag_s)
+        network = EmbeddedNetwork(world, seed=1, start_s=0.0, packets=packets)
+        network.inject(Fault("link_silent", "AB", 5.0))
+        lost_s = [
+            at_s
+            for at_s in np.arange(4.0, 8.0, 0.1).round(1).tolist()
+            for one in network.hear(at_s)
+            if one.channel == "probe" and one.columns["lost"].sum() > 0
+        ]
+        told[lag_s] = lost_s[0]
+    assert told[0.2] - told[0.0] == pytest.approx(0.2, abs=0.05)

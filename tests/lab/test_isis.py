@@ -5,22 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
 
 from benchmarks.instances.mesh import mesh
 from karez.adapters.embedded import Fault
-from karez.adapters.frr import isis
+from karez.adapters.frr import isis, segments
 from karez.adapters.frr.config import ISIS_DRAINED_COST, OVERLOAD, configuration
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port, fabric
 from karez.adapters.frr.network import FrrNetwork
 from karez.adapters.frr.told import Seen
 from karez.adapters.frr.vty import Vty
 from karez.errors import InputError
-from karez.lab.asked import AsPlanned, Configure, Count, Counted, End, Lab
+from karez.lab.asked import AsPlanned, Configure, Count, Counted, End, Lab, SetCarrier
 from karez.lab.faults import Scene, begin
 from karez.lab.network import network_of
 from karez.lab.plan import plan
@@ -111,7 +114,8 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def lab(world: World) -> Iterator[Lab]:
     """A lab that speaks IS-IS, and how soon it does."""
-    made = plan(world, name=f"isis-{time.time_ns()}", protocols=msgspec.structs.replace(ISIS, bfd_ms=300))
+    protocols = msgspec.structs.replace(ISIS, bfd_ms=300, segments=True)
+    made = plan(world, name=f"isis-{time.time_ns()}", protocols=protocols, users_per_s=500.0)
     ready = started(made)
     try:
         # Routers that tell of themselves too early tell the rest half a minute later.
@@ -207,6 +211,127 @@ def test_costs_and_drains_go_back_to_what_was_planned(lab: Lab, network: FrrNetw
     lab.ask(AsPlanned())
     assert _value(network, "link_states", "l000", "cost") == 0
     assert _value(network, "equipment_states", device, "drained") is False
+
+
+@pytest.mark.lab
+@NO_LAB
+def test_a_demand_is_led_over_a_router_and_let_back_without_the_loss_of_a_packet(
+    world: World, lab: Lab, network: FrrNetwork
+) -> None:
+    assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
+    demand, over = _elsewhere(world, lab)
+    site = lab.plan().fabric.routers[over].site
+    before, usual_s = lab.ask(Count(ports=False), Counted), _oneway_s(lab, demand)
+    lead = _led(demand, "", site)
+    assert network.apply(lead, time.time()) == ""
+    assert _value(network, "demand_states", demand, "via") == site
+    assert until(lambda: _oneway_s(lab, demand) > usual_s + 1e-3)
+    assert network.apply(inverse(lead, expires_at_s=FOREVER_S), time.time()) == ""
+    assert _value(network, "demand_states", demand, "via") == ""
+    assert until(lambda: _oneway_s(lab, demand) < usual_s + 1e-3)
+    after = lab.ask(Count(ports=False), Counted)
+    assert (after.lost + after.lost_large).sum() == (before.lost + before.lost_large).sum()
+
+
+@pytest.mark.lab
+@NO_LAB
+def test_what_is_led_follows_routing_round_a_link_that_goes_dark(world: World, lab: Lab, network: FrrNetwork) -> None:
+    demand, over = _elsewhere(world, lab)
+    fabric = lab.plan().fabric
+    assert network.apply(_led(demand, "", fabric.routers[over].site), time.time()) == ""
+    start = fabric.routers[lab.plan().streams[_stream(lab, demand)].hosts[0]]
+    line = next((port.row for port in start.ports if port.facing == over), start.ports[0].row)
+    try:
+        assert until(lambda: lost(lab, over_s=0.5) == (0, 0))
+        lab.ask(SetCarrier(lines=(line,), on=False))
+        assert until(lambda: lost(lab, over_s=0.5)[1] == 0)
+    finally:
+        lab.ask(SetCarrier(lines=(line,), on=True))
+        lab.ask(AsPlanned())
+    assert _value(network, "demand_states", demand, "via") == ""
+
+
+@pytest.mark.lab
+@NO_LAB
+def test_a_demand_is_led_only_where_it_can_be(world: World, lab: Lab, network: FrrNetwork) -> None:
+    demand, _ = _elsewhere(world, lab)
+    own = str(world["demands"].cell(demand, "b"))
+    assert own in network.apply(_led(demand, "", own), time.time())
+    assert "nowhere" in network.apply(_led(demand, "", "nowhere"), time.time())
+    assert "nobody" in network.apply(_led("nobody", "", own), time.time())
+
+
+@pytest.mark.lab
+@NO_LAB
+def test_where_there_are_no_segments_no_demand_is_led(world: World, lab: Lab) -> None:
+    with closing(FrrNetwork(world, lab.plan().fabric, isis, [], None, lambda at_s: ())) as without:  # type: ignore[arg-type]
+        assert "cannot do steer_demand" in without.apply(_led("d000", "", "s000"), 0.0)
+        assert "steer_demand" not in without.kinds
+
+
+def test_segments_are_of_the_router_that_they_are_numbered_by() -> None:
+    made = fabric(mesh(5, sites=SITES), most_routers=SITES)
+    for row in range(SITES):
+        goal = (row + 1) % SITES
+        led = segments.led_over(made, goal, row)
+        assert segments.over(led) == row
+        assert all(
+            IPv6Address(each) in segments.locator(at) for at, each in zip((row, goal), led.segments, strict=True)
+        )
+
+
+def test_segments_need_a_protocol_that_tells_of_them() -> None:
+    asked = LabUpQuestion(network="network", segments=True)
+    with pytest.raises(InputError, match="isis"):
+        lab_up.protocols_of(asked)
+    assert lab_up.protocols_of(msgspec.structs.replace(asked, igp="isis")).segments
+
+
+def test_what_is_led_by_plan_is_led_from_the_start() -> None:
+    world = mesh(5, sites=SITES)
+    demands = world["demands"]
+    a, b, name = (strings(demands[column])[0] for column in ("a", "b", "id"))
+    over = next(site for site in strings(world["sites"].ids) if site not in (a, b))
+    led = World(world.intended.replace(demands.set(demands.rows([name]), via=over)), world.actual)
+    made = plan(led, name="led", protocols=msgspec.structs.replace(ISIS, segments=True))
+    sites = [router.site for router in made.fabric.routers]
+    assert [segments.over(way) for way in made.led[sites.index(a)]] == [sites.index(over)]
+    assert not plan(led, name="led", protocols=ISIS).led
+
+
+def _led(demand: str, before: str, after: str) -> Action:
+    return _act("steer_demand", "demands", demand, Cell("demands", demand, "via", before, after))
+
+
+def _stream(lab: Lab, demand: str) -> int:
+    return 2 * len(lab.plan().fabric.lines) + lab.plan().demands.index(demand)
+
+
+def _oneway_s(lab: Lab, demand: str) -> float:
+    """The mean delay of a demand's small packets over half a second."""
+    leg = 2 * _stream(lab, demand)
+    before = lab.ask(Count(ports=False), Counted)
+    time.sleep(0.5)
+    after = lab.ask(Count(ports=False), Counted)
+    return float((after.delay_ns - before.delay_ns)[leg] / (after.arrived - before.arrived)[leg] / 1e9)
+
+
+def _elsewhere(world: World, lab: Lab) -> tuple[str, int]:
+    """A demand that no other goes the way of, and the router (row) over which it takes longest."""
+    made, streams = lab.plan().fabric, lab.plan().streams[2 * len(lab.plan().fabric.lines) :]
+    ends = [stream.hosts for stream in streams]
+    lines = np.array([line.routers for line in made.lines])
+    took = np.array([line.oneway_us for line in made.lines])
+    joined = coo_array((took, (lines[:, 0], lines[:, 1])), shape=(SITES, SITES))
+    far = dijkstra(joined, directed=False)
+    detours = {
+        (row, over): far[a, over] + far[over, b] - far[a, b]
+        for row, (a, b) in enumerate(ends)
+        for over in range(SITES)
+        if ends.count((a, b)) == 1 and over not in (a, b)
+    }
+    row, over = max(detours, key=lambda key: detours[key])
+    return lab.plan().demands[row], over
 
 
 def _act(kind: str, table: str, subject: str, *cells: Cell) -> Action:

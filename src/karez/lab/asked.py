@@ -12,6 +12,7 @@ import numpy as np
 from karez.adapters.frr.config import Protocols
 from karez.adapters.frr.fabric import Fabric
 from karez.adapters.frr.ready import ReadyWay
+from karez.adapters.frr.segments import Led
 from karez.adapters.wire import LENGTH
 from karez.errors import KarezError
 from karez.lab.hosts import Stream
@@ -30,6 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """All that a lab is built from.
 
     Of `streams` the first two of each line are its tests, from its ends; the others are of the demands `demands`.
+    `led` is what each router's users send led over segments, where routers have any.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[Stream, ...]
     demands: tuple[str, ...]
     seed: int
+    led: tuple[tuple[Led, ...], ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +179,19 @@ class IsReady(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     router: int
 
 
+class Lead(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Have what a router's users send be led these ways over segments, and no others."""
+
+    router: int
+    ways: tuple[Led, ...]
+
+
+class IsLed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Which ways is led what a router's users send, as its kernel says?"""
+
+    router: int
+
+
 Step = SetWay | SetCarrier | SetHost | SetStream | SetSpeed | SetMtu | SetCounter | SetDaemon | Configure | Filter
 
 
@@ -219,6 +235,8 @@ Question = (
     | Clear
     | KeepReady
     | IsReady
+    | Lead
+    | IsLed
     | Step
     | Begin
     | End

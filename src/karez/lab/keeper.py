@@ -20,6 +20,7 @@ from pyroute2 import IPRoute, NetlinkError
 from karez.adapters.frr.config import users_network
 from karez.adapters.frr.fabric import Router
 from karez.adapters.frr.ready import ReadyWay
+from karez.adapters.frr.segments import Led
 from karez.adapters.frr.vty import Vty
 from karez.errors import KarezError
 from karez.lab.asked import (
@@ -34,8 +35,10 @@ from karez.lab.asked import (
     Done,
     End,
     Filter,
+    IsLed,
     IsReady,
     KeepReady,
+    Lead,
     Plan,
     Planned,
     Question,
@@ -68,6 +71,7 @@ from karez.lab.ready import keep_ready, ready
 from karez.lab.routes import ForwardingTables
 from karez.lab.rules import Rules, set_rule, tables
 from karez.lab.schedule import touched
+from karez.lab.segments import lay, lead, led
 from karez.lab.spaces import (
     PRIVATE,
     SpaceError,
@@ -136,6 +140,9 @@ class Keeper:
         self._turns: dict[str, tuple[float, bool]] = {}
         ends = [(row, line, end) for row, line in enumerate(self._fabric.lines) for end in (0, 1)]
         self._end_of = {(line.routers[end], line.ports[end]): 2 * row + end for row, line, end in ends}
+        # The routers that were ever told to keep ways ready, so that the others need not be asked, and those that were
+        # to lead traffic over segments.
+        self._kept, self._led = set[int](), set[int]()
         self._began_s = time.monotonic()
         with self._timed("networks"):
             self.networks = [new_network() for _ in self._fabric.routers]
@@ -147,16 +154,22 @@ class Keeper:
             for network, router in zip(self.networks, self._fabric.routers, strict=True):
                 with entered(network):
                     _addressed(router)
+            if plan.protocols.segments:
+                self._lay_segments()
             self._tables = ForwardingTables(self._fabric, self.networks)
             self._rules = [self._heard(network) for network in self.networks]
             self._tables_of: list[dict[str, str]] = [{} for _ in self.networks]
             self._unread: set[int] = set()
-            # The routers that were ever told to keep ways ready: the others need not be asked.
-            self._kept: set[int] = set()
             self._devices, self._packets, self._wayless = (
                 [self._opened(network, f"/proc/thread-self/net/{name}") for network in self.networks]
                 for name in ("dev", "snmp", "netstat")
             )
+            # Of what is led over segments the kernel counts as of IPv6.
+            self._wrapped = [
+                self._opened(network, "/proc/thread-self/net/snmp6")
+                for network in self.networks
+                if plan.protocols.segments
+            ]
             self._routes = [self._opened(network, "/proc/thread-self/net/route") for network in self.networks]
         with self._timed("daemons"):
             self.daemons = Daemons(self._fabric.routers, self.networks, plan.protocols)
@@ -278,6 +291,21 @@ class Keeper:
             return ()
         with entered(self.networks[question.router]):
             return tuple(ready(self._numbered(question.router)))
+
+    def lead(self, question: Lead) -> None:
+        """Have what a router's users send be led over segments.
+
+        Raises:
+            SpaceError: its kernel refused one.
+        """
+        self._led.add(question.router)
+        with entered(self.networks[question.router]):
+            lead(question.ways)
+
+    def is_led(self, question: IsLed) -> tuple[Led, ...]:
+        """Which ways is led what a router's users send."""
+        with entered(self.networks[question.router]):
+            return tuple(led())
 
     def _numbered(self, router: int) -> dict[str, int]:
         """The interfaces of a router, numbered from 1."""
@@ -436,12 +464,14 @@ class Keeper:
             self._mended(question.router, question.daemon)
 
     def as_planned(self, question: AsPlanned) -> None:
-        """End all faults, and give every router what was planned: costs, drains, and that it tells of its users."""
+        """End all faults, and give every router what was planned: costs, drains, what is led, and telling of users."""
         del question
         self.end(End())
         for row in range(len(self.networks)):
             for daemon, lines in self.daemons.planned(row):
                 self.configure(Configure(router=row, daemon=daemon, lines=lines))
+        for row in self._led:
+            self.lead(Lead(router=row, ways=self._plan.led[row]))
 
     def reset_gaps(self, question: ResetGaps) -> None:
         """Forget for how long receivers were left without packets."""
@@ -458,6 +488,8 @@ class Keeper:
             # All at once, for what passes in between would be what was lost.
             ports, packets, wayless = _read(devices), _read(self._packets[router]), _read(self._wayless[router])
             passed[router] = _passed(packets, wayless)
+            if self._wrapped:
+                passed[router] += _passed_wrapped(_read(self._wrapped[router]))
             for line in ports.decode().splitlines()[2:]:
                 name, _, told = line.partition(":")
                 end = self._end_of.get((router, name.strip()))
@@ -483,6 +515,14 @@ class Keeper:
                 with entered(self.networks[line.routers[side]]):
                     made[2 * row + side] = tap(line.ports[side])
         return made
+
+    def _lay_segments(self) -> None:
+        """Give every router its segments, and lead what is planned to be led."""
+        for row, (network, router) in enumerate(zip(self.networks, self._fabric.routers, strict=True)):
+            with entered(network):
+                lay(row, router)
+            if self._plan.led[row]:
+                self.lead(Lead(router=row, ways=self._plan.led[row]))
 
     def _lay(self) -> None:
         for row, line in enumerate(self._fabric.lines):
@@ -529,6 +569,8 @@ HANDLERS: dict[type, Callable[[Keeper, Any], object]] = {
     Clear: Keeper.clear,
     KeepReady: Keeper.keep_ready,
     IsReady: Keeper.is_ready,
+    Lead: Keeper.lead,
+    IsLed: Keeper.is_led,
     SetWay: Keeper.set_way,
     SetCarrier: Keeper.set_carrier,
     SetCounter: Keeper.set_counter,
@@ -579,6 +621,13 @@ def _passed(packets: bytes, wayless: bytes) -> tuple[int, int]:
     ip, extended = _counters(packets, b"Ip:"), _counters(wayless, b"IpExt:")
     own = ip[b"OutRequests"] - (0 if b"OutTransmits" in ip else ip[b"ForwDatagrams"])
     return ip[b"InReceives"] + own, ip[b"InDelivers"] + extended[b"InNoRoutes"]
+
+
+def _passed_wrapped(told: bytes) -> tuple[int, int]:
+    """What came into a router of what is led over segments, or was said by IPv6, and what it got or had no way on."""
+    six = {name: int(value) for name, value in (line.split() for line in told.splitlines())}
+    came = six[b"Ip6InReceives"] + six[b"Ip6OutRequests"]
+    return came, six[b"Ip6InDelivers"] + six[b"Ip6InNoRoutes"]
 
 
 def _counters(told: bytes, group: bytes) -> dict[bytes, int]:

@@ -8,7 +8,21 @@ from pathlib import Path
 from karez.adapters.frr.interior import interior
 from karez.adapters.frr.network import FrrNetwork, Machines
 from karez.adapters.frr.ready import ReadyWay
-from karez.lab.asked import Clear, Count, Counted, IsReady, KeepReady, Lab, Running, SetDaemon, SetMtu, Which
+from karez.adapters.frr.segments import Led
+from karez.lab.asked import (
+    Clear,
+    Count,
+    Counted,
+    IsLed,
+    IsReady,
+    KeepReady,
+    Lab,
+    Lead,
+    Running,
+    SetDaemon,
+    SetMtu,
+    Which,
+)
 from karez.lab.daemons import folder
 from karez.lab.forwarding import Watched
 from karez.lab.telemetry import Telemetry
@@ -90,6 +104,22 @@ class LabPlatform:
         """
         return self._lab.ask(IsReady(router=router), tuple[ReadyWay, ...])
 
+    def lead(self, router: int, ways: Sequence[Led]) -> None:
+        """Have what a router's users send be led these ways over segments, and no others.
+
+        Raises:
+            LabError: its kernel refused one.
+        """
+        self._lab.ask(Lead(router=router, ways=tuple(ways)))
+
+    def led(self, router: int) -> tuple[Led, ...]:
+        """The ways over segments that is led what a router's users send.
+
+        Raises:
+            LabError: it does not answer.
+        """
+        return self._lab.ask(IsLed(router=router), tuple[Led, ...])
+
 
 def network_of(lab: Lab, world: World) -> FrrNetwork:
     """The routers of a running lab, behind the adapter that real ones have.
@@ -102,4 +132,5 @@ def network_of(lab: Lab, world: World) -> FrrNetwork:
     where = [inside / str(folder(row)).lstrip("/") for row in range(len(plan.fabric.routers))]
     telemetry = Telemetry(world, plan, lambda whole: lab.ask(Count(ports=whole), Counted))
     igp = interior(plan.protocols)
-    return FrrNetwork(world, plan.fabric, igp, where, LabPlatform(lab, telemetry), telemetry.heard)
+    platform, segments = LabPlatform(lab, telemetry), plan.protocols.segments
+    return FrrNetwork(world, plan.fabric, igp, where, platform, telemetry.heard, segments=segments)

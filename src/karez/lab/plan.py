@@ -9,6 +9,7 @@ import numpy as np
 
 from karez.adapters.frr.config import Protocols
 from karez.adapters.frr.fabric import Fabric, fabric
+from karez.adapters.frr.segments import Led, led_over
 from karez.lab.asked import Plan
 from karez.lab.hosts import Stream
 from karez.twin import World
@@ -48,7 +49,19 @@ def plan(
         streams=(*_tests(made, tests_per_s), *users.values()),
         demands=tuple(users),
         seed=seed,
+        led=tuple(tuple(ways.values()) for ways in _led(world, made)) if protocols.segments else (),
     )
+
+
+def _led(world: World, made: Fabric) -> list[dict[int, Led]]:
+    """By router and goal (rows), what leads the demands that are led over a site; those without routers are not."""
+    ways: list[dict[int, Led]] = [{} for _ in made.routers]
+    at = {router.site: row for row, router in enumerate(made.routers)}
+    for demand in world["demands"].records():
+        start, goal, over = (at.get(str(demand[name])) for name in ("a", "b", "via"))
+        if start is not None and goal is not None and over is not None:
+            ways[start][goal] = led_over(made, goal, over)
+    return ways
 
 
 def _tests(made: Fabric, per_s: float) -> Iterator[Stream]:

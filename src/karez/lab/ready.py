@@ -7,19 +7,17 @@ table. Source: ip-rule(8), ip-route(8).
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from karez.adapters.frr.ready import ReadyWay
-from karez.lab.spaces import SpaceError
+from karez.lab.iproute import tell, told
 
 # What marks routes as ours (rtnetlink(7): any number above 4 is a user's own).
 PROTOCOL = 201
 # The table that is looked up after the main one, and by which rule; tables of interfaces, and their rules, are numbered
 # from OVER on.
 AFTER, AFTER_RULE, OVER = 200, 32_770, 1_000
+WHAT = "a way to keep ready"
 
 
 def keep_ready(ways: Iterable[ReadyWay], interfaces: dict[str, int]) -> None:
@@ -38,8 +36,7 @@ def keep_ready(ways: Iterable[ReadyWay], interfaces: dict[str, int]) -> None:
     places = {_place(way, interfaces) for way in wanted.values()}
     lines += [f"route del {route}" for route, way in known.items() if _place(way, interfaces) not in places]
     lines += [f"rule del {_rule(table, names)}" for table in sorted(ruled - tables)]
-    if lines:
-        _ip("-batch", "-", said="\n".join(lines))
+    tell(lines, WHAT)
 
 
 def ready(interfaces: dict[str, int]) -> list[ReadyWay]:
@@ -47,13 +44,13 @@ def ready(interfaces: dict[str, int]) -> list[ReadyWay]:
     names = {OVER + number: name for name, number in interfaces.items()}
     return sorted(
         ReadyWay(
-            goal=told["dst"],
-            over=names.get(int(told["table"]), ""),
-            rank=int(told["metric"]) - 1,
-            gateway=told["gateway"],
-            interface=told["dev"],
+            goal=way["dst"],
+            over=names.get(int(way["table"]), ""),
+            rank=int(way["metric"]) - 1,
+            gateway=way["gateway"],
+            interface=way["dev"],
         )
-        for told in _told("route", "show", "table", "all", "proto", str(PROTOCOL))
+        for way in told("route", "show", "table", "all", "proto", str(PROTOCOL), what=WHAT)
     )
 
 
@@ -80,15 +77,4 @@ def _rule(table: int, names: dict[int, str]) -> str:
 
 def _ruled(names: dict[int, str]) -> set[int]:
     """The tables that a rule of ours leads to."""
-    return {int(rule["table"]) for rule in _told("rule", "show")} & {AFTER, *names}
-
-
-def _told(*words: str) -> Iterator[dict[str, Any]]:
-    return iter(json.loads(_ip("-j", "-N", *words) or "[]"))
-
-
-def _ip(*words: str, said: str = "") -> str:
-    done = subprocess.run(["ip", *words], input=said, text=True, capture_output=True, check=False)
-    if done.returncode:
-        raise SpaceError(f"the kernel refused a way to keep ready: {done.stderr.strip()[:200]}")
-    return done.stdout
+    return {int(rule["table"]) for rule in told("rule", "show", what=WHAT)} & {AFTER, *names}

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 import msgspec
 
 from karez.errors import InputError, Problem
-from karez.lab import daemons, spaces
+from karez.lab import daemons, segments, spaces
 from karez.lab.asked import Lab, LabError, Plan, Quit, Ready, running
 from karez.lab.plan import LONGEST_NAME
 
@@ -27,6 +27,8 @@ def started(plan: Plan) -> Ready:
         LabError: it could not be started; nothing of it is left.
     """
     lacks = (*spaces.missing(), *daemons.missing(plan.protocols))
+    if plan.protocols.segments:
+        lacks += segments.missing()
     if lacks:
         raise InputError([Problem("lab", what, fix) for what, _, fix in (lack.partition(": ") for lack in lacks)])
     if not plan.name or len(plan.name.encode()) > LONGEST_NAME:

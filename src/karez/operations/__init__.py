@@ -713,6 +713,7 @@ class LabUpQuestion(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     name: LabName = ""
     igp: Annotated[Literal["ospf", "isis"], Meta(description="interior protocol that routers speak")] = "ospf"
+    segments: Annotated[bool, Meta(description="lead demands over others by SRv6; needs isis")] = False
     bfd: Annotated[str, Meta(description="interval (ms) x how many may be missed, or off")] = "50x3"
     tests_per_s: Annotated[float, Meta(description="test packets a second on each way of a link", ge=0, le=1_000)] = 100
     users_per_s: Annotated[float, Meta(description="packets of all users a second", ge=0, le=50_000)] = 2_000

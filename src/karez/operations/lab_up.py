@@ -47,11 +47,11 @@ def run(question: LabUpQuestion) -> LabUpAnswer:
     ready = started(made)
     total_s = sum(ready.took_s.values())
     routers, links = len(made.fabric.routers), len(made.fabric.lines)
-    bgp = " and BGP" if made.fabric.bgp else ""
+    besides = f"{' and BGP' if made.fabric.bgp else ''}{', segments (SRv6)' if question.segments else ''}"
     return LabUpAnswer(
         headline=f"{counted(routers, 'router')} and {counted(links, 'link')} run as lab {made.name}, "
         f"converged after {total_s:.1f} s",
-        citation=f"FRR in network namespaces, {NAMES[question.igp]}{bgp}, BFD {question.bfd}, "
+        citation=f"FRR in network namespaces, {NAMES[question.igp]}{besides}, BFD {question.bfd}, "
         f"{question.tests_per_s:g} tests a second and way, {question.users_per_s:g} packets of users a second; "
         f"seed {question.seed}; {provenance(revision)}",
         name=made.name,
@@ -67,14 +67,16 @@ def protocols_of(question: LabUpQuestion) -> Protocols:
     """What routers speak.
 
     Raises:
-        InputError: `bfd` is nothing that routers know.
+        InputError: `bfd` is nothing that routers know, or `segments` are nothing to the protocol they speak.
     """
+    if question.segments and question.igp != "isis":
+        raise InputError.of("segments", f"{NAMES[question.igp]} tells nobody of segments", "have routers speak isis")
     if question.bfd == "off":
-        return Protocols(igp=question.igp, bfd_ms=0)
+        return Protocols(igp=question.igp, bfd_ms=0, segments=question.segments)
     parts = BFD.fullmatch(question.bfd)
     interval_ms, times = (int(part) for part in parts.groups()) if parts else (0, 0)
     # Source: FRR's bfd configuration: intervals of 10 to 60,000 ms, multipliers of 2 to 255.
     if not (10 <= interval_ms <= 60_000 and 2 <= times <= 255):
         what = f"{question.bfd!r} is no interval of 10 to 60000 ms and multiplier of 2 to 255"
         raise InputError.of("bfd", what, "write it as 50x3, or off")
-    return Protocols(igp=question.igp, bfd_ms=interval_ms, bfd_times=times)
+    return Protocols(igp=question.igp, bfd_ms=interval_ms, bfd_times=times, segments=question.segments)

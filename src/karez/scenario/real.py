@@ -21,7 +21,8 @@ from karez.adapters.embedded import FOREVER_S, USUAL, Fault, Packets
 from karez.lab.asked import AsPlanned, Begin, Count, Counted, End, Lab, LabError, Plan
 from karez.lab.faults import BEGINS, Scene, begin
 from karez.lab.forwarding import Watched
-from karez.lab.hosts import LARGE_EVERY
+from karez.lab.hosts import LARGE_EVERY, PATIENCE_NS
+from karez.lab.kernel import NS_PER_S
 from karez.lab.network import network_of
 from karez.loop.runner import Runner
 from karez.loop.state import Decisions, Policy
@@ -110,7 +111,7 @@ def packets_of(world: World, lab: Plan) -> Packets:
     per_s = sum(stream.per_s for stream in tests[:2])
     gbps = float(world["demands"]["gbps"][world["demands"].rows(lab.demands)].sum())
     of_users = sum(stream.per_s for stream in users) / gbps if gbps else USUAL.users_per_s_per_gbps
-    return Packets(per_s * (1.0 - 1.0 / LARGE_EVERY), per_s / LARGE_EVERY, of_users)
+    return Packets(per_s * (1.0 - 1.0 / LARGE_EVERY), per_s / LARGE_EVERY, of_users, PATIENCE_NS / NS_PER_S)
 
 
 def harm(mine: Played, alone: Played, acted_s: float) -> tuple[float, bool]:

@@ -51,7 +51,8 @@ class Effects(Forks):
         self.large, self.extra_us, self.jitter_us = np.zeros(ways), np.zeros(ways), np.zeros(ways)
         self.small_queue, self.dim_db = np.zeros(ways), np.zeros(ways)
         self.probe_us, self.probe_loss = np.zeros(ways), np.zeros(ways)
-        self.stuck, self.wild = np.zeros(ways, bool), np.ones(ways)
+        # Since when an interface counts nothing (s; inf: it counts); how often it counts each packet, and since when.
+        self.stuck_s, self.wild_s, self.wild = np.full(ways, np.inf), np.full(ways, np.inf), np.ones(ways)
         # Sites: their hosts.
         self.clock_us, self.slow_us, self.slow_loss = np.zeros(sites), np.zeros(sites), np.zeros(sites)
         self.mute, self.quiet, self.late = np.zeros(sites, bool), np.zeros(sites, bool), np.zeros(sites, bool)
@@ -420,11 +421,11 @@ def _queue_small(effects: Effects, fault: Fault, at_s: float) -> None:
 
 
 def _counter_stuck(effects: Effects, fault: Fault, at_s: float) -> None:
-    effects.stuck[effects.way(fault)] = True
+    effects.stuck_s[effects.way(fault)] = fault.at_s
 
 
 def _counter_wild(effects: Effects, fault: Fault, at_s: float) -> None:
-    effects.wild[effects.way(fault)] = fault.size_share
+    effects.wild[effects.way(fault)], effects.wild_s[effects.way(fault)] = fault.size_share, fault.at_s
 
 
 def _state_lies(effects: Effects, fault: Fault, at_s: float) -> None:

@@ -40,19 +40,45 @@ PINGS, PING_LOSS_SHARE = 5, 1e-4
 IDLE_SHARE, BUSY_SHARE, CPU_NOISE_SHARE = 0.15, 0.3, 0.02
 # What is told late is so old (s).
 LATE_S = 30.0
+# So small a share that arrives is none.
+NOTHING_SHARE = 1e-12
 # Times are multiples of something that no float is; this much is no time (s).
 TINY_S = 1e-6
 
 
 class Packets(NamedTuple):
-    """How many packets there are a second: small and large tests over each way of a link, users' for each Gbit/s."""
+    """How many packets there are a second: small and large tests over each way of a link, users' for each Gbit/s.
+
+    What became of a packet from end to end is known so long after it was sent (`settles_s`): until then it may come.
+    """
 
     small_per_s: float = 20.0
     large_per_s: float = 5.0
     users_per_s_per_gbps: float = PACKETS_PER_S_PER_GBPS
+    settles_s: float = 0.0
 
 
 USUAL = Packets()
+
+
+class Settling(Forks):
+    """Sums as they were some time ago, by what they were whenever somebody looked; nothing had flowed at the start."""
+
+    def __init__(self, start_s: float, lag_s: float, size: int) -> None:
+        """Nobody has looked yet."""
+        self._lag_s, self._seen = lag_s, [(start_s, np.zeros(size))]
+
+    def settled(self, at_s: float, now: Array) -> Array:
+        """What was the sum `lag_s` before `at_s`, at which it is `now`."""
+        if not self._lag_s:
+            return now
+        wanted_s = at_s - self._lag_s
+        self._seen.append((at_s, now))
+        while len(self._seen) > 2 and self._seen[1][0] <= wanted_s:
+            self._seen.pop(0)
+        (before_s, before), (after_s, after) = self._seen[:2]
+        share = min(max(wanted_s - before_s, 0.0) / (after_s - before_s), 1.0) if after_s > before_s else 1.0
+        return np.asarray(before + share * (after - before))
 
 
 class Telemetry(Forks):
@@ -83,19 +109,24 @@ class Telemetry(Forks):
         self._power_dbm = chance(seed, BUILT, 0.0).uniform(*POWER_DBM, len(plant.links.ids) * 2)[self._ports]
         self._told_s = dict.fromkeys(self._ids, start_s)
         ports, demands, routers = len(self._ports), len(plant.demands.ids), len(self._routers)
-        self._probes = np.zeros((3, ports))
+        self._probes = np.zeros((4, ports))
         self._counts, self._tested = np.zeros((4, ports)), np.zeros((2, ports))
         self._tally = np.zeros((4, ports))
         self._said = np.zeros((4, ports))
         self._frozen = np.full((4, ports), np.nan)
-        self._since = np.full(ports, np.nan)
-        self._users = np.zeros((3, demands))
+        self._since = np.full((4, ports), np.nan)
+        self._users = np.zeros((4, demands))
+        sums = 2 * (ports + demands)
+        self._settling, self._settled = Settling(start_s, packets.settles_s, sums), np.zeros(sums)
         self._transit = np.zeros((2, routers))
         self._past: list[tuple[float, dict[str, Array], dict[str, Array]]] = []
 
     def heard(self, at_s: float, meter: Meter, effects: Effects) -> tuple[Samples, ...]:
         """What each channel whose time has come tells at `at_s`."""
         told: list[Samples] = []
+        sums, ways = meter.sums, self._ports
+        now = np.concatenate([sums.probe_lost[ways], sums.probe_lost_large[ways], sums.sent, sums.received])
+        self._settled = self._settling.settled(at_s, now)
         if self._due("probe", at_s, self._packets.small_per_s):
             told.append(self._tell("probe", at_s, self._probe(at_s, meter, effects)))
         if self._due("user", at_s, USERS_PER_S):
@@ -119,15 +150,16 @@ class Telemetry(Forks):
         return Samples(channel, at_s, self._ids[channel], columns)
 
     def _probe(self, at_s: float, meter: Meter, effects: Effects) -> dict[str, Array]:
-        last_s, random = self._told_s["probe"], chance(self._seed, PROBE, at_s)
-        count, large = (_ticks(at_s, each) - _ticks(last_s, each) for each in self._packets[:2])
+        last_s, random, lag_s = self._told_s["probe"], chance(self._seed, PROBE, at_s), self._packets.settles_s
+        count, large = (_ticks(at_s - lag_s, each) - _ticks(last_s - lag_s, each) for each in self._packets[:2])
         ways, sums = self._ports, meter.sums
-        now = np.stack([sums.probe_lost[ways], sums.probe_lost_large[ways], sums.probe_us[ways]])
-        lost, lost_large, oneway_us = (now - self._probes) / (at_s - last_s)
+        settled = self._settled[: 2 * len(ways)].reshape(2, -1)
+        now = np.stack([*settled, sums.probe_us[ways], sums.probe_lost[ways]])
+        lost, lost_large, oneway_us, gone = (now - self._probes) / (at_s - last_s)
         self._probes = now
         # A way is received at the other end; who does not answer there leaves all of it lost.
         hears, sends = ~effects.mute[self._there], self._used & ~effects.mute[self._here]
-        received = np.maximum(1.0 - lost, 1e-12)
+        received = np.maximum(1.0 - gone, NOTHING_SHARE)
         oneway_us = oneway_us / received + self._noise_us(random, count, effects)
         slow_us, clock_us = effects.slow_us[self._there], effects.clock_us
         oneway_us += slow_us + clock_us[self._there] - clock_us[self._here]
@@ -140,7 +172,7 @@ class Telemetry(Forks):
             "lost": lost_count,
             "sent_large": sent_large,
             "lost_large": random.binomial(sent_large, _share(1.0 - (1.0 - lost_large) * passes)),
-            "oneway_us": np.where(lost_count < sent, oneway_us, np.nan),
+            "oneway_us": np.where((lost_count < sent) & (received > NOTHING_SHARE), oneway_us, np.nan),
         }
 
     def _noise_us(self, random: np.random.Generator, count: int, effects: Effects) -> Array:
@@ -161,12 +193,13 @@ class Telemetry(Forks):
 
     def _user(self, at_s: float, meter: Meter) -> dict[str, Array]:
         duration_s, random, sums = at_s - self._told_s["user"], chance(self._seed, USER, at_s), meter.sums
-        now = np.stack([sums.sent, sums.received, sums.felt_us])
-        offered, received, felt_us = now - self._users
+        settled = self._settled[2 * len(self._ports) :].reshape(2, -1)
+        now = np.stack([*settled, sums.felt_us, sums.received])
+        offered, received, felt_us, came = now - self._users
         before, self._users = self._whole(self._users[0]), now
         sent = self._whole(now[0]) - before
         arrived = np.divide(received, offered, out=np.ones(len(sent)), where=offered > 0.0)
-        oneway_us = np.divide(felt_us, received, out=np.full(len(sent), np.nan), where=received > 0.0)
+        oneway_us = np.divide(felt_us, came, out=np.full(len(sent), np.nan), where=came > 0.0)
         oneway_us += USER_NOISE_US * random.standard_normal(len(sent))
         lost = random.binomial(sent, _share(1.0 - arrived))
         return {
@@ -192,7 +225,7 @@ class Telemetry(Forks):
             ]
         )
         shown = np.maximum(np.floor(cumulated - rate * self._packets.users_per_s_per_gbps * early_s), 0.0)
-        shown = self._lied(np.maximum(shown, np.minimum(self._said, cumulated)), effects)
+        shown = self._lied(np.maximum(shown, np.minimum(self._said, cumulated)), effects, last_s, at_s)
         sent = shown[0] - self._said[0]
         self._said = shown
         clock_s = effects.clock_us[self._here] / 1e6 + clock_noise_s
@@ -239,17 +272,19 @@ class Telemetry(Forks):
         self._tally += np.stack([sent, *arrived, after[3] - before[3]])
         return self._tally.copy(), tests[0]
 
-    def _lied(self, shown: Array, effects: Effects) -> Array:
-        """What is shown where counters stand still or count too much."""
-        stuck, wild = effects.stuck[self._ports], effects.wild[self._ports]
-        self._frozen[:, ~stuck] = np.nan
-        new = stuck & np.isnan(self._frozen[0])
-        self._frozen[:, new] = self._said[:, new]
+    def _lied(self, shown: Array, effects: Effects, last_s: float, at_s: float) -> Array:
+        """What is shown where counters stand still or count too much, since some moment after `last_s` or before it."""
+        stuck_s, wild_s, wild = (each[self._ports] for each in (effects.stuck_s, effects.wild_s, effects.wild))
+        for since_s, from_then in ((stuck_s, self._frozen), (wild_s, self._since)):
+            lies = np.isfinite(since_s)
+            from_then[:, ~lies] = np.nan
+            new = lies & np.isnan(from_then[0])
+            share = np.clip((since_s[new] - last_s) / (at_s - last_s), 0.0, 1.0)
+            from_then[:, new] = np.floor(self._said[:, new] + share * (shown[:, new] - self._said[:, new]))
+        odd = np.isfinite(wild_s)
+        shown[1, odd] += np.floor((wild[odd] - 1.0) * np.maximum(shown[1, odd] - self._since[1, odd], 0.0))
+        stuck = np.isfinite(stuck_s)
         shown[:, stuck] = self._frozen[:, stuck]
-        odd = wild != 1.0
-        self._since[~odd] = np.nan
-        self._since[odd & np.isnan(self._since)] = self._tally[1, odd & np.isnan(self._since)]
-        shown[1, odd] += np.floor((wild[odd] - 1.0) * np.maximum(shown[1, odd] - self._since[odd], 0.0))
         return shown
 
     def _through(self, at_s: float, meter: Meter, effects: Effects) -> dict[str, Array]:

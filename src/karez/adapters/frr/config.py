@@ -46,13 +46,15 @@ CLIENTS, CLIENTS_AT = "clients", IPv4Network((LOOPBACKS_FROM, 16), strict=False)
 class Protocols(msgspec.Struct, frozen=True, kw_only=True):
     """What routers speak: the interior protocol, BFD as an interval (ms) and how many may be missed, BGP besides.
 
-    By BGP they tell each other where their users are, which the interior protocol does not know.
+    By BGP they tell each other where their users are, which the interior protocol does not know; with `segments` they
+    lead demands over others by SRv6, of whose locators IS-IS tells.
     """
 
     igp: Igp = "ospf"
     bfd_ms: int = 50
     bfd_times: int = 3
     bgp: bool = False
+    segments: bool = False
 
     @property
     def bfd(self) -> bool:
@@ -81,8 +83,10 @@ def configuration(router: Router, number: int, protocols: Protocols) -> dict[str
 
 def zebra_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
     """Forwarding; addresses are given to interfaces by netlink."""
-    del router, number, protocols
+    del router, number
     yield "ip forwarding"
+    if protocols.segments:
+        yield "ipv6 forwarding"
 
 
 def ospf_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:
@@ -131,7 +135,7 @@ def isis_lines(router: Router, number: int, protocols: Protocols) -> Iterator[st
     yield "exit"
     for port in router.ports:
         yield f"interface {port.name}"
-        yield f" ip router isis {ISIS}"
+        yield from _isis_on(protocols)
         yield " isis circuit-type level-2-only"
         yield " isis network point-to-point"
         yield f" isis metric {port.planned_cost(ISIS_DRAINED_COST)}"
@@ -143,7 +147,14 @@ def isis_lines(router: Router, number: int, protocols: Protocols) -> Iterator[st
         if protocols.bfd:
             yield from (f" {line}" for line in ISIS_BFD)
         yield "exit"
-    yield from ("interface lo", f" ip router isis {ISIS}", " isis passive", "exit")
+    yield from ("interface lo", *_isis_on(protocols), " isis passive", "exit")
+
+
+def _isis_on(protocols: Protocols) -> Iterator[str]:
+    """What IS-IS tells of an interface: its addresses, and where there are segments those of IPv6."""
+    yield f" ip router isis {ISIS}"
+    if protocols.segments:
+        yield f" ipv6 router isis {ISIS}"
 
 
 def bfd_lines(router: Router, number: int, protocols: Protocols) -> Iterator[str]:

@@ -20,6 +20,7 @@ from karez.adapters.frr.config import users_network
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port
 from karez.adapters.frr.interior import BFD_DAEMON, Interior, process_of
 from karez.adapters.frr.ready import ReadyWay, ready_ways, said_of
+from karez.adapters.frr.segments import Led, led_over, over
 from karez.adapters.frr.told import Seen, Told
 from karez.adapters.frr.vty import Vty, VtyError
 from karez.adapters.network import said
@@ -40,6 +41,8 @@ HARMLESS = "show version"
 REROUTES = frozenset(
     ("drain_link", "undrain_link", "set_cost", "restore_link", "drain_router", "undrain_router", "restore_router")
 )
+# What only segments can do.
+STEERS = "steer_demand"
 # How long forwarding may be worse after an act while routing settles, and how often that is looked at (s).
 WRONG_S, LOOKED_S = 2.0, 0.01
 # What flaps is counted over so long (s).
@@ -124,28 +127,28 @@ class Platform(Protocol):
         """
         ...
 
+    def lead(self, router: int, ways: Sequence[Led]) -> None:
+        """Have what a router's users send be led these ways over segments, and no others.
+
+        Raises:
+            KarezError: it cannot; some may be led.
+        """
+        ...
+
+    def led(self, router: int) -> tuple[Led, ...]:
+        """The ways over segments that is led what a router's users send.
+
+        Raises:
+            KarezError: it cannot be asked.
+        """
+        ...
+
 
 class FrrNetwork:
     """An adapter of routers that speak `igp`, whose sockets lie in the folders `where`.
 
-    `heard` gives the telemetry since last time.
+    `heard` gives the telemetry since last time. Demands can be led over others where routers have `segments`.
     """
-
-    kinds = frozenset(
-        {
-            "drain_link",
-            "undrain_link",
-            "set_cost",
-            "restore_link",
-            "drain_router",
-            "undrain_router",
-            "restore_router",
-            "restart_daemon",
-            "restart_device",
-            "restore_config",
-            "set_backups",
-        }
-    )
 
     def __init__(
         self,
@@ -155,8 +158,11 @@ class FrrNetwork:
         where: Sequence[Path],
         platform: Platform,
         heard: Callable[[float], tuple[Samples, ...]],
+        *,
+        segments: bool = False,
     ) -> None:
         """Nobody is asked yet."""
+        self.kinds = frozenset(kind for kind in ACTS if segments or kind != STEERS)
         self._world, self._fabric, self._igp, self._where = world, fabric, igp, where
         self._platform, self._heard = platform, heard
         self._sessions: dict[tuple[int, str], Vty] = {}
@@ -194,6 +200,16 @@ class FrrNetwork:
         }
         self._speaks = frozenset(router for router, _ in self._bgp.values())
         self._announced: dict[int, frozenset[str]] = {}
+        # The routers at both ends of each demand that may be led elsewhere, and what each router leads, as it said.
+        self._ends = dict(self._routed_demands()) if segments else {}
+        self._led: dict[int, tuple[Led, ...]] = {}
+
+    def _routed_demands(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        at = {router.site: row for row, router in enumerate(self._fabric.routers)}
+        for demand in self._world["demands"].records():
+            start, goal = at.get(str(demand["a"])), at.get(str(demand["b"]))
+            if start is not None and goal is not None and start != goal:
+                yield str(demand["id"]), (start, goal)
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What changed since it was last asked, in all tables; every router is asked."""
@@ -215,6 +231,8 @@ class FrrNetwork:
                 self._ask_bgp(router)
             if table == "equipment_states":
                 self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
+            if table == "demand_states":
+                self._led[router] = self._platform.led(router)
         known = self._rows(table)
         wanted = {row: known[row] for row in ids if row in known}
         names = set.intersection(*(set(columns) for columns in wanted.values())) if wanted else set()
@@ -228,9 +246,9 @@ class FrrNetwork:
             KarezError: it may have been taken in part.
         """
         del at_s
-        act = ACTS.get(action.kind)
-        if act is None:
+        if action.kind not in self.kinds:
             return f"this network cannot do {action.kind}"
+        act = ACTS[action.kind]
         if action.kind not in REROUTES:
             return act(self, action)
         before = self._platform.wrong()
@@ -261,6 +279,8 @@ class FrrNetwork:
     def _ask_all(self, at_s: float) -> None:
         for router in set(range(len(self._where))) - self._backups.keys():
             self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
+        for router in {start for start, _ in self._ends.values()} - self._led.keys():
+            self._led[router] = self._platform.led(router)
         for router in range(len(self._where)):
             if self._left_until_s.get(router, 0.0) > at_s:
                 continue
@@ -340,6 +360,8 @@ class FrrNetwork:
         """The routers that must be asked for these rows."""
         if table == "link_states":
             return {router for row in ids for router, _ in self._ports.get(row, ())}
+        if table == "demand_states":
+            return {self._ends[row][0] for row in ids if row in self._ends}
         at = {row["id"]: row["equipment"] for name in ("daemons", "configs") for row in self._world[name].records()}
         devices = (at.get(row, row) for row in ids)
         return {self._router_of[str(device)] for device in devices if device in self._router_of}
@@ -450,6 +472,12 @@ class FrrNetwork:
         for row, (router, intended) in self._bgp.items():
             if self._seen[router] is not None and router in self._announced:
                 yield row, {"value": self._bgp_said(router, intended), "restores": self._taken_of("restores", row)}
+
+    def _demand_rows(self) -> Iterator[tuple[str, Row]]:
+        for demand, (start, goal) in self._ends.items():
+            users = self._fabric.routers[goal].users
+            led = [self._fabric.routers[over(way)].site for way in self._led.get(start, ()) if way.goal == users]
+            yield demand, {"via": led[0] if led else ""}
 
     def _bgp_said(self, router: int, intended: str) -> str:
         """What the section about BGP says: what is intended, where the router tells of its users alone."""
@@ -598,12 +626,32 @@ class FrrNetwork:
         self._backups[router] = said_of(self._fabric, router, self._platform.ready(router))
         return ""
 
+    def _steer(self, action: Action) -> str:
+        demand, site = action.subject, str(action.sets[0].after)
+        if demand not in self._ends:
+            return f"there are no two routers that {demand} goes between"
+        alike = sorted(other for other, ends in self._ends.items() if ends == self._ends[demand])
+        if len(alike) > 1:
+            return f"segments cannot tell {' and '.join(alike)} apart: they go between the same routers"
+        start, goal = self._ends[demand]
+        led = next((row for row, router in enumerate(self._fabric.routers) if router.site == site), -1)
+        if site and led in (-1, start, goal):
+            return f"{demand} cannot be led over {site}"
+        if not self._answers[start]:
+            return f"{self._fabric.routers[start].id} does not answer"
+        users = self._fabric.routers[goal].users
+        ways = [way for way in self._platform.led(start) if way.goal != users]
+        self._platform.lead(start, [*ways, *([led_over(self._fabric, goal, led)] if site else [])])
+        self._led[start] = self._platform.led(start)
+        return ""
+
 
 TABLES: dict[str, Callable[[FrrNetwork], Iterator[tuple[str, Row]]]] = {
     "link_states": FrrNetwork._link_rows,
     "equipment_states": FrrNetwork._device_rows,
     "daemon_states": FrrNetwork._program_rows,
     "config_states": FrrNetwork._section_rows,
+    "demand_states": FrrNetwork._demand_rows,
 }
 ACTS: dict[str, Callable[[FrrNetwork, Action], str]] = {
     "drain_link": FrrNetwork._set_link,
@@ -617,6 +665,7 @@ ACTS: dict[str, Callable[[FrrNetwork, Action], str]] = {
     "restart_device": FrrNetwork._restart_device,
     "restore_config": FrrNetwork._restore,
     "set_backups": FrrNetwork._set_backups,
+    STEERS: FrrNetwork._steer,
 }
 
 
