@@ -27,6 +27,8 @@ NS_PER_S = 10**9
 SOME, OTHER = 0, 1
 # How long the wire may take to be compiled, and a frame to come (s).
 COMPILES_S, COMES_S = 120.0, 5.0
+# More lines than the wire has threads.
+LINES = 5
 # How late a frame may be where nothing else is to be done (s).
 LATE_S = 2e-3
 unhurried = settings(deadline=None)
@@ -265,7 +267,7 @@ def _wired(**values: float) -> Iterator[Ends]:
             other.settimeout(COMES_S)
         for counted in made.counts:
             counted[:] = 0
-        made.state[2] = 0
+        made.states[:, 2] = 0
         for name, value in values.items():
             getattr(made.ways, name)[:] = value
         yield Ends(made, a, b)
@@ -328,7 +330,7 @@ def test_frames_of_all_lengths_come_whole_in_order_and_none_is_lost() -> None:
             "eaten": [0, 0],
             "queued_out": [0, 0],
         } | {"delivered": [600, 0]}
-        assert ends.wire.state[1] == 0
+        assert ends.wire.undelivered == 0
 
 
 def test_both_ways_of_a_line_are_carried_at_once_each_with_what_befalls_it() -> None:
@@ -431,7 +433,7 @@ def test_what_the_other_end_does_not_take_is_counted_and_not_waited_for() -> Non
         while ends.told["taken"][0] < 3_000 and time.monotonic() < deadline_s:
             time.sleep(0.001)
         assert ends.told["taken"][0] == 3_000
-        assert ends.wire.state[1] == 3_000 - ends.told["delivered"][0] > 0
+        assert ends.wire.undelivered == 3_000 - ends.told["delivered"][0] > 0
         ends.b.send(b"still there")
         assert ends.a.recv(64) == b"still there"
 
@@ -466,3 +468,24 @@ def test_a_wire_that_was_stopped_carries_nothing_and_leaves_no_thread_and_no_des
         assert _silent(ends.b)
         assert ends.told["taken"] == [0, 0]
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_every_line_is_carried_by_one_thread_or_another() -> None:
+    """More lines than threads: what is sent at either end of each comes out at its other end, and at no other."""
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2 * LINES)]
+    made = Wire(np.array([tap.fileno() for tap, _ in pairs]), seed=1)
+    for tap, end in pairs:
+        tap.setblocking(False)
+        end.settimeout(COMPILES_S)
+    made.start()
+    try:
+        for at, (_, end) in enumerate(pairs):
+            end.send(f"from {at}".encode())
+        assert [end.recv(64) for _, end in pairs] == [f"from {at ^ 1}".encode() for at in range(2 * LINES)]
+        made.stop()
+        assert made.counts.delivered.tolist() == [1] * (2 * LINES)
+        assert made.undelivered == 0
+    finally:
+        made.stop()
+        for each in (one for pair in pairs for one in pair):
+            each.close()

@@ -201,7 +201,7 @@ class Keeper:
             memory_mb=round(usage_mb(), 1),
             dead=self.daemons.dead(),
             faults=tuple(self._faults),
-            frame_late_ms=round(int(self.wire.state[2]) / 1e6, 3),
+            frame_late_ms=round(self.wire.late_ns / 1e6, 3),
             sent_late_ms=round(int(self.sending.state[1]) / 1e6, 3),
             up_s=round(time.monotonic() - self._began_s, 1),
         )
@@ -232,7 +232,7 @@ class Keeper:
 
     def _stalled_ago_s(self) -> float:
         """How long ago frames or packets were last late because this machine was busy (inf: never)."""
-        last_ns = max(int(self.wire.state[3]), int(self.sending.state[2]))
+        last_ns = max(self.wire.late_at_ns, int(self.sending.state[2]))
         return (time.monotonic_ns() - last_ns) / NS_PER_S if last_ns else math.inf
 
     def running(self, question: Running) -> Which:

@@ -1,11 +1,12 @@
 """The wire: it carries Ethernet frames between pairs of TAP interfaces, and does to them what real lines do.
 
-One thread carries everything, without Python's lock, and with priority where the machine allows it. What it does to
-each way is a row of `Ways`, which others write while it runs; what happened is a row of `Counts`.
+Two threads carry every other line each, without Python's lock, and with priority where the machine allows it. What they
+do to each way is a row of `Ways`, which others write while they run; what happened is a row of `Counts`.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 from typing import NamedTuple
@@ -29,7 +30,9 @@ from karez.lab.kernel import (
 from karez.twin.heap import popped, pushed
 from karez.twin.table import Array
 
-# Frames that are on their way at most, and the longest (bytes).
+# Threads at most; whoever writes a frame has the kernel of the router at its end send it on, too.
+THREADS = 2
+# Frames that are on their way at most with each, and the longest (bytes).
 SLOTS, SLOT_BYTES = 1 << 15, 9_216
 # Frames that are taken from one interface before the next has its turn.
 TURN, EVENTS = 64, 256
@@ -92,30 +95,51 @@ def counts(count: int) -> Counts:
 
 
 class Wire:
-    """A thread that carries frames; `taps` are two descriptors a line: way `2 l` goes from the first to the second."""
+    """Threads that carry frames; `taps` are two descriptors a line: way `2 l` goes from the first to the second."""
 
     def __init__(self, taps: Array, *, seed: int) -> None:
         """Nothing is carried until `start`."""
         self.ways, self.counts = ways(len(taps)), counts(len(taps))
-        # What runs (0: stop), what never could be delivered, how late a frame was at most, and when the thread last did
-        # not keep time (ns; 0: never).
-        self.state = np.array([1, 0, 0, 0], np.int64)
+        # Of each thread: whether it runs (0: stop), what never could be delivered, how late a frame was at most, and
+        # when it last did not keep time (ns; 0: never).
+        count = min(THREADS, os.cpu_count() or 1)
+        self.states = np.zeros((count, 4), np.int64)
+        self.states[:, 0] = 1
         self._taps, self._seed = np.asarray(taps, np.int64), seed
-        self._thread = threading.Thread(target=self._carry, name="wire", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._carry, args=(row,), name="wire", daemon=True) for row in range(count)
+        ]
+
+    @property
+    def undelivered(self) -> int:
+        """The frames that nobody took at the other end."""
+        return int(self.states[:, 1].sum())
+
+    @property
+    def late_ns(self) -> int:
+        """How late a frame was at most."""
+        return int(self.states[:, 2].max())
+
+    @property
+    def late_at_ns(self) -> int:
+        """When a thread last did not keep time, by the monotonic clock; 0 where all always have."""
+        return int(self.states[:, 3].max())
 
     def start(self) -> None:
         """Carry from now on."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Carry no more."""
-        self.state[0] = 0
-        self._thread.join()
+        self.states[:, 0] = 0
+        for thread in self._threads:
+            thread.join()
 
-    def _carry(self) -> None:
+    def _carry(self, row: int) -> None:
         prefer()
         with select.epoll() as listening:
-            for tap in self._taps.tolist():
+            for tap in self._taps.reshape(-1, 2)[row :: len(self._threads)].ravel().tolist():
                 listening.register(tap, select.EPOLLIN)
             flight = _Flight(
                 due_ns=np.zeros(SLOTS, np.int64),
@@ -134,9 +158,9 @@ class Wire:
                 self.ways,
                 self.counts,
                 flight,
-                self.state,
+                self.states[row],
                 events(EVENTS),
-                self._seed,
+                self._seed + row,
             )
 
 
