@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from karez.errors import InputError
 from karez.importers.generate import nation
 from karez.measure import policy
+from karez.measure.chips import constants
 from karez.operations import ExplainQuestion, PlaceQuestion, PricesQuestion, run
 from karez.operations.explain import ExplainAnswer
 from karez.operations.place import PlaceAnswer
@@ -21,11 +22,12 @@ from karez.operations.prices import PricesAnswer
 from karez.plan.check import check
 from karez.plan.day.ask import Ask
 from karez.plan.day.certificate import check_day, understood
-from karez.plan.day.decide import Day, Run, decided, plan_of, runs, unserved
+from karez.plan.day.decide import Day, Run, able, decided, legs_of, plan_of, runs, unserved
 from karez.plan.day.explain import why
 from karez.plan.day.pose import posed
 from karez.plan.place import place
 from karez.plan.placing import program as placing
+from karez.plan.placing.pricing import cny_of, sums_of
 from karez.plan.plan import Plan
 from karez.twin import Table, Twin, World, store
 from karez.twin.schema import Value
@@ -194,6 +196,108 @@ def test_who_waits_for_a_job_that_runs_on_or_holds_a_place_waits_longer_than_a_d
     assert set(where(decided(world, AT))) == {"j0"}
     held = Table.of("assignments", {"id": ["j0"], "server": ["p-east"], "chips": [8]})
     assert not where(decided(World(world.intended.replace(held), world.actual), AT))
+
+
+MOVES = AT._replace(moves=True)
+
+
+def running(world: World, since_s: float = np.nan, **at: str) -> World:
+    """The world in which jobs run at servers, each on all its chips, since a moment."""
+    chips = [int(world["jobs"].cell(job, "chips")) for job in at]
+    given: dict[str, Array | Sequence[Value]] = {
+        "id": list(at),
+        "server": list(at.values()),
+        "chips": chips,
+        "since_s": [since_s] * len(at),
+    }
+    free = {name: 64 - sum(many for many, there in zip(chips, at.values(), strict=True) if there == name)
+            for name in set(at.values())}  # fmt: skip
+    states = world.actual["server_states"]
+    left = [free.get(name, 64) for name in strings(states.ids)]
+    actual = world.actual.replace(states.set(np.arange(len(states)), free_chips=left))
+    return World(world.intended.replace(Table.of("assignments", given)), actual)
+
+
+def test_who_runs_stays_unless_it_may_move_and_a_move_pays() -> None:
+    """An hour of a chip in the west costs 0.3 CNY less than one in the east, and a restart there 1.5 CNY."""
+    world = with_jobs(kind=["training"], chips=[8], hours=[20.0], model=["small"])
+    world = changed(world, "servers", price_cny_per_chip_h=[9.0, 9.0, 8.9])
+    assert not where(decided(running(world, j0="p-east"), AT))
+    assert where(decided(running(world, j0="p-east"), MOVES)) == {"j0": ("p-west", 0)}
+    assert where(decided(running(world, AT_S - 19.0 * H, j0="p-east"), MOVES)) == {"j0": ("p-east", 0)}
+
+
+def test_who_stays_pays_for_its_chips_alone_and_who_moves_for_a_restart_as_well() -> None:
+    world = running(with_jobs(kind=["training"], chips=[8], hours=[10.0], model=["small"]), j0="p-middle")
+    asked = posed(world, MOVES)
+    (cls,) = asked.of
+    options = {server: arm for arm, _, _ in able(asked, int(cls)) for server, _ in legs_of(asked, arm, 8)}
+    cost = {strings(asked.world["servers"].ids)[server]: asked.program.arms[arm] for server, arm in options.items()}
+    assert (cost["p-middle"]["cny"], cost["p-middle"]["cny_per_chip"], cost["p-middle"]["gb_share"]) == (0.0, 0.0, 0.0)
+    restart_h = constants()["restart_h"]
+    for name in ("p-east", "p-west"):
+        price = float(asked.program.pools.cny[list(asked.pools).index(world["servers"].rows([name])[0])].mean())
+        assert cost[name]["cny_per_chip"] == pytest.approx(restart_h * price, rel=1e-5)
+        assert cost[name]["cny"] > 0.0
+    # What it keeps of its model goes over the links: 14 bytes a parameter.
+    assert asked.program.jobs.gb[cls] >= 7.0 * 14.0
+
+
+def test_only_what_is_left_of_a_job_that_runs_is_planned() -> None:
+    world = running(with_jobs(chips=[8], hours=[20.0]), since_s=AT_S - 15.5 * H, j0="p-west")
+    day = decided(world, MOVES)
+    assert (of_job(day, "j0").start, of_job(day, "j0").hours) == (0, 5)
+    assert day.cny == pytest.approx(of_job(day, "j0").cny)
+    late = running(with_jobs(chips=[8], hours=[20.0]), since_s=AT_S - 99.0 * H, j0="p-west")
+    assert of_job(decided(late, MOVES), "j0").hours == 1
+    # One that would be late where it is may go on all the same.
+    due = running(with_jobs(chips=[8], hours=[20.0], closes_at_s=[AT_S + 3 * H]), j0="p-west")
+    assert of_job(decided(due, MOVES), "j0").hours == 20
+
+
+def test_who_runs_makes_room_for_what_is_worth_more_and_is_told() -> None:
+    worth = [1e4, 1e6, 1e6, 1e6]
+    world = running(with_jobs(chips=[64] * 4, hours=[24.0] * 4, unserved_cny=worth), j0="p-west")
+    assert set(where(decided(world, AT))) < {"j1", "j2", "j3"}
+    day = decided(world, MOVES)
+    assert set(where(day)) == {"j1", "j2", "j3"}
+    assert [strings(world["jobs"].ids)[row] for row in unserved(day)[0]] == ["j0"]
+
+
+def test_a_plan_that_moves_jobs_is_checked_as_one() -> None:
+    world = running(with_jobs(chips=[8, 8], hours=[20.0, 4.0]), j0="p-east")
+    plan = plan_of(decided(world, MOVES), world.intended.digest)
+    assert not check_day(plan, world)
+    still = msgspec.structs.replace(plan, question=dict(plan.question) | {"moves": False})
+    assert check_day(still, world)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_of_several_jobs_in_a_row_nobody_moves(number: int) -> None:
+    world = running(with_jobs(chips=[8], hours=[20.0], number=[number]), j0="p-east")
+    assert bool(where(decided(world, MOVES))) == (number == 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from(["p-east", "p-middle", "p-west", ""]), min_size=3, max_size=5), st.integers(0, 40))
+def test_to_let_jobs_move_never_costs_more_than_to_leave_them_where_they_are(places: list[str], since_h: int) -> None:
+    """That is one of the plans; chance draws few jobs, so an integer program says which is best."""
+    world = with_jobs(chips=[12] * len(places), hours=[12.0 + 6.0 * at for at in range(len(places))])
+    at = {f"j{number}": place for number, place in enumerate(places) if place}
+    world = running(world, since_s=AT_S - since_h * H, **at)
+    day = decided(world, MOVES)
+    assert not check_day(plan_of(day, world.intended.digest), world)
+    program, most = day.posed.program, 0.0
+    for row in range(len(places)):
+        cls, server = int(day.posed.class_of([row])[0]), at.get(f"j{row}", "")
+        most += float(program.jobs.unserved_cny[cls])
+        if server:
+            place = int(world["servers"].rows([server])[0])
+            stays = next(arm for arm, _, _ in able(day.posed, cls) if legs_of(day.posed, arm, 12) == [(place, 12)])
+            chosen = placing.Chosen(*(np.array([one]) for one in (cls, stays, 0, 1)))
+            money = float(cny_of(program, chosen, sums_of(program, placing.nothing(program)))[0])
+            most += money - float(program.jobs.unserved_cny[cls])
+    assert day.cny <= most * (1.0 + 1e-9)
 
 
 def test_online_work_is_never_done_so_nobody_waits_for_it() -> None:

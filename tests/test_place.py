@@ -144,7 +144,7 @@ def test_the_plan_starts_the_job_and_says_what_it_weighed() -> None:
         "p-east": "dearer by 240.00 CNY",
     }
     after = applied(plan.actions, world.intended)
-    assert after["assignments"].records() == [{"id": "j1", "server": "p-middle", "chips": 8}]
+    assert after["assignments"].records() == [{"id": "j1", "server": "p-middle", "chips": 8, "since_s": AT_S}]
     with pytest.raises(Infeasible, match="already has a place"):
         place(World(after, world.actual), "j1", at_s=AT_S)
 

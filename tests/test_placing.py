@@ -54,6 +54,20 @@ def _holds(program: Program, found: Solution) -> None:
     assert [rung.cny for rung in found.rungs] == sorted((rung.cny for rung in found.rungs), reverse=True)
 
 
+def test_the_price_of_what_there_is_none_of_takes_nothing_from_others(turning_seed: int, proof: bool) -> None:
+    """It may grow without end; sums over hours would lose by it what hours after it cost."""
+    for number, program in enumerate(_programs(turning_seed, EACH[proof])):
+        prices = _priced(np.random.default_rng([turning_seed, number]), program)
+        high = Used(
+            *(np.where(limit <= 0, 5e12, price) for price, limit in zip(prices, available(program), strict=True))
+        )
+        relaxation = Relaxation(sorted_by_money(program))
+        bound = relaxation.prove(high)
+        assert bound <= check.bound(program, high) + 1e-6
+        if bound == relaxation.bound:
+            assert bound == pytest.approx(check.bound(program, relaxation.prices), rel=1e-9, abs=1e-6)
+
+
 def test_small_programs_end_at_the_best_plan_of_the_whole_integer_program(proof: bool, turning_seed: int) -> None:
     for program in _programs(turning_seed, AGAINST_HIGHS[proof]):
         found = solved(program)

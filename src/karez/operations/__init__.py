@@ -432,7 +432,8 @@ class LearnQuestion(msgspec.Struct, frozen=True, kw_only=True):
 class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Where and when every job of a day should run, near the least that any plan can cost, with a proof.
 
-    Jobs that have a place already stay there. What keeps whom waiting is asked with prices and explain.
+    Jobs that have a place already stay there, unless they may move. What keeps whom waiting is asked with prices and
+    explain.
     """
 
     network: Network
@@ -448,6 +449,9 @@ class PlaceQuestion(msgspec.Struct, frozen=True, kw_only=True):
     weights: Annotated[
         str, Meta(description="DOMAIN=WEIGHT, with commas between: how much more the work of owners counts")
     ] = ""
+    moves: Annotated[bool, Meta(description="let jobs that run go on elsewhere, or stop, where that is worth it")] = (
+        False
+    )
     figures: Figures = "typical"
     packs: Packs = ""
     time_limit_s: TimeLimit = 60.0

@@ -34,7 +34,10 @@ MACHINE_CHIPS = 8
 
 
 class PlacedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that runs: where, from which hour of the clock in China for how many hours, on how many chips."""
+    """A job that runs: where, from which hour of the clock in China for how many hours, on how many chips.
+
+    `before` is the server that it runs on now; empty where it waits for one.
+    """
 
     job: str
     number: int
@@ -44,11 +47,15 @@ class PlacedJob(msgspec.Struct, frozen=True, kw_only=True):
     hours: int
     chips: int
     mode: str
+    before: str
     price_cny: float
 
 
 class Unserved(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that does not run, and what that costs; `nowhere`: no server may run it at all."""
+    """A job that does not run, and what that costs; `nowhere`: no server may run it at all.
+
+    `before` is the server on which it runs now, and is stopped.
+    """
 
     job: str
     number: int
@@ -56,6 +63,7 @@ class Unserved(msgspec.Struct, frozen=True, kw_only=True):
     chips: int
     cost_cny: float
     nowhere: bool
+    before: str
 
 
 class PlaceAnswer(Answer, frozen=True, kw_only=True):
@@ -63,12 +71,14 @@ class PlaceAnswer(Answer, frozen=True, kw_only=True):
 
     Cost is money for what runs, with what not running the rest costs; `bound_cny` is what any plan costs at least.
     `fit_machines_share` of the jobs fit onto machines of eight chips; training gets on in `effective_training_share` of
-    its time.
+    its time. Of jobs that run already, `moved` go on elsewhere and `stopped` do not go on.
     """
 
     jobs: int
     running: int
     not_running: int
+    moved: int
+    stopped: int
     outside_hours: int
     cost_cny: float
     money_cny: float
@@ -106,6 +116,7 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
         delay_cny_per_ms=question.delay_cny_per_ms,
         weights=weights_of(question.weights),
         figures=question.figures,
+        moves=question.moves,
     )
     day = decided(
         world,
@@ -125,17 +136,21 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
 def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswer:
     world, ask = day.posed.world, day.posed.ask
     rows, (left, number) = runs(day), unserved(day)
+    placed, idle = _placed(day, rows), _unserved(day, left, number)
     running = sum(one.number for one in rows)
     jobs = running + int(number.sum())
     done = work(day, rows)
     flow = flow_of(day, done)
     money = sum(one.number * one.cny for one in rows)
+    moved, stopped = sum(one.before not in ("", one.server) for one in placed), sum(one.before != "" for one in idle)
     return PlaceAnswer(
-        headline=_headline(day, running, jobs, flow.share, synthetic=synthetic),
+        headline=_headline(day, running, jobs, flow.share, synthetic=synthetic) + _moves(moved, stopped),
         citation=plan.citation,
         jobs=jobs,
         running=running,
         not_running=jobs - running,
+        moved=moved,
+        stopped=stopped,
         outside_hours=int(world["jobs"]["number"][day.posed.later].sum()),
         cost_cny=day.cny,
         money_cny=money,
@@ -149,8 +164,8 @@ def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswe
         effective_training_share=_effective(day, rows),
         begins=ask.clock(0),
         provinces=regions(day, done),
-        placed=_placed(day, rows),
-        unserved=_unserved(day, left, number),
+        placed=placed,
+        unserved=idle,
         output=output,
         plan=plan,
     )
@@ -187,9 +202,24 @@ def _headline(day: Day, running: int, jobs: int, west: float | None, *, syntheti
     )
 
 
+def _moves(moved: int, stopped: int) -> str:
+    """What becomes of jobs that run, where it is not what they do anyway."""
+    if not moved + stopped:
+        return ""
+    return f"; of the jobs that ran, {counted(moved, 'job')} {'moves' if moved == 1 else 'move'}, {stopped:,} stop"
+
+
+def _ran(day: Day) -> dict[int, str]:
+    """By job (row) the server that it runs on already, of those that may leave it."""
+    posed = day.posed
+    mine = posed.runs_at >= 0
+    servers = strings(posed.world["servers"].ids[posed.runs_at[mine]])
+    return dict(zip(posed.jobs[mine].tolist(), servers, strict=True))
+
+
 def _placed(day: Day, rows: list[Run]) -> tuple[PlacedJob, ...]:
     world = day.posed.world
-    jobs, servers = strings(world["jobs"].ids), strings(world["servers"].ids)
+    jobs, servers, ran = strings(world["jobs"].ids), strings(world["servers"].ids), _ran(day)
     return tuple(
         PlacedJob(
             job=jobs[one.job],
@@ -200,6 +230,7 @@ def _placed(day: Day, rows: list[Run]) -> tuple[PlacedJob, ...]:
             hours=one.hours,
             chips=sum(one.chips),
             mode=one.mode,
+            before=ran.get(one.job, ""),
             price_cny=one.cny,
         )
         for one in rows
@@ -208,7 +239,7 @@ def _placed(day: Day, rows: list[Run]) -> tuple[PlacedJob, ...]:
 
 def _unserved(day: Day, left: np.ndarray, number: np.ndarray) -> tuple[Unserved, ...]:
     """Those that do not run, what costs most first."""
-    posed, table = day.posed, day.posed.world["jobs"]
+    posed, table, ran = day.posed, day.posed.world["jobs"], _ran(day)
     cls = posed.class_of(left)
     cost = posed.program.jobs.unserved_cny[cls] * number
     nowhere = [not is_able(posed, int(one)) for one in cls]
@@ -222,6 +253,7 @@ def _unserved(day: Day, left: np.ndarray, number: np.ndarray) -> tuple[Unserved,
             chips=int(table["chips"][left[at]]),
             cost_cny=float(cost[at]),
             nowhere=nowhere[at],
+            before=ran.get(int(left[at]), ""),
         )
         for at in order.tolist()
     )

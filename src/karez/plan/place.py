@@ -289,7 +289,7 @@ def _start(job: _Job, server: str, at_s: float) -> Action:
     return Action(
         kind="start_job",
         subject=job.id,
-        adds=(NewRow("assignments", job.id, {"server": server, "chips": job.chips}),),
+        adds=(NewRow("assignments", job.id, {"server": server, "chips": job.chips, "since_s": at_s}),),
         blast_radius=(server,),
         expires_at_s=at_s + EXPIRES_AFTER_S,
         ends_at_s=at_s + job.hours * S_PER_H,

@@ -24,7 +24,7 @@ class Ask(NamedTuple):
     """The hours that are planned from `at_s` (Unix time) on, what carbon and delay cost, and whose work weighs more.
 
     `delay_cny_per_ms` is paid for each millisecond (one way) and chip of a job; `weights` multiply what it costs not
-    to run the jobs of domains (by id) that own the data.
+    to run the jobs of domains (by id) that own the data. `moves` lets jobs that run go on elsewhere, or stop.
     """
 
     at_s: float
@@ -33,6 +33,7 @@ class Ask(NamedTuple):
     delay_cny_per_ms: float = 0.0
     weights: Mapping[str, float] = {}
     figures: Figures = "typical"
+    moves: bool = False
 
     @property
     def ends_at_s(self) -> float:
@@ -61,6 +62,7 @@ def written(ask: Ask) -> dict[str, Value]:
         "delay_cny_per_ms": ask.delay_cny_per_ms,
         "weights": weights,
         "figures": ask.figures,
+        "moves": ask.moves,
     }
 
 
@@ -76,7 +78,7 @@ def read(question: Mapping[str, Value], at_s: float) -> Ask:
     if figures is None or not numbers or not isinstance(hours, int) or not 1 <= hours <= MOST_HOURS:
         raise InputError.of("plan", "its question is none of a day of jobs", "make the plan anew")
     weights = weights_of(str(question.get("weights", "")))
-    return Ask(at_s, hours, float(carbon or 0.0), float(delay or 0.0), weights, figures)
+    return Ask(at_s, hours, float(carbon or 0.0), float(delay or 0.0), weights, figures, question.get("moves") is True)
 
 
 def weights_of(words: str) -> dict[str, float]:

@@ -15,6 +15,7 @@ from karez.measure.policy import costs
 from karez.plan.day.ask import Ask
 from karez.plan.day.pools import Offer, blocks, gb_over
 from karez.plan.day.rules import Keys, Rules, modes
+from karez.plan.day.running import moving_cny
 from karez.plan.day.ways import Ways
 from karez.plan.placing.program import NONE, Routes, arms_of
 from karez.twin import Twin, World
@@ -96,17 +97,21 @@ def _arms(
     speed = speed * np.where(split, known["split_efficiency_share"], 1.0)
     speed = np.where(keys.runs_on[found.menu] == 1, 1.0, speed)
     source, traffic = rules.source[keys.source[found.menu], server], keys.gb_per_chip_h[found.menu]
+    # Who stays is as fast as it was and has its data there; who moves brings them from where it was.
+    stays, runs_at = _stays(offered, keys, found), keys.runs_at[found.menu]
+    speed = np.where(stays & (keys.runs_on[found.menu] == 0), keys.speed_there[found.menu], speed)
+    data_at = np.where(runs_at >= 0, twin.resolve("servers", "site")[runs_at], homes[source])
     users = twin.resolve("metros", "province")[keys.metro[found.menu]]
     arms = arms_of(
         found.pool.astype(np.int32),
         # Rounded up, or a job of 7 hours at speed 0.7 would take 11.
         speed=np.nextafter(speed.astype(np.float32), np.float32(np.inf)),
         share=np.where(split, 0.5, 1.0),
-        gb_share=np.where(traffic > 0, 0.0, each.moved[mode] * np.where(split, 0.5, 1.0)),
+        gb_share=np.where((traffic > 0) | stays, 0.0, each.moved[mode] * np.where(split, 0.5, 1.0)),
         gb_per_chip_h=traffic,
         **_money(world, ask, offered, rules, keys, found, mode),
     )
-    begins = np.where(traffic > 0, homes[users], homes[source])
+    begins = np.where(traffic > 0, homes[users], data_at)
     arms["route"] = routes.of(begins, _goals(twin, network, server))
     return arms, mode
 
@@ -165,10 +170,15 @@ def _pairs(world: World, offered: Offer, network: Ways, rules: Rules, allowed: A
     return Options(*map(np.concatenate, zip(*found, strict=True)))
 
 
+def _stays(offered: Offer, keys: Keys, found: Options) -> Array:
+    """Whether each arm is the one that a job runs by already."""
+    return np.asarray((keys.runs_at[found.menu] == offered.servers[found.pool]) & (found.other < 0))
+
+
 def _money(
     world: World, ask: Ask, offered: Offer, rules: Rules, keys: Keys, found: Options, mode: Array
 ) -> dict[str, Array]:
-    """What each arm costs besides its chips: moving data and weights, making data ready, a cold start, delay."""
+    """What each arm costs besides its chips: moving data, weights and what runs, making data ready, starting, delay."""
     twin, known = world.intended, constants()
     cny_per_gb, each = costs.constants()["transport_cny_per_gb"], modes()
     model, split = keys.model[found.menu], found.other >= 0
@@ -181,11 +191,19 @@ def _money(
     halves = (found.pool, np.where(split, 0.5, 1.0)), (np.maximum(found.other, 0), np.where(split, 0.5, 0.0))
     for pool, share in halves:
         server = offered.servers[pool]
-        there = rules.source[keys.source[found.menu], server] != policy.recipients(twin).province[server]
+        province, runs_at = policy.recipients(twin).province, keys.runs_at[found.menu]
+        begins = np.where(runs_at >= 0, province[runs_at], rules.source[keys.source[found.menu], server])
+        there = begins != province[server]
         cold = ~held[model, twin.resolve("servers", "site")[server]] & (share > 0)
         money[0] += share * (each.cny[mode] + each.moved[mode] * cny_per_gb * there)
         money[1] += cold * (weights_gb * cny_per_gb + starting_h * offered.pools.cny.mean(axis=1)[pool])
         money[2] += share * ask.delay_cny_per_ms * rules.delay_us[keys.metro[found.menu], server] / US_PER_MS
+    stays = _stays(offered, keys, found)
+    moves = (keys.runs_at[found.menu] >= 0) & ~stays
+    money[:2, stays] = 0.0
+    for_job, for_chip = moving_cny(keys.kept_gb[found.menu], offered.pools.cny.mean(axis=1)[found.pool])
+    money[1] += moves * for_job
+    money[2] += moves * for_chip
     return {"cny_per_gb": money[0], "cny": money[1], "cny_per_chip": money[2]}
 
 

@@ -35,14 +35,14 @@ class Offer(NamedTuple):
     new: Array
 
 
-def offer(world: World, ask: Ask, new: Collection[str] = ()) -> Offer:
+def offer(world: World, ask: Ask, new: Collection[str] = (), leaving: Array | None = None) -> Offer:
     """The chips that nobody holds, by the hour; those whose price is not known are no pools.
 
-    Servers `new` (ids) do not stand yet.
+    Servers `new` (ids) do not stand yet; jobs `leaving` (ids) hold nothing any more.
     """
     twin, servers = world.intended, world["servers"]
     site = twin.resolve("servers", "site")
-    free = free_chips(world)
+    free = free_chips(world, leaving)
     cny, kw = _cny(world, ask)
     unpriced = ~np.isfinite(cny).all(axis=1)
     chips = free[:, None] * _stands(world, ask)
@@ -80,14 +80,19 @@ def _hours(which: Array, what: str) -> str:
     return f"hours {hours} {what} " if hours else ""
 
 
-def free_chips(world: World) -> Array:
-    """Chips that nobody holds at each server: as observed, or what assignments leave."""
-    servers, states = world["servers"], world["server_states"]
+def free_chips(world: World, leaving: Array | None = None) -> Array:
+    """Chips that nobody holds at each server: as observed, or what assignments leave, but for jobs `leaving` (ids)."""
+    servers, states, given = world["servers"], world["server_states"], world["assignments"]
     held = world.intended.resolve("assignments", "server")
-    taken = np.bincount(held[held >= 0], world["assignments"]["chips"][held >= 0], minlength=len(servers))
-    free = servers["chips"] - taken
+    leaves = np.isin(given.ids, leaving) if leaving is not None else np.zeros(len(held), bool)
+    stays, goes = (
+        np.bincount(held[some], given["chips"][some], minlength=len(servers))
+        for some in ((held >= 0) & ~leaves, (held >= 0) & leaves)
+    )
+    free = servers["chips"] - stays
     seen = states.columns["id"].resolve((servers.columns["id"],))
-    free[seen[seen >= 0]] = np.minimum(free[seen[seen >= 0]], states["free_chips"][seen >= 0])
+    rows = seen[seen >= 0]
+    free[rows] = np.minimum(free[rows], states["free_chips"][seen >= 0] + goes[rows])
     return np.maximum(free, 0.0)
 
 

@@ -29,6 +29,7 @@ from karez.plan.day.ask import Ask
 from karez.plan.day.menus import menus_of
 from karez.plan.day.pools import Offer, gb_in, gb_over, offer, tariffs_wrong
 from karez.plan.day.rules import ROWS, Keys, Rules, believed_hours, modes, rules_of
+from karez.plan.day.running import Running, goes_on, running
 from karez.plan.day.ways import Ways, ways
 from karez.plan.place import main_sites
 from karez.plan.placing.check import load_shares
@@ -57,9 +58,9 @@ class Posed:
     """A program, and what its rows stand for.
 
     `pools` are rows of servers of `world`, which is the twin at that moment; `jobs` are the rows of jobs that are
-    planned, `of` the class of each, `before` whom each waits for (positions in `jobs`); `later` those that may not run
-    within the planned hours. `key_of` is what a class goes by (a row of `keys`), `mode` that of each arm; `loose` is
-    the program that proves a bound.
+    planned, `of` the class of each, `before` whom each waits for (positions in `jobs`), `runs_at` the server (row) that
+    each runs on already, if it may leave it; `later` those that may not run within the planned hours. `key_of` is what
+    a class goes by (a row of `keys`), `mode` that of each arm; `loose` is the program that proves a bound.
     """
 
     world: World
@@ -71,6 +72,7 @@ class Posed:
     jobs: Array
     of: Array
     before: list[list[int]]
+    runs_at: Array
     later: Array
     rules: Rules
     keys: Keys
@@ -99,7 +101,7 @@ class Posed:
 
 
 def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *, new: Collection[str] = ()) -> Posed:
-    """The program of the jobs that have no place yet; servers `new` (ids) do not stand yet, but may be added.
+    """The program of the jobs that have no place yet, or may leave it; servers `new` (ids) may be added.
 
     Raises:
         InputError: a tariff has not all hours, jobs wait for each other in a circle or for one that is not there, are
@@ -112,18 +114,24 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *,
         raise InputError(problems)
     for_, _ = when.waits(twin)
     every = np.arange(len(twin["jobs"]))
-    own, takes_h = when.windows(twin, ask, every), believed_hours(world, every, usual_hours(twin, every))
-    runs_on = _runs_on(twin, ask, takes_h, own)
-    jobs, later, before = _planned(world, own, runs_on, for_)
+    now = running(world, ask)
+    takes_h = now.left(believed_hours(world, every, usual_hours(twin, every)))
+    lasts_h, elastic = takes_h / now.speed, twin["jobs"]["kind"] == b"online"
+    own = goes_on(when.windows(twin, ask, every), now, lasts_h, elastic, ask.hours)
+    runs_on = _runs_on(twin, ask, lasts_h, own) | ((now.server >= 0) & ~elastic & (lasts_h > ask.hours))
+    jobs, later, before = _planned(world, own, runs_on, for_, now)
     own, takes_h, runs_on = when.Windows(own.opens[jobs], own.closes[jobs]), takes_h[jobs], runs_on[jobs]
-    offered = offer(world, ask, new)
+    offered = offer(world, ask, new, twin["jobs"].ids[now.rows])
     network, starts = _network(world, ask)
     rules, keys = rules_of(world, ask, jobs, runs_on, network, starts, packs)
+    there = np.where(now.server[jobs] >= 0, now.speed[jobs], 0.0)
+    keys = keys._replace(runs_at=now.server[jobs], kept_gb=now.kept_gb[jobs], speed_there=there)
     narrow, wide = _ordered(before, takes_h, own, rules, keys, ask.hours)
     rows, menu_of = np.unique(np.column_stack([np.asarray(c, float) for c in keys]), axis=0, return_inverse=True)
     menus = Keys(*(rows[:, at].astype(int) if at < ROWS else rows[:, at] for at in range(len(Keys._fields))))
     names, loads = _loads(twin, ask)
     table = _table(world, ask, jobs, np.where(runs_on, narrow.closes - narrow.opens, takes_h), narrow, wide, names)
+    table["gb"] += keys.kept_gb
     table["menu"] = menu_of.ravel()
     classes, of, number = _classes(table, twin["jobs"]["number"][jobs])
     most_gb = _most_gb(classes, number, menus, rules)
@@ -150,6 +158,7 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *,
         jobs=jobs,
         of=of,
         before=before,
+        runs_at=keys.runs_at,
         later=later,
         rules=rules,
         keys=menus,
@@ -166,14 +175,14 @@ def senseless(twin: Twin) -> list[Problem]:
 
 
 def _planned(
-    world: World, own: when.Windows, runs_on: Array, for_: list[list[int]]
+    world: World, own: when.Windows, runs_on: Array, for_: list[list[int]], now: Running
 ) -> tuple[Array, Array, list[list[int]]]:
     """The jobs (rows) that are planned, those that cannot run within the hours, and whom each planned one waits for.
 
     Who waits for one that cannot be done within the hours cannot run either: one that is out of them, one that holds a
-    place (nobody knows until when), or one that runs on after them.
+    place it may not leave (nobody knows until when), or one that runs on after them.
     """
-    waiting = ~np.isin(world["jobs"].ids, world["assignments"].ids)
+    waiting = ~np.isin(world["jobs"].ids, world["assignments"].ids) | (now.server >= 0)
     can = waiting & (own.closes > own.opens)
     done = can & ~runs_on
     for row in when.in_order(for_):

@@ -30,8 +30,9 @@ class Keys(NamedTuple):
     """What a menu goes by, a value a menu (arrays of one length).
 
     Rows of metros, works, laws, sources and models; whether it runs on after the planned hours (0 or 1); sites that it
-    may be split over; the delay that is borne (us), memory that a chip needs (GB), time of a token (ms), GB between
-    its user and a chip an hour.
+    may be split over; the server (row) that it runs on and may leave (NONE: none); the delay that is borne (us), memory
+    that a chip needs (GB), time of a token (ms), GB between its user and a chip an hour, GB that it takes along when it
+    moves, how fast it is where it runs.
     """
 
     metro: Array
@@ -41,13 +42,16 @@ class Keys(NamedTuple):
     model: Array
     runs_on: Array
     sites: Array
+    runs_at: Array
     oneway_us: Array
     chip_gb: Array
     token_ms: Array
     gb_per_chip_h: Array
+    kept_gb: Array
+    speed_there: Array
 
 
-ROWS = 7
+ROWS = 8
 
 
 class Modes(NamedTuple):
@@ -134,10 +138,13 @@ def rules_of(
         model=twin.resolve("jobs", "model")[jobs],
         runs_on=runs_on.astype(int),
         sites=np.where(kind == b"training", table["sites"][jobs], 1),
+        runs_at=np.full(len(jobs), NONE),
         oneway_us=table["oneway_us"][jobs],
         chip_gb=_next(_chip_gb(twin, jobs), np.unique(memory_gb[np.isfinite(memory_gb)])),
         token_ms=np.where(kind == b"online", table["token_ms"][jobs], np.inf),
         gb_per_chip_h=np.where(kind == b"online", table["gb_per_chip_h"][jobs], 0.0),
+        kept_gb=np.zeros(len(jobs)),
+        speed_there=np.zeros(len(jobs)),
     )
     speed, slowest_ms = (_of_servers(values, chip) for values in (speed, slowest_ms))
     return Rules(us(of_metros), mode, source, speed, slowest_ms, memory_gb), keys
@@ -154,6 +161,15 @@ def believed_hours(world: World, jobs: Array, usual_h: Array) -> Array:
     """Hours that jobs (rows) take where `speed` of the rules is 1, by what was learned; `usual_h`: by what is told."""
     works, work = _works(world.intended, jobs)
     return np.asarray(usual_h / _learned(world, *works)[1][work])
+
+
+def believed_speeds(world: World, jobs: Array, chips: Array) -> Array:
+    """How fast each job (row) is believed to run on a chip (row beside it), against `speed` 1; 0 where nobody knows."""
+    works, work = _works(world.intended, jobs)
+    speed, _ = _estimated(world.intended, *works)
+    times, reference = _learned(world, *works)
+    believed = speed * times / reference[:, None]
+    return np.where(chips >= 0, believed[work, chips], 0.0) if believed.shape[1] else np.zeros(len(jobs))
 
 
 def speeds_of(twin: Twin, jobs: Array, chips: Array) -> Array:

@@ -107,7 +107,8 @@ def sorted_by_money(program: Program) -> Sorted:
     _least_per_chip_h(arms, cheapest_hour, by_chip)
     order = np.empty(size, np.int64)
     _sort(program.menus, by_chip, order)
-    arms = np.concatenate([arms[:size][order], arms[size:]])
+    arms = arms.copy()
+    _copy_in_order(program.arms, order, arms)
     least = np.empty(size, LEAST)
     least["cny_per_chip_h"] = by_chip[order]
     for rest, name in (("rest_cny_per_gb", "cny_per_gb"), ("rest_cny_per_chip", "cny_per_chip"), ("rest_cny", "cny")):
@@ -205,6 +206,13 @@ def _sort(menus: Array, values: Array, order: Array) -> None:
     for menu in range(menus.size - 1):
         first, end = menus[menu], menus[menu + 1]
         order[first:end] = first + np.argsort(values[first:end], kind="mergesort")
+
+
+@njit(cache=True)
+def _copy_in_order(rows: Array, order: Array, to: Array) -> None:
+    """The first rows of an array in an order; NumPy takes ten times as long to copy records one by one."""
+    for at in range(order.size):
+        to[at] = rows[order[at]]
 
 
 @njit(cache=True)

@@ -57,6 +57,8 @@ DROPPED_SHARE = 0.03
 PARTS = 3
 # What is added to a pool counts for steps as so many times what it was, and as so many chips at least.
 GROWN_TIMES, LEAST_GROWN = 2.0, 64.0
+# No price is so many times what it costs at most not to serve a job: of what there is none its limit says nothing.
+HIGHEST_TIMES = 1e3
 # A pool to which this share is added of what may be has all of it.
 ALL_SHARE = 0.95
 # Shares and amounts below this are none.
@@ -171,10 +173,13 @@ def bound_of(program: Program, found: Cheapest, prices: Used) -> float:
 
 
 def _capped(program: Program, prices: Used, more: Array) -> Used:
-    """The prices, where a chip that may be added is worth no more than it costs unless all that may be are.
+    """The prices, none so high that sums over hours lose what others are.
 
-    Any prices prove a bound, but one that is worth more loses what all that may be added would gain.
+    Where a chip may be added it is worth no more than it costs unless all that may be are. Any prices prove a bound,
+    but one that is worth more loses what all that may be added would gain.
     """
+    highest = HIGHEST_TIMES * float(program.jobs.unserved_cny.max(initial=1.0))
+    prices = Used(*(np.minimum(each, highest) for each in prices))
     if program.growth is None:
         return prices
     (cost, most), worth = program.growth, prices.chips.sum(axis=1)

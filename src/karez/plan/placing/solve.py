@@ -20,13 +20,14 @@ from karez.plan.placing.program import Chosen, Program, Used
 from karez.plan.placing.relax import Relaxation
 from karez.plan.placing.whole import Whole, begun
 
-# Steps of the relaxation: few at a time while options are lacking, more later; and when it is looked at how far it is.
-STEPS, LOOKS = (5,) * 16 + (10,) * 16 + (20,) * 28 + (40,), 4
+# Steps of the relaxation: few at a time while options are lacking, more later; and when it is looked at how far it is:
+# after so many rounds, and again whenever as many have passed as in the last of these. A look takes as long as a round.
+STEPS, LOOKS = (5,) * 16 + (10,) * 16 + (20,) * 28 + (40,), (4, 8)
 # What the relaxation leaves unused, for as many classes as this at least; and when it ends: the gain from look to look.
 SPARE_SHARE, SPARE_FROM, RELAXED_SHARE = 0.02, 1_000, 0.0004
 MOST_ROUNDS = 400
 # The relaxation has so much of the time that there is.
-RELAXED_UNTIL_SHARE = 0.6
+RELAXED_UNTIL_SHARE = 0.7
 # Passes end with so many in a row that gain less than this share, or after so many; exchanges with a batch of tries (a
 # share of the jobs) that gains less than another.
 PASSED_SHARE, VAIN_PASSES, MOST_PASSES, TRIES_SHARE, LEAST_TRIES, EXCHANGED_SHARE = 0.003, 2, 25, 0.05, 2_000, 0.00003
@@ -78,7 +79,7 @@ def solved(
     menus = sorted_by_money(program)
     relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
     rungs = [Rung("relaxed", program.unserved_cny, relaxation.bound, seconds())]
-    whole = begun(menus, relaxation.now, relaxation.columns)
+    whole = begun(menus, relaxation.now, relaxation.columns, relaxation.found)
     pass_on(whole, enough)
     rungs.append(Rung("passes", whole.cny, relaxation.bound, seconds()))
     exchange(whole, enough, seed)
@@ -98,7 +99,7 @@ def whole_of(
 ) -> Whole:
     """A whole plan and the prices that made it, to go on with: when something is lost, or jobs come one by one."""
     relaxation = relaxed(menus, lambda: seconds() >= RELAXED_UNTIL_SHARE * limit_s)
-    whole = begun(menus, relaxation.now, relaxation.columns)
+    whole = begun(menus, relaxation.now, relaxation.columns, relaxation.found)
     pass_on(whole, lambda: seconds() >= limit_s)
     exchange(whole, lambda: seconds() >= limit_s, seed)
     return whole
@@ -120,7 +121,7 @@ def relaxed(
         if enough():
             break
         relaxation.step(STEPS[min(round_, len(STEPS) - 1)])
-        if round_ % LOOKS == LOOKS - 1:
+        if round_ + 1 in LOOKS or (round_ + 1) % LOOKS[-1] == 0:
             bound = relaxation.prove(relaxation.now)
             if 0 <= bound - before <= near_share * abs(bound) and bound == relaxation.bound:
                 break

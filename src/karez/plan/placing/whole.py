@@ -177,8 +177,8 @@ def fill(
     return cny
 
 
-def begun(menus: Sorted, prices: Used, columns: Columns) -> Whole:
-    """Nobody served yet; prices and columns are those of a relaxation."""
+def begun(menus: Sorted, prices: Used, columns: Columns, near: Cheapest | None = None) -> Whole:
+    """Nobody served yet; prices and columns are those of a relaxation, `near` what was the cheapest there."""
     program = menus.program
     jobs = program.jobs
     of = np.repeat(np.arange(len(jobs.number), dtype=np.int32), jobs.number)
@@ -190,7 +190,7 @@ def begun(menus: Sorted, prices: Used, columns: Columns) -> Whole:
     wanted = Wanted(columns.starts, rows["arm"][order].copy(), rows["start"][order].copy(), cny[order])
     nobody = Placed(of, np.full(len(of), NONE, np.int32), np.zeros(len(of), np.int16))
     late = work[of] * np.where(jobs.elastic[of], ELASTIC_FIRST, 1.0)
-    found = cheapest(menus, sums, unserved(program))
+    found = cheapest(menus, sums, near or unserved(program))
     return Whole(menus, prices, found, wanted, nobody, program.unserved_cny, work, late)
 
 

@@ -1,0 +1,92 @@
+"""Jobs that run already, where they may go on elsewhere: how long they last, and what they take along.
+
+A job that runs goes on from the first hour, where it is or elsewhere, or is stopped for the day; it is not put off.
+Training that moves first writes what it has done, takes that along over the links, and reads it back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from karez.measure.chips import PER_B, constants
+from karez.measure.health import GB, KEPT_BYTES
+from karez.plan.day.ask import Ask
+from karez.plan.day.hours import ROUNDING_H, Windows
+from karez.plan.day.rules import believed_speeds
+from karez.plan.placing.program import NONE
+from karez.twin import Twin, World
+from karez.twin.table import Array
+from karez.units import S_PER_H
+
+# What should have been done already has so much left, and nothing more than it takes (h).
+LEAST_H = 1.0
+
+
+class Running(NamedTuple):
+    """Of each job (row): the server (row) that it runs on and may leave (NONE: none), and hours since it began.
+
+    `speed` is that of the chips there against those that its hours are told for, `kept_gb` what training takes along
+    when it moves.
+    """
+
+    server: Array
+    since_h: Array
+    speed: Array
+    kept_gb: Array
+
+    @property
+    def rows(self) -> Array:
+        """The jobs that run and may be moved."""
+        return np.flatnonzero(self.server >= 0)
+
+    def left(self, takes_h: Array) -> Array:
+        """Hours that are left of each job, on the chips that `takes_h` are told for."""
+        left = np.maximum(takes_h - self.since_h * self.speed, np.minimum(takes_h, LEAST_H))
+        return np.asarray(np.where(self.server >= 0, left, takes_h))
+
+
+def running(world: World, ask: Ask) -> Running:
+    """The jobs that run, where the question lets them move; else none. Of several that are one row nobody moves."""
+    twin, jobs = world.intended, world["jobs"]
+    found = Running(np.full(len(jobs), NONE), np.zeros(len(jobs)), np.ones(len(jobs)), np.zeros(len(jobs)))
+    if not ask.moves:
+        return found
+    given = twin["assignments"]
+    job, server = given.columns["id"].resolve((jobs.columns["id"],)), twin.resolve("assignments", "server")
+    may = (job >= 0) & (server >= 0)
+    may[may] = jobs["number"][job[may]] == 1
+    rows, at = job[may], server[may]
+    found.server[rows] = at
+    since_h = (ask.at_s - given["since_s"][may]) / S_PER_H
+    found.since_h[rows] = np.maximum(np.where(np.isfinite(since_h), since_h, 0.0), 0.0)
+    speed = believed_speeds(world, rows, twin.resolve("servers", "chip")[at])
+    found.speed[rows] = np.where(speed > 0, speed, 1.0)
+    found.kept_gb[rows] = _kept_gb(twin, rows)
+    return found
+
+
+def goes_on(own: Windows, found: Running, lasts_h: Array, elastic: Array, hours: int) -> Windows:
+    """The windows of jobs: those that run begin in the first hour, and end when they would where they are."""
+    mine = (found.server >= 0) & ~elastic
+    until = np.minimum(np.ceil(lasts_h - ROUNDING_H), hours).astype(int)
+    return Windows(np.where(mine, 0, own.opens), np.where(mine, np.maximum(until, 1), own.closes))
+
+
+def moving_cny(kept_gb: Array, cny_per_chip_h: Array) -> tuple[Array, Array]:
+    """What a move costs besides what goes over links: for the job, and for each of its chips (CNY).
+
+    Chips write what is kept, read it back as fast, and are lost for as long as a restart takes.
+    """
+    known = constants()
+    copying_h = 2.0 * kept_gb / known["checkpoint_gb_per_s_chip"] / S_PER_H
+    return copying_h * cny_per_chip_h, np.where(kept_gb > 0, known["restart_h"], 0.0) * cny_per_chip_h
+
+
+def _kept_gb(twin: Twin, jobs: Array) -> Array:
+    """What training keeps of its model (GB); what is not training starts anew from its weights."""
+    model = twin.resolve("jobs", "model")[jobs]
+    parameters_b = twin["models"]["parameters_b"][model] if len(twin["models"]) else np.zeros(len(jobs))
+    training = (twin["jobs"]["kind"][jobs] == b"training") & (model >= 0)
+    return np.asarray(np.where(training, parameters_b * PER_B * KEPT_BYTES / GB, 0.0))
