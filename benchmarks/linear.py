@@ -32,7 +32,7 @@ from karez.twin.table import Array
 NAME = "linear"
 SEEDS = (1,)
 TIMES_BAR, NEAR_SHARE = 20.0, 0.001
-# A solver that has not stopped within so many CPU seconds is given up.
+# A solver that has not stopped within so many CPU seconds (that of OR-tools: seconds) is given up.
 GIVEN_UP_S = 120.0
 # An interpreter that has OR-tools and SciPy (a path), and the name of the solver.
 ORTOOLS, OTHER = "KAREZ_ORTOOLS", "OR-tools PDLP"

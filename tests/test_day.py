@@ -278,6 +278,34 @@ def test_of_several_jobs_in_a_row_nobody_moves(number: int) -> None:
     assert bool(where(decided(world, MOVES))) == (number == 1)
 
 
+@pytest.mark.parametrize(
+    ("jobs", "table", "columns"),
+    [
+        ({"after": ["", "j0"]}, "", {}),
+        ({"kind": ["online", "batch"]}, "", {}),
+        ({"oneway_us": [1.0, 1e6], "metro": ["m-west", "m-east"]}, "", {}),
+        ({}, "servers", {"price_cny_per_chip_h": [np.nan, 6.0, 3.0]}),
+    ],
+    ids=["waited for", "online", "too far", "no price"],
+)
+def test_who_could_not_be_placed_where_it_is_or_hangs_together_with_others_stays(
+    jobs: dict[str, Sequence[Value]], table: str, columns: dict[str, list[Value]]
+) -> None:
+    world = with_jobs(chips=[8, 8], hours=[20.0, 4.0], **jobs)
+    world = running(changed(world, table, **columns) if table else world, j0="p-east")
+    asked = posed(world, MOVES)
+    assert 0 not in asked.jobs.tolist()
+    held = asked.program.pools.chips[[at for at, row in enumerate(asked.pools.tolist()) if row == 0]]
+    assert (held <= 64 - 8).all()
+
+
+def test_a_job_on_fewer_chips_than_it_is_told_to_take_stays() -> None:
+    world = running(with_jobs(chips=[8], hours=[20.0]), j0="p-east")
+    fewer = changed(world, "assignments", chips=[4])
+    assert not len(posed(fewer, MOVES).jobs)
+    assert len(posed(world, MOVES).jobs) == 1
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from(["p-east", "p-middle", "p-west", ""]), min_size=3, max_size=5), st.integers(0, 40))
 def test_to_let_jobs_move_never_costs_more_than_to_leave_them_where_they_are(places: list[str], since_h: int) -> None:

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import dijkstra
 from benchmarks.instances.mesh import mesh
 from karez.adapters.embedded import Fault
 from karez.adapters.frr import isis, segments
-from karez.adapters.frr.config import ISIS_DRAINED_COST, OVERLOAD, configuration
+from karez.adapters.frr.config import ISIS_DRAINED_COST, OVERLOAD, Protocols, configuration
 from karez.adapters.frr.fabric import DRAINED_COST, Fabric, Port, fabric
 from karez.adapters.frr.network import FrrNetwork
 from karez.adapters.frr.told import Seen
@@ -352,3 +352,15 @@ def _stepped(made: Fabric) -> str:
         cost[port.row] = port.cost
     stepped = (len(steps(len(made.routers), joined, cost, row, isis.MOST_COST)) for row in range(len(cost)))
     return next(line.link for line, many in zip(made.lines, stepped, strict=True) if 1 < many <= isis.MOST_STEPS)
+
+
+def test_two_demands_between_the_same_routers_are_led_alike_or_not_at_all() -> None:
+    world = mesh(5, sites=SITES)
+    demands = world["demands"]
+    a, b = (strings(demands[column])[0] for column in ("a", "b"))
+    over = next(site for site in strings(world["sites"].ids) if site not in (a, b))
+    both = demands.set(np.array([0, 1]), a=[a, a], b=[b, b], via=[over, ""])
+    with pytest.raises(InputError, match=r"segments cannot tell it from another.*d001"):
+        plan(
+            World(world.intended.replace(both), world.actual), name="x", protocols=Protocols(igp="isis", segments=True)
+        )

@@ -10,6 +10,7 @@ import numpy as np
 from karez.adapters.frr.config import Protocols
 from karez.adapters.frr.fabric import Fabric, fabric
 from karez.adapters.frr.segments import Led, led_over
+from karez.errors import InputError
 from karez.lab.asked import Plan
 from karez.lab.hosts import Stream
 from karez.twin import World
@@ -54,12 +55,21 @@ def plan(
 
 
 def _led(world: World, made: Fabric) -> list[dict[int, Led]]:
-    """By router and goal (rows), what leads the demands that are led over a site; those without routers are not."""
+    """By router and goal (rows), what leads the demands that are led over a site; those without routers are not.
+
+    Raises:
+        InputError: of two demands between the same routers one is led where the other is not.
+    """
     ways: list[dict[int, Led]] = [{} for _ in made.routers]
-    at = {router.site: row for row, router in enumerate(made.routers)}
+    at, seen = {router.site: row for row, router in enumerate(made.routers)}, dict[tuple[int, int], int | None]()
     for demand in world["demands"].records():
         start, goal, over = (at.get(str(demand[name])) for name in ("a", "b", "via"))
-        if start is not None and goal is not None and over is not None:
+        if start is None or goal is None:
+            continue
+        if seen.setdefault((start, goal), over) != over:
+            what = "segments cannot tell it from another between the same routers, which is led elsewhere"
+            raise InputError.of("demands.via", what, "lead both over the same site, or neither", (str(demand["id"]),))
+        if over is not None:
             ways[start][goal] = led_over(made, goal, over)
     return ways
 

@@ -102,7 +102,7 @@ class Wire:
         self.ways, self.counts = ways(len(taps)), counts(len(taps))
         # Of each thread: whether it runs (0: stop), what never could be delivered, how late a frame was at most, and
         # when it last did not keep time (ns; 0: never).
-        count = min(THREADS, os.cpu_count() or 1)
+        count = min(THREADS, len(os.sched_getaffinity(0)))
         self.states = np.zeros((count, 4), np.int64)
         self.states[:, 0] = 1
         self._taps, self._seed = np.asarray(taps, np.int64), seed

@@ -14,6 +14,7 @@ from karez.operations.networks import (
     at_most,
     counted,
     load_living,
+    now_s,
     provenance,
     require_new_file,
     share,
@@ -27,6 +28,7 @@ from karez.plan.day.regions import Region, flow_of, regions, work
 from karez.plan.placing.machines import on_machines
 from karez.plan.placing.whole import Placed
 from karez.plan.plan import Plan
+from karez.twin import World
 from karez.twin.table import strings
 
 MWH = T = 1e3
@@ -110,7 +112,7 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
     world, revision = load_living(question.network)
     require_jobs(world)
     ask = Ask(
-        at_s=begins_s(world, question.at),
+        at_s=_begins_s(world, question),
         hours=question.hours,
         carbon_cny_per_kg=question.carbon_cny_per_kg,
         delay_cny_per_ms=question.delay_cny_per_ms,
@@ -131,6 +133,12 @@ def run(question: PlaceQuestion) -> PlaceAnswer:
     if question.output:
         write_new(question.output, msgspec.json.encode(plan))
     return _answer(day, plan, question.output, synthetic=revision.synthetic)
+
+
+def _begins_s(world: World, question: PlaceQuestion) -> float:
+    """When the hours begin: not before now, unless told so, where jobs that run now may move."""
+    found = begins_s(world, question.at)
+    return max(found, now_s()) if question.moves and not question.at else found
 
 
 def _answer(day: Day, plan: Plan, output: str, *, synthetic: bool) -> PlaceAnswer:

@@ -275,17 +275,21 @@ class Telemetry(Forks):
     def _lied(self, shown: Array, effects: Effects, last_s: float, at_s: float) -> Array:
         """What is shown where counters stand still or count too much, since some moment after `last_s` or before it."""
         stuck_s, wild_s, wild = (each[self._ports] for each in (effects.stuck_s, effects.wild_s, effects.wild))
-        for since_s, from_then in ((stuck_s, self._frozen), (wild_s, self._since)):
-            lies = np.isfinite(since_s)
-            from_then[:, ~lies] = np.nan
-            new = lies & np.isnan(from_then[0])
-            share = np.clip((since_s[new] - last_s) / (at_s - last_s), 0.0, 1.0)
-            from_then[:, new] = np.floor(self._said[:, new] + share * (shown[:, new] - self._said[:, new]))
-        odd = np.isfinite(wild_s)
+        span_s = last_s, at_s
+        odd, stuck = self._from_then(self._since, wild_s, shown, span_s), np.isfinite(stuck_s)
         shown[1, odd] += np.floor((wild[odd] - 1.0) * np.maximum(shown[1, odd] - self._since[1, odd], 0.0))
-        stuck = np.isfinite(stuck_s)
+        self._from_then(self._frozen, stuck_s, shown, span_s)
         shown[:, stuck] = self._frozen[:, stuck]
         return shown
+
+    def _from_then(self, counted: Array, since_s: Array, shown: Array, span_s: tuple[float, float]) -> Array:
+        """Which ports lie; `counted` has what each of them showed when it began to."""
+        lies, (last_s, at_s) = np.isfinite(since_s), span_s
+        counted[:, ~lies] = np.nan
+        new = lies & np.isnan(counted[0])
+        share = np.clip((since_s[new] - last_s) / (at_s - last_s), 0.0, 1.0)
+        counted[:, new] = np.floor(self._said[:, new] + share * (shown[:, new] - self._said[:, new]))
+        return np.asarray(lies)
 
     def _through(self, at_s: float, meter: Meter, effects: Effects) -> dict[str, Array]:
         """What came into each router and what left it since last time."""

@@ -631,7 +631,7 @@ class FrrNetwork:
         if demand not in self._ends:
             return f"there are no two routers that {demand} goes between"
         alike = sorted(other for other, ends in self._ends.items() if ends == self._ends[demand])
-        if len(alike) > 1:
+        if site and len(alike) > 1:
             return f"segments cannot tell {' and '.join(alike)} apart: they go between the same routers"
         start, goal = self._ends[demand]
         led = next((row for row, router in enumerate(self._fabric.routers) if router.site == site), -1)

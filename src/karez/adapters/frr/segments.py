@@ -13,7 +13,7 @@ import msgspec
 
 from karez.adapters.frr.fabric import Fabric
 
-# Where locators are numbered from: those of routers, one network of 64 bits each (RFC 9602 for what SRv6 is given).
+# Where locators are numbered from, one network of 64 bits a router: addresses of nobody else's (RFC 4193).
 LOCATORS_FROM = IPv6Address("fcbb::")
 LOCATOR_BITS = 64
 # Within a locator: the router itself, its segment that sends on (End), and the one that unwraps (End.DX4).

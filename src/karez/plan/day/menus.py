@@ -97,10 +97,9 @@ def _arms(
     speed = speed * np.where(split, known["split_efficiency_share"], 1.0)
     speed = np.where(keys.runs_on[found.menu] == 1, 1.0, speed)
     source, traffic = rules.source[keys.source[found.menu], server], keys.gb_per_chip_h[found.menu]
-    # Who stays is as fast as it was and has its data there; who moves brings them from where it was.
-    stays, runs_at = _stays(offered, keys, found), keys.runs_at[found.menu]
+    # Who stays lasts as long as was told and has its data there; who moves brings them from where it was.
+    stays = _stays(offered, keys, found)
     speed = np.where(stays & (keys.runs_on[found.menu] == 0), keys.speed_there[found.menu], speed)
-    data_at = np.where(runs_at >= 0, twin.resolve("servers", "site")[runs_at], homes[source])
     users = twin.resolve("metros", "province")[keys.metro[found.menu]]
     arms = arms_of(
         found.pool.astype(np.int32),
@@ -111,7 +110,7 @@ def _arms(
         gb_per_chip_h=traffic,
         **_money(world, ask, offered, rules, keys, found, mode),
     )
-    begins = np.where(traffic > 0, homes[users], data_at)
+    begins = np.where(traffic > 0, homes[users], _data_at(twin, homes, keys.runs_at[found.menu], source))
     arms["route"] = routes.of(begins, _goals(twin, network, server))
     return arms, mode
 
@@ -129,7 +128,8 @@ def _second_halves(
     chips = arms_of(pool, share=0.5, gb_share=0.0, gb_per_chip_h=2.0 * constants()["split_gb_per_chip_h"])
     chips["route"] = routes.of(here, goal)
     data = arms_of(pool, share=0.0, gb_share=arms["gb_share"][halves])
-    data["route"] = routes.of(homes[rules.source[keys.source[found.menu[halves]], there]], goal)
+    source = rules.source[keys.source[found.menu[halves]], there]
+    data["route"] = routes.of(_data_at(world.intended, homes, keys.runs_at[found.menu[halves]], source), goal)
     arms["then"][halves] = len(arms) + np.arange(len(halves))
     chips["then"] = len(arms) + len(halves) + np.arange(len(halves))
     return np.concatenate([chips, data])
@@ -168,6 +168,11 @@ def _pairs(world: World, offered: Offer, network: Ways, rules: Rules, allowed: A
         some = np.concatenate([np.flatnonzero(may & those)[:MOST_PAIRS] for those in (~new, new)])
         found.append((np.full(len(some), menu), one[some], other[some]))
     return Options(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _data_at(twin: Twin, homes: Array, runs_at: Array, source: Array) -> Array:
+    """The site that data come from: where a job runs already, or the main one of the province of a copy (`source`)."""
+    return np.asarray(np.where(runs_at >= 0, twin.resolve("servers", "site")[runs_at], homes[source]))
 
 
 def _stays(offered: Offer, keys: Keys, found: Options) -> Array:

@@ -42,6 +42,7 @@ from karez.units import S_PER_H
 MOST_JOBS = 5_000_000
 # The least share of its peak that a load of the library has in any hour.
 LEAST_LOAD = 0.1
+NOBODY: Array = np.zeros(0, np.int64)
 # Why a server that the rules allow is on no menu of a job all the same.
 TOO_FEW, UNPRICED = "too few chips", "unknown price"
 
@@ -100,8 +101,17 @@ class Posed:
         return found | {TOO_FEW: (most < need) & ~self.unpriced, UNPRICED: self.unpriced}
 
 
-def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *, new: Collection[str] = ()) -> Posed:
+def posed(
+    world: World,
+    ask: Ask,
+    packs: Sequence[policy.Pack] | None = None,
+    *,
+    new: Collection[str] = (),
+    held: Array = NOBODY,
+) -> Posed:
     """The program of the jobs that have no place yet, or may leave it; servers `new` (ids) may be added.
+
+    Jobs `held` (rows) may not leave theirs, and neither may those that could not stay, were they asked anew.
 
     Raises:
         InputError: a tariff has not all hours, jobs wait for each other in a circle or for one that is not there, are
@@ -114,11 +124,11 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *,
         raise InputError(problems)
     for_, _ = when.waits(twin)
     every = np.arange(len(twin["jobs"]))
-    now = running(world, ask)
+    now = running(world, ask, held)
     takes_h = now.left(believed_hours(world, every, usual_hours(twin, every)))
-    lasts_h, elastic = takes_h / now.speed, twin["jobs"]["kind"] == b"online"
-    own = goes_on(when.windows(twin, ask, every), now, lasts_h, elastic, ask.hours)
-    runs_on = _runs_on(twin, ask, lasts_h, own) | ((now.server >= 0) & ~elastic & (lasts_h > ask.hours))
+    lasts_h = takes_h / now.speed
+    own = goes_on(when.windows(twin, ask, every), now, lasts_h, ask.hours)
+    runs_on = _runs_on(twin, ask, lasts_h, own) | ((now.server >= 0) & (lasts_h > ask.hours))
     jobs, later, before = _planned(world, own, runs_on, for_, now)
     own, takes_h, runs_on = when.Windows(own.opens[jobs], own.closes[jobs]), takes_h[jobs], runs_on[jobs]
     offered = offer(world, ask, new, twin["jobs"].ids[now.rows])
@@ -126,6 +136,9 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *,
     rules, keys = rules_of(world, ask, jobs, runs_on, network, starts, packs)
     there = np.where(now.server[jobs] >= 0, now.speed[jobs], 0.0)
     keys = keys._replace(runs_at=now.server[jobs], kept_gb=now.kept_gb[jobs], speed_there=there)
+    stuck = jobs[~_may_stay(rules, keys, offered)]
+    if len(stuck):
+        return posed(world, ask, packs, new=new, held=np.union1d(held, stuck))
     narrow, wide = _ordered(before, takes_h, own, rules, keys, ask.hours)
     rows, menu_of = np.unique(np.column_stack([np.asarray(c, float) for c in keys]), axis=0, return_inverse=True)
     menus = Keys(*(rows[:, at].astype(int) if at < ROWS else rows[:, at] for at in range(len(Keys._fields))))
@@ -166,6 +179,16 @@ def posed(world: World, ask: Ask, packs: Sequence[policy.Pack] | None = None, *,
         mode=built.mode,
         unpriced=offered.unpriced,
     )
+
+
+def _may_stay(rules: Rules, keys: Keys, offered: Offer) -> Array:
+    """Whether each job that runs could be placed where it is; of others it is true."""
+    runs = np.flatnonzero(keys.runs_at >= 0)
+    found = np.ones(len(keys.runs_at), bool)
+    fails = rules.fails(Keys(*(column[runs] for column in keys)))
+    forbidden = np.logical_or.reduce(list(fails.values()))[np.arange(len(runs)), keys.runs_at[runs]]
+    found[runs] = ~forbidden & np.isin(keys.runs_at[runs], offered.servers)
+    return found
 
 
 def senseless(twin: Twin) -> list[Problem]:

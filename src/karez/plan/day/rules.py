@@ -122,9 +122,7 @@ def rules_of(
         return np.where((site >= 0)[None, :], found, np.inf)
 
     works, work = _works(twin, jobs)
-    speed, slowest_ms = _estimated(twin, *works)
-    times, reference = _learned(world, *works)
-    speed = speed * times / reference[:, None]
+    speed, slowest_ms = _believed(world, works)
     mode, law = _laws(world, ask, jobs, runs_on, packs)
     source, sources = _sources(twin, jobs, us(of_provinces))
     table = twin["jobs"]
@@ -166,10 +164,19 @@ def believed_hours(world: World, jobs: Array, usual_h: Array) -> Array:
 def believed_speeds(world: World, jobs: Array, chips: Array) -> Array:
     """How fast each job (row) is believed to run on a chip (row beside it), against `speed` 1; 0 where nobody knows."""
     works, work = _works(world.intended, jobs)
-    speed, _ = _estimated(world.intended, *works)
+    return _at(_believed(world, works)[0], work, chips)
+
+
+def _believed(world: World, works: Array) -> tuple[Array, Array]:
+    """Speed of each work on each chip by estimate and what was learned, and the time of a token (ms) there."""
+    speed, slowest_ms = _estimated(world.intended, *works)
     times, reference = _learned(world, *works)
-    believed = speed * times / reference[:, None]
-    return np.where(chips >= 0, believed[work, chips], 0.0) if believed.shape[1] else np.zeros(len(jobs))
+    return speed * times / reference[:, None], slowest_ms
+
+
+def _at(speed: Array, work: Array, chips: Array) -> Array:
+    """The speed of each work on the chip (row) beside it; 0 where nobody knows."""
+    return np.where(chips >= 0, speed[work, chips], 0.0) if speed.shape[1] else np.zeros(len(work))
 
 
 def speeds_of(twin: Twin, jobs: Array, chips: Array) -> Array:
@@ -179,7 +186,7 @@ def speeds_of(twin: Twin, jobs: Array, chips: Array) -> Array:
     """
     works, work = _works(twin, jobs)
     speed, _ = _estimated(twin, *works)
-    return np.where(chips >= 0, speed[work, chips], 0.0) if speed.shape[1] else np.zeros(len(jobs))
+    return _at(speed, work, chips)
 
 
 def _works(twin: Twin, jobs: Array) -> tuple[Array, Array]:

@@ -1,7 +1,8 @@
 """Jobs that run already, where they may go on elsewhere: how long they last, and what they take along.
 
-A job that runs goes on from the first hour, where it is or elsewhere, or is stopped for the day; it is not put off.
-Training that moves first writes what it has done, takes that along over the links, and reads it back.
+Training and batches may: one that is a row of its own, waits for no other and is waited for by none, on all the chips
+that it is told to take. It goes on where it is, or elsewhere so that it ends no later than there, or is stopped for the
+day. Training that moves first writes what it has done, takes that along over the links, and reads it back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from karez.plan.day.hours import ROUNDING_H, Windows
 from karez.plan.day.rules import believed_speeds
 from karez.plan.placing.program import NONE
 from karez.twin import Twin, World
-from karez.twin.table import Array
+from karez.twin.table import Array, strings, texts
 from karez.units import S_PER_H
 
 # What should have been done already has so much left, and nothing more than it takes (h).
@@ -47,16 +48,18 @@ class Running(NamedTuple):
         return np.asarray(np.where(self.server >= 0, left, takes_h))
 
 
-def running(world: World, ask: Ask) -> Running:
-    """The jobs that run, where the question lets them move; else none. Of several that are one row nobody moves."""
+def running(world: World, ask: Ask, held: Array) -> Running:
+    """The jobs that run and may move, where the question lets any; those `held` (rows) may not."""
     twin, jobs = world.intended, world["jobs"]
     found = Running(np.full(len(jobs), NONE), np.zeros(len(jobs)), np.ones(len(jobs)), np.zeros(len(jobs)))
     if not ask.moves:
         return found
     given = twin["assignments"]
     job, server = given.columns["id"].resolve((jobs.columns["id"],)), twin.resolve("assignments", "server")
-    may = (job >= 0) & (server >= 0)
-    may[may] = jobs["number"][job[may]] == 1
+    may = (job >= 0) & (server >= 0) & ~np.isin(job, held)
+    of, chained = job[may], _chained(twin)
+    alone = (jobs["number"][of] == 1) & (jobs["kind"][of] != b"online") & ~chained[of]
+    may[may] = alone & (given["chips"][may] >= jobs["chips"][of])
     rows, at = job[may], server[may]
     found.server[rows] = at
     since_h = (ask.at_s - given["since_s"][may]) / S_PER_H
@@ -67,9 +70,9 @@ def running(world: World, ask: Ask) -> Running:
     return found
 
 
-def goes_on(own: Windows, found: Running, lasts_h: Array, elastic: Array, hours: int) -> Windows:
+def goes_on(own: Windows, found: Running, lasts_h: Array, hours: int) -> Windows:
     """The windows of jobs: those that run begin in the first hour, and end when they would where they are."""
-    mine = (found.server >= 0) & ~elastic
+    mine = found.server >= 0
     until = np.minimum(np.ceil(lasts_h - ROUNDING_H), hours).astype(int)
     return Windows(np.where(mine, 0, own.opens), np.where(mine, np.maximum(until, 1), own.closes))
 
@@ -84,8 +87,15 @@ def moving_cny(kept_gb: Array, cny_per_chip_h: Array) -> tuple[Array, Array]:
     return copying_h * cny_per_chip_h, np.where(kept_gb > 0, known["restart_h"], 0.0) * cny_per_chip_h
 
 
+def _chained(twin: Twin) -> Array:
+    """Whether each job waits for another, or is waited for."""
+    table = twin["jobs"]
+    waited = {name for words in strings(np.unique(table["after"])) for name in words.split()}
+    return np.asarray((table["after"] != b"") | np.isin(table.ids, texts(sorted(waited))))
+
+
 def _kept_gb(twin: Twin, jobs: Array) -> Array:
-    """What training keeps of its model (GB); what is not training starts anew from its weights."""
+    """What training keeps of its model (GB); a batch goes on from its data and the weights."""
     model = twin.resolve("jobs", "model")[jobs]
     parameters_b = twin["models"]["parameters_b"][model] if len(twin["models"]) else np.zeros(len(jobs))
     training = (twin["jobs"]["kind"][jobs] == b"training") & (model >= 0)
