@@ -20,6 +20,7 @@ from karez.operations.explain import ExplainAnswer
 from karez.operations.place import PlaceAnswer
 from karez.operations.prices import PricesAnswer
 from karez.plan.check import check
+from karez.plan.day import decide
 from karez.plan.day.ask import Ask
 from karez.plan.day.certificate import check_day, understood
 from karez.plan.day.decide import Day, Run, able, decided, legs_of, plan_of, runs, unserved
@@ -28,6 +29,7 @@ from karez.plan.day.pose import posed
 from karez.plan.place import place
 from karez.plan.placing import program as placing
 from karez.plan.placing.pricing import cny_of, sums_of
+from karez.plan.placing.solve import compile_for
 from karez.plan.plan import Plan
 from karez.twin import Table, Twin, World, store
 from karez.twin.schema import Value
@@ -196,6 +198,29 @@ def test_who_waits_for_a_job_that_runs_on_or_holds_a_place_waits_longer_than_a_d
     assert set(where(decided(world, AT))) == {"j0"}
     held = Table.of("assignments", {"id": ["j0"], "server": ["p-east"], "chips": [8]})
     assert not where(decided(World(world.intended.replace(held), world.actual), AT))
+
+
+def test_time_that_compiling_takes_is_not_that_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a new machine it takes longer than a plan has, and nothing would be left."""
+    clock = [0.0]
+
+    def compile_for(program: placing.Program) -> None:
+        del program
+        clock[0] += 1e3
+
+    monkeypatch.setattr(decide, "compile_for", compile_for)
+    day = decided(with_jobs(chips=[8]), AT, limit_s=60.0, seconds=lambda: clock[0])
+    assert clock == [1e3]
+    assert day.is_least
+    assert where(day) == {"j0": ("p-west", 0)}
+
+
+def test_what_is_compiled_for_a_program_leaves_it_as_it_was() -> None:
+    asked = posed(with_jobs(chips=[8, 16], sites=[2, 1], kind=["training", "batch"]), AT)
+    before = [column.copy() for column in (*asked.program.jobs, asked.program.menus, asked.program.arms)]
+    compile_for(asked.program)
+    after = (*asked.program.jobs, asked.program.menus, asked.program.arms)
+    assert all((one == other).all() for one, other in zip(before, after, strict=True))
 
 
 MOVES = AT._replace(moves=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from karez.plan.highs import Enough
 from karez.plan.placing import exact
 from karez.plan.placing.pricing import Sorted, sorted_by_money
-from karez.plan.placing.program import Chosen, Program, Used
+from karez.plan.placing.program import NONE, Chosen, Jobs, Program, Used
 from karez.plan.placing.relax import Relaxation
 from karez.plan.placing.whole import Whole, begun
 
@@ -92,6 +93,20 @@ def solved(
             rungs.append(Rung("exact", cny, bound, seconds()))
     given = chosen._replace(arm=menus.order[chosen.arm])
     return Solution(given, cny, bound, relaxation.prices, relaxation.bound, tuple(rungs))
+
+
+def compile_for(program: Program) -> None:
+    """Have all that solves programs like this one compiled, by solving its first job alone; nothing where it is."""
+    jobs = program.jobs
+    if not len(jobs.number):
+        return
+    first, end = program.menus[jobs.menu[0]], program.menus[jobs.menu[0] + 1]
+    arms = program.arms[first:end].copy()
+    arms["then"] = NONE
+    alone = Jobs(*(column[:1].copy() for column in jobs))
+    alone.menu[:], alone.number[:] = 0, 1
+    menus = np.array([0, len(arms)], program.menus.dtype)
+    solved(replace(program, jobs=alone, menus=menus, arms=arms, growth=None))
 
 
 def whole_of(
