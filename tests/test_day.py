@@ -280,6 +280,21 @@ def test_only_what_is_left_of_a_job_that_runs_is_planned() -> None:
     assert of_job(decided(due, MOVES), "j0").hours == 20
 
 
+@pytest.mark.parametrize(("dear", "said"), [(1e6, "1 moves and 1 stops"), (1.0, "1 moves")])
+def test_the_answer_says_who_moves_and_who_stops(tmp_path: Path, dear: float, said: str) -> None:
+    """The first costs less in the west; the second is not worth its chips, or has no reason to go anywhere."""
+    worth = [1e6, 1.0 if dear > 1.0 else 1e6]
+    world = running(with_jobs(chips=[8, 8], hours=[20.0, 20.0], unserved_cny=worth), j0="p-east", j1="p-west")
+    twin = world.intended.replace(*(world.actual[name] for name in ("link_states", "server_states")))
+    store.save(twin, tmp_path / "net", at_s=AT_S, note="", source="tests", synthetic=True)
+    asked = PlaceQuestion(network=str(tmp_path / "net"), moves=True, at="2026-09-21T14:13:20Z")
+    answer = run("place", asked)
+    assert isinstance(answer, PlaceAnswer)
+    assert answer.headline.endswith(f"of the jobs that ran {said}")
+    assert (answer.moved, answer.stopped) == (1, int(dear > 1.0))
+    assert (answer.placed[0].job, answer.placed[0].before) == ("j0", "p-east")
+
+
 def test_who_runs_makes_room_for_what_is_worth_more_and_is_told() -> None:
     worth = [1e4, 1e6, 1e6, 1e6]
     world = running(with_jobs(chips=[64] * 4, hours=[24.0] * 4, unserved_cny=worth), j0="p-west")

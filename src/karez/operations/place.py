@@ -212,9 +212,12 @@ def _headline(day: Day, running: int, jobs: int, west: float | None, *, syntheti
 
 def _moves(moved: int, stopped: int) -> str:
     """What becomes of jobs that run, where it is not what they do anyway."""
-    if not moved + stopped:
-        return ""
-    return f"; of the jobs that ran, {counted(moved, 'job')} {'moves' if moved == 1 else 'move'}, {stopped:,} stop"
+    told = [
+        f"{number:,} {word}{'s' if number == 1 else ''}"
+        for number, word in ((moved, "move"), (stopped, "stop"))
+        if number
+    ]
+    return f"; of the jobs that ran {' and '.join(told)}" if told else ""
 
 
 def _ran(day: Day) -> dict[int, str]:
