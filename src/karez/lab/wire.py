@@ -1,7 +1,8 @@
 """The wire: it carries Ethernet frames between pairs of TAP interfaces, and does to them what real lines do.
 
-Two threads carry every other line each, without Python's lock, and with priority where the machine allows it. What they
-do to each way is a row of `Ways`, which others write while they run; what happened is a row of `Counts`.
+One thread carries all lines, or two every other one each where there are cores enough, without Python's lock, and with
+priority where the machine allows it. What they do to each way is a row of `Ways`, which others write while they run;
+what happened is a row of `Counts`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from karez.lab.kernel import (
 from karez.twin.heap import popped, pushed
 from karez.twin.table import Array
 
-# Threads at most; whoever writes a frame has the kernel of the router at its end send it on, too.
-THREADS = 2
+# Threads at most, and cores for each: whoever writes a frame has the kernel of the router at its end send it on, too. On
+# two cores two of them and the hosts' thread keep each other waiting: three times as often a lab did not keep time.
+THREADS, CORES_EACH = 2, 2
 # Frames that are on their way at most with each, and the longest (bytes).
 SLOTS, SLOT_BYTES = 1 << 15, 9_216
 # Frames that are taken from one interface before the next has its turn.
@@ -102,7 +104,7 @@ class Wire:
         self.ways, self.counts = ways(len(taps)), counts(len(taps))
         # Of each thread: whether it runs (0: stop), what never could be delivered, how late a frame was at most, and
         # when it last did not keep time (ns; 0: never).
-        count = min(THREADS, len(os.sched_getaffinity(0)))
+        count = min(THREADS, max(1, len(os.sched_getaffinity(0)) // CORES_EACH))
         self.states = np.zeros((count, 4), np.int64)
         self.states[:, 0] = 1
         self._taps, self._seed = np.asarray(taps, np.int64), seed
