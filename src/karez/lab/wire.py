@@ -31,8 +31,8 @@ from karez.lab.kernel import (
 from karez.twin.heap import popped, pushed
 from karez.twin.table import Array
 
-# Threads at most, and cores for each: whoever writes a frame has the kernel of the router at its end send it on, too. On
-# two cores two of them and the hosts' thread keep each other waiting: three times as often a lab did not keep time.
+# Threads at most, and cores for each: whoever writes a frame has the kernel of the router at its end send it on, too.
+# On two cores two of them and the hosts' thread keep each other waiting: a lab is late three times as often.
 THREADS, CORES_EACH = 2, 2
 # Frames that are on their way at most with each, and the longest (bytes).
 SLOTS, SLOT_BYTES = 1 << 15, 9_216
