@@ -61,11 +61,9 @@ def _led(world: World, made: Fabric) -> list[dict[int, Led]]:
         InputError: of two demands between the same routers one is led where the other is not.
     """
     ways: list[dict[int, Led]] = [{} for _ in made.routers]
-    at, seen = {router.site: row for row, router in enumerate(made.routers)}, dict[tuple[int, int], int | None]()
-    for demand in world["demands"].records():
-        start, goal, over = (at.get(str(demand[name])) for name in ("a", "b", "via"))
-        if start is None or goal is None:
-            continue
+    at, seen = made.row_at, dict[tuple[int, int], int | None]()
+    for demand, (start, goal) in made.demands(world):
+        over = at.get(str(demand["via"]))
         if seen.setdefault((start, goal), over) != over:
             what = "segments cannot tell it from another between the same routers, which is led elsewhere"
             raise InputError.of("demands.via", what, "lead both over the same site, or neither", (str(demand["id"]),))
@@ -87,13 +85,8 @@ def _tests(made: Fabric, per_s: float) -> Iterator[Stream]:
 
 def _users(world: World, made: Fabric, per_s: float) -> Iterator[tuple[str, Stream]]:
     """One a demand that has routers at its ends, with packets as its traffic; others send nothing."""
-    demands = world["demands"]
-    at = {router.site: row for row, router in enumerate(made.routers)}
-    share = demands["gbps"] / max(float(np.sum(demands["gbps"])), 1e-9)
-    for record, part in zip(demands.records(), share.tolist(), strict=True):
-        ends = at.get(str(record["a"])), at.get(str(record["b"]))
-        if ends[0] is None or ends[1] is None or ends[0] == ends[1]:
-            continue
+    total_gbps = max(float(np.sum(world["demands"]["gbps"])), 1e-9)
+    for demand, ends in made.demands(world):
         addresses = made.routers[ends[0]].users, made.routers[ends[1]].users
-        rate = max(part * per_s, LEAST_PER_S)
-        yield str(record["id"]), Stream(hosts=(ends[0], ends[1]), addresses=addresses, per_s=rate, test=False)
+        rate = max(float(demand["gbps"]) / total_gbps * per_s, LEAST_PER_S)
+        yield str(demand["id"]), Stream(hosts=ends, addresses=addresses, per_s=rate, test=False)

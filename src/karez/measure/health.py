@@ -29,9 +29,14 @@ class Health(NamedTuple):
     effective_share: Array
 
 
+def kept_gb(parameters: Array) -> Array:
+    """What is kept of so many parameters (GB)."""
+    return np.asarray(parameters * KEPT_BYTES / GB)
+
+
 def checkpoint_h(parameters: Array, chips: Array, gb_per_s_chip: float) -> Array:
     """Hours that writing what is kept of so many parameters takes on so many chips."""
-    return np.asarray(parameters * KEPT_BYTES / GB / (chips * gb_per_s_chip) / S_PER_H)
+    return np.asarray(kept_gb(parameters) / (chips * gb_per_s_chip) / S_PER_H)
 
 
 def health(chips: Array, write_h: Array, *, failures_per_chip_h: float, restart_h: float) -> Health:

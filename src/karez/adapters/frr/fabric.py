@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from karez.errors import InputError, Problem
 from karez.measure.delay import link_oneway_us
 from karez.twin import Twin, World
+from karez.twin.schema import Value
 from karez.twin.stands import routers_at
 from karez.twin.table import Array, strings, text
 
@@ -91,6 +92,19 @@ class Fabric(msgspec.Struct, frozen=True, kw_only=True):
 
     routers: tuple[Router, ...]
     lines: tuple[Line, ...]
+
+    @property
+    def row_at(self) -> dict[str, int]:
+        """The router at each site (its row)."""
+        return {router.site: row for row, router in enumerate(self.routers)}
+
+    def demands(self, world: World) -> Iterator[tuple[dict[str, Value], tuple[int, int]]]:
+        """Each demand of a world that has two routers at its ends, as a record, and their rows."""
+        at = self.row_at
+        for demand in world["demands"].records():
+            start, goal = at.get(str(demand["a"])), at.get(str(demand["b"]))
+            if start is not None and goal is not None and start != goal:
+                yield demand, (start, goal)
 
     @property
     def bgp(self) -> bool:

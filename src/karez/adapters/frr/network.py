@@ -201,15 +201,8 @@ class FrrNetwork:
         self._speaks = frozenset(router for router, _ in self._bgp.values())
         self._announced: dict[int, frozenset[str]] = {}
         # The routers at both ends of each demand that may be led elsewhere, and what each router leads, as it said.
-        self._ends = dict(self._routed_demands()) if segments else {}
+        self._ends = {str(demand["id"]): ends for demand, ends in fabric.demands(world)} if segments else {}
         self._led: dict[int, tuple[Led, ...]] = {}
-
-    def _routed_demands(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        at = {router.site: row for row, router in enumerate(self._fabric.routers)}
-        for demand in self._world["demands"].records():
-            start, goal = at.get(str(demand["a"])), at.get(str(demand["b"]))
-            if start is not None and goal is not None and start != goal:
-                yield str(demand["id"]), (start, goal)
 
     def observe(self, at_s: float) -> tuple[StateRows, ...]:
         """What changed since it was last asked, in all tables; every router is asked."""
@@ -634,7 +627,7 @@ class FrrNetwork:
         if site and len(alike) > 1:
             return f"segments cannot tell {' and '.join(alike)} apart: they go between the same routers"
         start, goal = self._ends[demand]
-        led = next((row for row, router in enumerate(self._fabric.routers) if router.site == site), -1)
+        led = self._fabric.row_at.get(site, -1)
         if site and led in (-1, start, goal):
             return f"{demand} cannot be led over {site}"
         if not self._answers[start]:

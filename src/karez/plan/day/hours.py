@@ -12,7 +12,7 @@ import numpy as np
 from karez.errors import Problem
 from karez.plan.day.ask import Ask
 from karez.twin import Twin
-from karez.twin.table import Array, strings, text
+from karez.twin.table import Array, strings, text, texts
 from karez.units import S_PER_H
 
 # What rounding may do to an hour.
@@ -44,12 +44,17 @@ def contradictions(twin: Twin) -> list[Problem]:
     return [Problem("jobs.closes_at_s", "is not after opens_at_s", "correct the times", wrong)]
 
 
+def chained(twin: Twin) -> Array:
+    """Whether each job waits for another, or is waited for."""
+    table = twin["jobs"]
+    waited = {name for words in strings(np.unique(table["after"])) for name in words.split()}
+    return np.asarray((table["after"] != b"") | np.isin(table.ids, texts(sorted(waited))))
+
+
 def online_waits(twin: Twin) -> list[Problem]:
     """Online jobs that wait, or are waited for: they run in all of their hours, and are never done."""
     table = twin["jobs"]
-    online = table["kind"] == b"online"
-    waited = {name for words in strings(np.unique(table["after"])) for name in words.split()}
-    wrong = online & ((table["after"] != b"") | np.isin(table.ids, [name.encode() for name in waited]))
+    wrong = (table["kind"] == b"online") & chained(twin)
     if not wrong.any():
         return []
     what = "is of an online job, which runs in all of its hours and is never done"

@@ -144,8 +144,7 @@ def _allowed(rules: Rules, keys: Keys, servers: Array) -> Array:
     """Which pools no filter forbids to each menu, shape (menus, pools)."""
     allowed = np.zeros((len(keys.metro), len(servers)), bool)
     for block in blocks(len(keys.metro), len(rules.memory_gb), CELLS_AT_ONCE):
-        fails = rules.fails(Keys(*(column[block] for column in keys)))
-        allowed[block] = ~np.logical_or.reduce(list(fails.values()))[:, servers]
+        allowed[block] = ~rules.forbids(Keys(*(column[block] for column in keys)))[:, servers]
     return allowed
 
 

@@ -22,13 +22,13 @@ import numpy as np
 
 from karez.errors import InputError, Problem
 from karez.measure import policy
-from karez.measure.chips import PER_B, constants
+from karez.measure.chips import constants
 from karez.measure.health import checkpoint_h, health
 from karez.plan.day import hours as when
 from karez.plan.day.ask import Ask
 from karez.plan.day.menus import menus_of
 from karez.plan.day.pools import Offer, gb_in, gb_over, offer, tariffs_wrong
-from karez.plan.day.rules import ROWS, Keys, Rules, believed_hours, modes, rules_of
+from karez.plan.day.rules import ROWS, Keys, Rules, believed_hours, modes, parameters_of, rules_of
 from karez.plan.day.running import Running, goes_on, running
 from karez.plan.day.ways import Ways, ways
 from karez.plan.place import main_sites
@@ -59,9 +59,9 @@ class Posed:
     """A program, and what its rows stand for.
 
     `pools` are rows of servers of `world`, which is the twin at that moment; `jobs` are the rows of jobs that are
-    planned, `of` the class of each, `before` whom each waits for (positions in `jobs`), `runs_at` the server (row) that
-    each runs on already, if it may leave it; `later` those that may not run within the planned hours. `key_of` is what
-    a class goes by (a row of `keys`), `mode` that of each arm; `loose` is the program that proves a bound.
+    planned, `of` the class of each, `before` whom each waits for (positions in `jobs`); `later` those that may not run
+    within the planned hours. `key_of` is what a class goes by (a row of `keys`), `mode` that of each arm; `loose` is
+    the program that proves a bound.
     """
 
     world: World
@@ -73,13 +73,17 @@ class Posed:
     jobs: Array
     of: Array
     before: list[list[int]]
-    runs_at: Array
     later: Array
     rules: Rules
     keys: Keys
     key_of: Array
     mode: Array
     unpriced: Array
+
+    @property
+    def runs_at(self) -> Array:
+        """The server (row) that each planned job runs on already, and may leave; NONE where it runs nowhere."""
+        return np.asarray(self.keys.runs_at[self.key_of[self.of]])
 
     def class_of(self, jobs: Array | Sequence[int]) -> Array:
         """The class of each of these jobs (rows of the twin that are planned)."""
@@ -171,7 +175,6 @@ def posed(
         jobs=jobs,
         of=of,
         before=before,
-        runs_at=keys.runs_at,
         later=later,
         rules=rules,
         keys=menus,
@@ -185,8 +188,7 @@ def _may_stay(rules: Rules, keys: Keys, offered: Offer) -> Array:
     """Whether each job that runs could be placed where it is; of others it is true."""
     runs = np.flatnonzero(keys.runs_at >= 0)
     found = np.ones(len(keys.runs_at), bool)
-    fails = rules.fails(Keys(*(column[runs] for column in keys)))
-    forbidden = np.logical_or.reduce(list(fails.values()))[np.arange(len(runs)), keys.runs_at[runs]]
+    forbidden = rules.forbids(Keys(*(column[runs] for column in keys)))[np.arange(len(runs)), keys.runs_at[runs]]
     found[runs] = ~forbidden & np.isin(keys.runs_at[runs], offered.servers)
     return found
 
@@ -245,9 +247,7 @@ def usual_hours(twin: Twin, jobs: Array) -> Array:
 def effective_share(twin: Twin, jobs: Array) -> Array:
     """The share of its time in which each job (row), were it training, gets on: what failures and checkpoints leave."""
     known, chips = constants(), twin["jobs"]["chips"][jobs].astype(float)
-    model = twin.resolve("jobs", "model")[jobs]
-    parameters = np.where(model >= 0, twin["models"]["parameters_b"][model] if len(twin["models"]) else 0.0, 0.0)
-    write_h = checkpoint_h(parameters * PER_B, chips, known["checkpoint_gb_per_s_chip"])
+    write_h = checkpoint_h(parameters_of(twin, jobs), chips, known["checkpoint_gb_per_s_chip"])
     return health(
         chips, write_h, failures_per_chip_h=known["failures_per_chip_h"], restart_h=known["restart_h"]
     ).effective_share

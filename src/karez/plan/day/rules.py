@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from karez.measure import policy, speeds
-from karez.measure.chips import Kind, in_groups, job_gb
+from karez.measure.chips import PER_B, Kind, in_groups, job_gb
 from karez.measure.policy import costs
 from karez.plan.day.ask import Ask
 from karez.plan.day.ways import Ways
@@ -91,6 +91,10 @@ class Rules:
                 "too slow": (keys.token_ms < np.inf)[:, None] & ~(self.token_ms[keys.work] <= keys.token_ms[:, None]),
             }
 
+    def forbids(self, keys: Keys) -> Array:
+        """Which servers any reason forbids to each menu, shape (menus, servers)."""
+        return np.asarray(np.logical_or.reduce(list(self.fails(keys).values())))
+
 
 def modes() -> Modes:
     """What each mode takes of a GB."""
@@ -159,6 +163,14 @@ def believed_hours(world: World, jobs: Array, usual_h: Array) -> Array:
     """Hours that jobs (rows) take where `speed` of the rules is 1, by what was learned; `usual_h`: by what is told."""
     works, work = _works(world.intended, jobs)
     return np.asarray(usual_h / _learned(world, *works)[1][work])
+
+
+def parameters_of(twin: Twin, jobs: Array) -> Array:
+    """Parameters of the model of each job (row); 0 where it has none."""
+    model = twin.resolve("jobs", "model")[jobs]
+    return np.asarray(
+        np.where(model >= 0, twin["models"]["parameters_b"][model] * PER_B if len(twin["models"]) else 0.0, 0.0)
+    )
 
 
 def believed_speeds(world: World, jobs: Array, chips: Array) -> Array:

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from karez.measure.chips import PER_B, constants
-from karez.measure.health import GB, KEPT_BYTES
+from karez.measure.chips import constants
+from karez.measure.health import kept_gb
 from karez.plan.day.ask import Ask
-from karez.plan.day.hours import ROUNDING_H, Windows
-from karez.plan.day.rules import believed_speeds
+from karez.plan.day.hours import ROUNDING_H, Windows, chained
+from karez.plan.day.rules import believed_speeds, parameters_of
 from karez.plan.placing.program import NONE
-from karez.twin import Twin, World
-from karez.twin.table import Array, strings, texts
+from karez.twin import World
+from karez.twin.table import Array
 from karez.units import S_PER_H
 
 # What should have been done already has so much left, and nothing more than it takes (h).
@@ -57,8 +57,8 @@ def running(world: World, ask: Ask, held: Array) -> Running:
     given = twin["assignments"]
     job, server = given.columns["id"].resolve((jobs.columns["id"],)), twin.resolve("assignments", "server")
     may = (job >= 0) & (server >= 0) & ~np.isin(job, held)
-    of, chained = job[may], _chained(twin)
-    alone = (jobs["number"][of] == 1) & (jobs["kind"][of] != b"online") & ~chained[of]
+    of = job[may]
+    alone = (jobs["number"][of] == 1) & (jobs["kind"][of] != b"online") & ~chained(twin)[of]
     may[may] = alone & (given["chips"][may] >= jobs["chips"][of])
     rows, at = job[may], server[may]
     found.server[rows] = at
@@ -66,7 +66,9 @@ def running(world: World, ask: Ask, held: Array) -> Running:
     found.since_h[rows] = np.maximum(np.where(np.isfinite(since_h), since_h, 0.0), 0.0)
     speed = believed_speeds(world, rows, twin.resolve("servers", "chip")[at])
     found.speed[rows] = np.where(speed > 0, speed, 1.0)
-    found.kept_gb[rows] = _kept_gb(twin, rows)
+    # A batch goes on from its data and the weights.
+    training = jobs["kind"][rows] == b"training"
+    found.kept_gb[rows] = np.where(training, kept_gb(parameters_of(twin, rows)), 0.0)
     return found
 
 
@@ -77,26 +79,11 @@ def goes_on(own: Windows, found: Running, lasts_h: Array, hours: int) -> Windows
     return Windows(np.where(mine, 0, own.opens), np.where(mine, np.maximum(until, 1), own.closes))
 
 
-def moving_cny(kept_gb: Array, cny_per_chip_h: Array) -> tuple[Array, Array]:
+def moving_cny(along_gb: Array, cny_per_chip_h: Array) -> tuple[Array, Array]:
     """What a move costs besides what goes over links: for the job, and for each of its chips (CNY).
 
     Chips write what is kept, read it back as fast, and are lost for as long as a restart takes.
     """
     known = constants()
-    copying_h = 2.0 * kept_gb / known["checkpoint_gb_per_s_chip"] / S_PER_H
-    return copying_h * cny_per_chip_h, np.where(kept_gb > 0, known["restart_h"], 0.0) * cny_per_chip_h
-
-
-def _chained(twin: Twin) -> Array:
-    """Whether each job waits for another, or is waited for."""
-    table = twin["jobs"]
-    waited = {name for words in strings(np.unique(table["after"])) for name in words.split()}
-    return np.asarray((table["after"] != b"") | np.isin(table.ids, texts(sorted(waited))))
-
-
-def _kept_gb(twin: Twin, jobs: Array) -> Array:
-    """What training keeps of its model (GB); a batch goes on from its data and the weights."""
-    model = twin.resolve("jobs", "model")[jobs]
-    parameters_b = twin["models"]["parameters_b"][model] if len(twin["models"]) else np.zeros(len(jobs))
-    training = (twin["jobs"]["kind"][jobs] == b"training") & (model >= 0)
-    return np.asarray(np.where(training, parameters_b * PER_B * KEPT_BYTES / GB, 0.0))
+    copying_h = 2.0 * along_gb / known["checkpoint_gb_per_s_chip"] / S_PER_H
+    return copying_h * cny_per_chip_h, np.where(along_gb > 0, known["restart_h"], 0.0) * cny_per_chip_h
